@@ -1,0 +1,642 @@
+"""A pickle is a program for a small stack machine. This machine runs it without a way to do anything.
+
+    GLOBAL / STACK_GLOBAL / INST   make a Global: two strings, nothing is looked up or imported
+    REDUCE / NEWOBJ / OBJ          make a Call: a function and its arguments, nothing is called
+    BUILD, SETITEM(S), APPEND(S)   attach state, entries and items to what stands on the stack
+    BINPERSID                      asks the caller's `persistent_load`, as torch does for its storages
+
+What comes out is the object graph as plain data. Dictionaries are lists of pairs (`Mapping`), so that no key is ever
+hashed: hashing a tuple whose halves are shared forty times over would not end in this century. All opcodes of protocols
+0 to 5 are known (facts: CPython Lib/pickletools.py). The memo is a dict, not an array: its indices are claims of the file.
+
+The loop at the heart is written for speed (some 32 opcodes a tensor): the twenty opcodes that torch.save writes are
+spelled out in it, the rest are methods found through a table.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from modelscope_cli.core.checkpoint import GlobalUse, PickleTrace
+from modelscope_cli.core.limits import Limits
+from modelscope_cli.errors import CorruptFileError, LimitError
+
+CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
+LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
+
+
+class Global:
+    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called."""
+
+    __slots__ = ("calls", "module", "name", "offset")
+
+    def __init__(self, module: str, name: str, offset: int = 0):
+        self.module = module
+        self.name = name
+        self.offset = offset
+        self.calls = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"<{self.module}.{self.name}>"
+
+
+class Call:
+    """The result of calling `function` with `args`, had it been called. `state` comes from BUILD, the rest from later opcodes."""
+
+    __slots__ = ("args", "entries", "function", "items", "state")
+
+    def __init__(self, function: Any, args: Any):
+        self.function = function
+        self.args = args
+        self.state: Any = None
+        self.entries: list[tuple[Any, Any]] | None = None
+        self.items: list[Any] | None = None
+
+
+class Mapping:
+    """A dict, OrderedDict, defaultdict or Counter: `pairs` in order, later pairs win. `state` is the instance's own attributes."""
+
+    __slots__ = ("pairs", "state")
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Any, Any]] = []
+        self.state: Any = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The last value under a string key."""
+        for name, value in reversed(self.pairs):
+            if type(name) is str and name == key:
+                return value
+        return default
+
+
+class SetOf:
+    """A set or frozenset."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]):
+        self.items = items
+
+
+class _Mark:
+    """The MARK object of the stack."""
+
+
+MARK = _Mark()
+
+DICT_CLASSES = {
+    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
+    ("builtins", "dict"), ("__builtin__", "dict"),
+}  # fmt: skip
+
+PersistentLoad = Callable[[Any, int], Any]
+Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or b"" at the end
+
+
+class PickleMachine:
+    """One run over one pickle stream. `result` is the object, `end` the position behind STOP."""
+
+    def __init__(
+        self,
+        data: bytes | bytearray,
+        where: str,
+        limits: Limits,
+        persistent_load: PersistentLoad | None = None,
+        refill: Refill | None = None,
+        start: int = 0,
+    ):
+        self.data = data
+        self.where = where
+        self.limits = limits
+        self.persistent_load = persistent_load or self._no_persistent_load
+        self.refill = refill
+        self.start = start
+        self.end = start
+        self.opcodes = 0
+        self.objects = 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.globals: dict[tuple[str, str], Global] = {}
+        self.result: Any = None
+
+    def run(self) -> Any:
+        """Execute until STOP and return the object. Raises CorruptFileError or LimitError."""
+        position = self.start
+        while True:
+            try:
+                return self._run_from(position)
+            except (IndexError, struct.error, _EndOfData) as reason:
+                position = self.end
+                if not self._refilled():
+                    raise self._broken(reason) from None
+            except (ValueError, KeyError, TypeError, OverflowError) as reason:
+                raise self._broken(reason) from None
+
+    def trace(self, problem: str | None = None) -> PickleTrace:
+        """What the stream imports and calls, as far as it was read."""
+        uses = tuple(GlobalUse(g.module, g.name, g.offset, g.calls) for g in self.globals.values())
+        return PickleTrace(self.where, self.end - self.start, self.opcodes, uses, problem)
+
+    def _run_from(self, pos: int) -> Any:
+        """The loop. `pos` stays on the opcode until its operands have been read, so that it can be taken up again there."""
+        data, stack, marks, memo = self.data, self.stack, self.marks, self.memo
+        push, pop = stack.append, stack.pop
+        persistent_load = self.persistent_load
+        opcodes, objects = self.opcodes, self.objects
+        try:
+            while True:
+                op = data[pos]
+                opcodes += 1
+                if op == 0x71:  # BINPUT
+                    memo[data[pos + 1]] = stack[-1]
+                    pos += 2
+                elif op == 0x68:  # BINGET
+                    push(memo[data[pos + 1]])
+                    pos += 2
+                elif op == 0x72:  # LONG_BINPUT
+                    data[pos + 4]
+                    memo[int.from_bytes(data[pos + 1 : pos + 5], "little")] = stack[-1]
+                    pos += 5
+                elif op == 0x6A:  # LONG_BINGET
+                    data[pos + 4]
+                    push(memo[int.from_bytes(data[pos + 1 : pos + 5], "little")])
+                    pos += 5
+                elif op == 0x4B:  # BININT1
+                    push(data[pos + 1])
+                    pos += 2
+                elif op == 0x4D:  # BININT2
+                    push(data[pos + 1] | data[pos + 2] << 8)
+                    pos += 3
+                elif op == 0x28:  # MARK
+                    marks.append(len(stack))
+                    push(MARK)
+                    pos += 1
+                elif op == 0x74:  # TUPLE
+                    mark = marks.pop()
+                    made = tuple(stack[mark + 1 :])
+                    del stack[mark:]
+                    push(made)
+                    objects += 1
+                    pos += 1
+                elif op == 0x52:  # REDUCE
+                    args = pop()
+                    stack[-1] = self._reduce(stack[-1], args)
+                    objects += 1
+                    pos += 1
+                elif op == 0x58:  # BINUNICODE
+                    stop = pos + 5 + int.from_bytes(data[pos + 1 : pos + 5], "little")
+                    if stop > len(data):
+                        raise _EndOfData
+                    push(data[pos + 5 : stop].decode("utf-8", "surrogatepass"))
+                    pos = stop
+                elif op == 0x8C:  # SHORT_BINUNICODE
+                    stop = pos + 2 + data[pos + 1]
+                    if stop > len(data):
+                        raise _EndOfData
+                    push(data[pos + 2 : stop].decode("utf-8", "surrogatepass"))
+                    pos = stop
+                elif op == 0x94:  # MEMOIZE
+                    memo[len(memo)] = stack[-1]
+                    pos += 1
+                elif op == 0x85:  # TUPLE1
+                    stack[-1] = (stack[-1],)
+                    objects += 1
+                    pos += 1
+                elif op == 0x86:  # TUPLE2
+                    last = pop()
+                    stack[-1] = (stack[-1], last)
+                    objects += 1
+                    pos += 1
+                elif op == 0x87:  # TUPLE3
+                    last = pop()
+                    middle = pop()
+                    stack[-1] = (stack[-1], middle, last)
+                    objects += 1
+                    pos += 1
+                elif op == 0x29:  # EMPTY_TUPLE
+                    push(())
+                    pos += 1
+                elif op == 0x89:  # NEWFALSE
+                    push(False)
+                    pos += 1
+                elif op == 0x51:  # BINPERSID
+                    stack[-1] = persistent_load(stack[-1], pos)
+                    objects += 1
+                    pos += 1
+                elif op == 0x4A:  # BININT
+                    data[pos + 4]
+                    push(int.from_bytes(data[pos + 1 : pos + 5], "little", signed=True))
+                    pos += 5
+                elif op == 0x2E:  # STOP
+                    pos += 1
+                    self.result = self._stop()
+                    return self.result
+                else:
+                    self.end = pos
+                    pos = _RARE[op](self, pos + 1)
+                    objects += 1
+                if not opcodes & 0xFFF:
+                    self._check_limits(opcodes, objects, pos)
+        finally:
+            self.end, self.opcodes, self.objects = pos, opcodes, objects
+
+    def _check_limits(self, opcodes: int, objects: int, pos: int) -> None:
+        """Called every 4,096 instructions."""
+        counted = (("opcodes", opcodes), ("objects", objects), ("memo", len(self.memo)))
+        for resource, actual in counted:
+            limit = getattr(self.limits, resource)
+            if actual > limit:
+                raise LimitError(resource, limit, f"more than {limit:,}", path=self.where, offset=pos)
+
+    def _reduce(self, function: Any, args: Any) -> Any:
+        """The node for function(*args). Dictionary classes become a Mapping at once."""
+        if type(args) is not tuple:
+            raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
+        if type(function) is Global:
+            function.calls += 1
+            if (function.module, function.name) in DICT_CLASSES:
+                made = Mapping()
+                if args and type(args[-1]) is Mapping:
+                    made.pairs += args[-1].pairs
+                elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
+                    made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
+                return made
+            if function.name in ("set", "frozenset") and function.module in ("builtins", "__builtin__"):
+                return SetOf(list(args[0]) if args and type(args[0]) in (list, tuple) else [])
+        return Call(function, args)
+
+    def _stop(self) -> Any:
+        result = self.stack.pop()  # what may lie below it is ignored, as the original does
+        if result is MARK:
+            raise TypeError("it stops inside an unfinished tuple or list")
+        return result
+
+    def _refilled(self) -> bool:
+        """Fetch more of a stream whose length was not known; False when there is no more or it may not grow further."""
+        if self.refill is None:
+            return False
+        if len(self.data) >= self.limits.pickle_bytes:
+            raise LimitError("pickle_bytes", self.limits.pickle_bytes, f"more than {len(self.data):,}", path=self.where)
+        more = self.refill(CHUNK)
+        self.data += more
+        return bool(more)
+
+    def _broken(self, reason: Exception) -> CorruptFileError:
+        """The error for a stream that cannot go on, naming what it would have imported up to there."""
+        if isinstance(reason, _EndOfData) or (isinstance(reason, IndexError | struct.error) and self.end + 9 > len(self.data)):
+            what = "the pickle ends in the middle of an instruction"
+        elif isinstance(reason, IndexError):
+            what = "the pickle takes more from its stack than it put there"
+        elif isinstance(reason, KeyError):
+            op = self.data[self.end]
+            what = f"no pickle instruction 0x{op:02x}" if op not in _KNOWN else f"the pickle refers to memo {reason}, which was never set"
+        elif isinstance(reason, UnicodeDecodeError):
+            what = "a string in the pickle is not UTF-8"
+        else:
+            what = f"the pickle is malformed: {reason}"
+        uses = [g.path for g in self.globals.values()]
+        hint = f"up to there it would import {', '.join(uses[:6])}" if uses else None
+        return CorruptFileError(what, path=self.where, offset=self.end, hint=hint)
+
+    def _no_persistent_load(self, pid: Any, offset: int) -> Any:
+        raise TypeError("a persistent id, which has no meaning here")
+
+    # Operands ---------------------------------------------------------------------------------------------------------
+
+    def _take(self, pos: int, length: int) -> bytes | bytearray:
+        """`length` operand bytes at `pos`."""
+        if pos + length > len(self.data):
+            raise _EndOfData
+        return self.data[pos : pos + length]
+
+    def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
+        """Bytes behind a little-endian count of `width` bytes, and the position behind them."""
+        length = int.from_bytes(self._take(pos, width), "little")
+        if length > self.limits.pickle_bytes and length > len(self.data):
+            raise CorruptFileError(f"a string of {length:,} bytes in the pickle", path=self.where, offset=pos)
+        return self._take(pos + width, length), pos + width + length
+
+    def _line(self, pos: int) -> tuple[bytes | bytearray, int]:
+        """A text operand up to the newline, and the position behind it."""
+        end = self.data.find(b"\n", pos)
+        if end < 0:
+            raise _EndOfData
+        return self.data[pos:end], end + 1
+
+    # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
+
+    def _proto(self, pos: int) -> int:
+        if self._take(pos, 1)[0] > 5:
+            raise ValueError(f"pickle protocol {self.data[pos]}, the newest known is 5")
+        return pos + 1
+
+    def _frame(self, pos: int) -> int:
+        self._take(pos, 8)
+        return pos + 8
+
+    def _global(self, pos: int) -> int:
+        module, after = self._line(pos)
+        name, after = self._line(after)
+        self.stack.append(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1))
+        return after
+
+    def _stack_global(self, pos: int) -> int:
+        name, module = self.stack.pop(), self.stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise TypeError(f"an import named by {_kind(module)} and {_kind(name)}, not two strings")
+        self.stack.append(self._named(module, name, pos - 1))
+        return pos
+
+    def _named(self, module: str, name: str, offset: int) -> Global:
+        key = (module, name)
+        found = self.globals.get(key)
+        if found is None:
+            found = self.globals[key] = Global(module, name, offset)
+        return found
+
+    def _inst(self, pos: int) -> int:
+        module, after = self._line(pos)
+        name, after = self._line(after)
+        args = tuple(self._since_mark())
+        self.stack.append(self._reduce(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1), args))
+        return after
+
+    def _obj(self, pos: int) -> int:
+        items = self._since_mark()
+        self.stack.append(self._reduce(items[0], tuple(items[1:])))
+        return pos
+
+    def _newobj(self, pos: int) -> int:
+        args = self.stack.pop()
+        self.stack[-1] = self._reduce(self.stack[-1], args)
+        return pos
+
+    def _newobj_ex(self, pos: int) -> int:
+        kwargs, args = self.stack.pop(), self.stack.pop()
+        made = self._reduce(self.stack[-1], args)
+        if isinstance(made, Call) and isinstance(kwargs, Mapping):
+            made.entries = list(kwargs.pairs)
+        self.stack[-1] = made
+        return pos
+
+    def _extension(self, width: int) -> Callable[[int], int]:
+        def read(pos: int) -> int:
+            code = int.from_bytes(self._take(pos, width), "little")
+            self.stack.append(self._named("copyreg", f"extension {code}", pos - 1))
+            return pos + width
+
+        return read
+
+    def _build(self, pos: int) -> int:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, Call | Mapping):
+            target.state = state
+        elif isinstance(target, Global):  # setting attributes on a class: kept as a node of its own
+            made = Call(target, ())
+            made.state = state
+            self.stack[-1] = made
+        return pos
+
+    def _since_mark(self) -> list[Any]:
+        mark = self.marks.pop()
+        items = self.stack[mark + 1 :]
+        del self.stack[mark:]
+        return items
+
+    def _set_items(self, target: Any, items: list[Any]) -> None:
+        pairs = list(zip(items[::2], items[1::2], strict=True))
+        for key, _ in pairs:
+            if type(key) in (list, Mapping, SetOf, bytearray):
+                raise TypeError(f"{_kind(key)} as a dictionary key")
+        if isinstance(target, Mapping):
+            target.pairs += pairs
+        elif isinstance(target, Call):
+            if target.entries is None:
+                target.entries = []
+            target.entries += pairs
+        else:
+            raise TypeError(f"entries are set on {_kind(target)}")
+
+    def _setitem(self, pos: int) -> int:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items(self.stack[-1], [key, value])
+        return pos
+
+    def _setitems(self, pos: int) -> int:
+        items = self._since_mark()
+        self._set_items(self.stack[-1], items)
+        return pos
+
+    def _dict(self, pos: int) -> int:
+        made = Mapping()
+        self._set_items(made, self._since_mark())
+        self.stack.append(made)
+        return pos
+
+    def _add_items(self, target: Any, items: list[Any]) -> None:
+        if type(target) is list:
+            target += items
+        elif isinstance(target, SetOf):
+            target.items += items
+        elif isinstance(target, Call):
+            if target.items is None:
+                target.items = []
+            target.items += items
+        else:
+            raise TypeError(f"items are appended to {_kind(target)}")
+
+    def _append(self, pos: int) -> int:
+        item = self.stack.pop()
+        self._add_items(self.stack[-1], [item])
+        return pos
+
+    def _appends(self, pos: int) -> int:
+        items = self._since_mark()
+        self._add_items(self.stack[-1], items)
+        return pos
+
+    def _list(self, pos: int) -> int:
+        self.stack.append(self._since_mark())
+        return pos
+
+    def _frozenset(self, pos: int) -> int:
+        self.stack.append(SetOf(self._since_mark()))
+        return pos
+
+    def _pop(self, pos: int) -> int:
+        if self.stack.pop() is MARK:
+            self.marks.pop()
+        return pos
+
+    def _pop_mark(self, pos: int) -> int:
+        self._since_mark()
+        return pos
+
+    def _dup(self, pos: int) -> int:
+        self.stack.append(self.stack[-1])
+        return pos
+
+    def _persid(self, pos: int) -> int:
+        line, after = self._line(pos)
+        self.stack.append(self.persistent_load(line.decode("ascii"), pos - 1))
+        return after
+
+    def _int(self, pos: int) -> int:
+        line, after = self._line(pos)
+        if line in (b"00", b"01"):
+            self.stack.append(line == b"01")
+        else:
+            self.stack.append(_number(line))
+        return after
+
+    def _long(self, pos: int) -> int:
+        line, after = self._line(pos)
+        self.stack.append(_number(line.rstrip(b"L")))
+        return after
+
+    def _long1(self, pos: int) -> int:
+        digits, after = self._counted(pos, 1)
+        self.stack.append(int.from_bytes(digits, "little", signed=True))
+        return after
+
+    def _long4(self, pos: int) -> int:
+        length = int.from_bytes(self._take(pos, 4), "little", signed=True)
+        if not 0 <= length <= LONGEST_NUMBER // 3:
+            raise ValueError(f"a number of {length:,} bytes")
+        self.stack.append(int.from_bytes(self._take(pos + 4, length), "little", signed=True))
+        return pos + 4 + length
+
+    def _float(self, pos: int) -> int:
+        line, after = self._line(pos)
+        if len(line) > LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(line):,} digits")
+        self.stack.append(float(line))
+        return after
+
+    def _binfloat(self, pos: int) -> int:
+        self.stack.append(struct.unpack(">d", self._take(pos, 8))[0])
+        return pos + 8
+
+    def _string(self, pos: int) -> int:
+        line, after = self._line(pos)
+        if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
+            raise ValueError("a string without its quotes")
+        raw: bytes = codecs.escape_decode(line[1:-1])[0]  # type: ignore[attr-defined]
+        self.stack.append(_python2_text(raw))
+        return after
+
+    def _unicode(self, pos: int) -> int:
+        line, after = self._line(pos)
+        self.stack.append(line.decode("raw-unicode-escape"))
+        return after
+
+    def _memo_text(self, pos: int) -> tuple[int, int]:
+        line, after = self._line(pos)
+        return _number(line), after
+
+    def _get(self, pos: int) -> int:
+        index, after = self._memo_text(pos)
+        self.stack.append(self.memo[index])
+        return after
+
+    def _put(self, pos: int) -> int:
+        index, after = self._memo_text(pos)
+        self.memo[index] = self.stack[-1]
+        return after
+
+    def _next_buffer(self, pos: int) -> int:
+        raise ValueError("an out-of-band buffer, which a file cannot have")
+
+    def _readonly_buffer(self, pos: int) -> int:
+        return pos
+
+
+class _EndOfData(Exception):
+    """An operand goes past the bytes that are there."""
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in a word or two, without showing it."""
+    if isinstance(value, Global):
+        return "a class or function"
+    if isinstance(value, Call):
+        return "an object"
+    return {Mapping: "a dictionary", SetOf: "a set", _Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
+
+
+def _number(text: bytes | bytearray) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
+
+
+def _python2_text(raw: bytes | bytearray) -> str | bytes:
+    """Python 2 had one type for text and bytes: text where it decodes."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return bytes(raw)
+
+
+def _pushing(value: Any) -> Callable[[PickleMachine, int], int]:
+    def push(machine: PickleMachine, pos: int) -> int:
+        machine.stack.append(value)
+        return pos
+
+    return push
+
+
+def _pushing_new(make: Callable[[], Any]) -> Callable[[PickleMachine, int], int]:
+    def push(machine: PickleMachine, pos: int) -> int:
+        machine.stack.append(make())
+        return pos
+
+    return push
+
+
+def _pushing_counted(width: int, convert: Callable[[bytes | bytearray], Any]) -> Callable[[PickleMachine, int], int]:
+    def push(machine: PickleMachine, pos: int) -> int:
+        raw, after = machine._counted(pos, width)
+        machine.stack.append(convert(raw))
+        return after
+
+    return push
+
+
+def _text(raw: bytes | bytearray) -> str:
+    return raw.decode("utf-8", "surrogatepass")
+
+
+_RARE: dict[int, Callable[[PickleMachine, int], int]] = {
+    0x80: PickleMachine._proto, 0x95: PickleMachine._frame,
+    0x63: PickleMachine._global, 0x93: PickleMachine._stack_global, 0x69: PickleMachine._inst, 0x6F: PickleMachine._obj,
+    0x81: PickleMachine._newobj, 0x92: PickleMachine._newobj_ex, 0x62: PickleMachine._build,
+    0x82: lambda m, p: m._extension(1)(p), 0x83: lambda m, p: m._extension(2)(p), 0x84: lambda m, p: m._extension(4)(p),
+    0x7D: _pushing_new(Mapping), 0x5D: _pushing_new(list), 0x8F: _pushing_new(lambda: SetOf([])),
+    0x64: PickleMachine._dict, 0x6C: PickleMachine._list, 0x91: PickleMachine._frozenset,
+    0x73: PickleMachine._setitem, 0x75: PickleMachine._setitems, 0x61: PickleMachine._append, 0x65: PickleMachine._appends,
+    0x90: PickleMachine._appends,
+    0x30: PickleMachine._pop, 0x31: PickleMachine._pop_mark, 0x32: PickleMachine._dup,
+    0x4E: _pushing(None), 0x88: _pushing(True),
+    0x49: PickleMachine._int, 0x4C: PickleMachine._long, 0x8A: PickleMachine._long1, 0x8B: PickleMachine._long4,
+    0x46: PickleMachine._float, 0x47: PickleMachine._binfloat,
+    0x53: PickleMachine._string, 0x56: PickleMachine._unicode,
+    0x54: _pushing_counted(4, _python2_text), 0x55: _pushing_counted(1, _python2_text),
+    0x42: _pushing_counted(4, bytes), 0x43: _pushing_counted(1, bytes), 0x8E: _pushing_counted(8, bytes),
+    0x8D: _pushing_counted(8, _text), 0x96: _pushing_counted(8, bytes),
+    0x67: PickleMachine._get, 0x70: PickleMachine._put, 0x50: PickleMachine._persid,
+    0x97: PickleMachine._next_buffer, 0x98: PickleMachine._readonly_buffer,
+}  # fmt: skip
+
+_HOT = (0x71, 0x68, 0x72, 0x6A, 0x4B, 0x4D, 0x28, 0x74, 0x52, 0x58, 0x8C, 0x94, 0x85, 0x86, 0x87, 0x29, 0x89, 0x51, 0x4A, 0x2E)
+_KNOWN = frozenset(_HOT) | frozenset(_RARE)

@@ -1,0 +1,243 @@
+"""The directory of a zip archive: which members there are, and where their bytes really lie.
+
+    [local header | name | extra][data] … [central directory][zip64 end, locator][end of central directory]
+
+The central directory at the end is believed for names and sizes, the local header for where the data begins: torch pads
+the local extra field so that storages are aligned, and the directory does not tell. Where the two disagree there is a
+note, because such files are how scanners are evaded. Checksums are not verified: torch can save with the checksum left
+out (0) and loads such files, while Python's zipfile refuses them. Facts: APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from modelscope_cli.core.checkpoint import Note
+from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.span import ByteMapBuilder
+from modelscope_cli.core.window import Window
+from modelscope_cli.errors import CorruptFileError, LimitError, UnsupportedFeatureError
+
+END = b"PK\x05\x06"
+END_SIZE = 22
+LOCATOR = b"PK\x06\x07"
+LOCATOR_SIZE = 20
+END64 = b"PK\x06\x06"
+END64_SIZE = 56
+CENTRAL = b"PK\x01\x02"
+CENTRAL_SIZE = 46
+LOCAL = b"PK\x03\x04"
+LOCAL_SIZE = 30
+LONGEST_COMMENT = 0xFFFF
+FILLED_32 = 0xFFFFFFFF  # "see the zip64 extra field"
+
+STORED = 0
+DEFLATED = 8
+DESCRIPTOR_FLAG = 0x0008
+ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000
+DESCRIPTOR_SIZES = (12, 16, 20, 24)  # CRC and two sizes, 4 or 8 bytes each, with or without a signature
+
+_unpack_central = struct.Struct("<4s6H3I5H2I").unpack_from
+_unpack_local = struct.Struct("<4s5H3I2H").unpack_from
+
+
+class Member(NamedTuple):
+    """A member: sizes from the central directory, `start` (first byte of the data) from the local header."""
+
+    name: str
+    method: int
+    flags: int
+    stored: int  # bytes in the file
+    size: int  # bytes when uncompressed
+    header: int  # offset of the local header
+    start: int
+    stop: int
+
+
+class ZipDirectory:
+    """The members of a zip archive in the order of the file, and notes on what is odd about it."""
+
+    def __init__(self, window: Window, members: list[Member], directory_start: int, notes: list[Note]):
+        self.window = window
+        self.members = members
+        self.directory_start = directory_start
+        self.notes = notes
+
+    def read(self, member: Member, limit: int, resource: str) -> bytes:
+        """The uncompressed content of a member. Raises LimitError when it is larger than `limit`, as claimed or in truth."""
+        if member.size > limit:
+            raise LimitError(resource, limit, member.size, path=f"{self.window.name}:{member.name}")
+        raw = self.window.read(member.start, member.stored, member.name)
+        if member.method == STORED:
+            return raw
+        return self._inflate(member, raw)
+
+    def _inflate(self, member: Member, raw: bytes) -> bytes:
+        if member.method != DEFLATED:
+            raise UnsupportedFeatureError(f"zip compression method {member.method}", path=f"{self.window.name}:{member.name}")
+        try:
+            engine = zlib.decompressobj(-15)
+            data = engine.decompress(raw, member.size + 1)
+        except zlib.error as error:
+            raise CorruptFileError(f"cannot be decompressed: {error}", path=f"{self.window.name}:{member.name}") from None
+        if len(data) != member.size:
+            more = "more" if len(data) > member.size else f"{len(data):,}"
+            raise CorruptFileError(
+                f"decompresses to {more} bytes, the directory says {member.size:,}", path=f"{self.window.name}:{member.name}"
+            )
+        return data
+
+    def claim(self, byte_map: ByteMapBuilder, label_of: dict[str, str], default: str, inner: list[tuple[int, int, str]]) -> None:
+        """Label every byte: headers, alignment, the data of each member (by its name), descriptors, the directory.
+
+        `inner` are ranges inside members that carry a label of their own.
+        """
+        stops = [member.header for member in self.members[1:]] + [self.directory_start]
+        for member, next_start in zip(self.members, stops, strict=True):
+            named = member.header + LOCAL_SIZE + len(member.name.encode("utf-8", "surrogateescape"))
+            byte_map.claim("header", member.header, named)
+            byte_map.claim("padding", named, member.start)
+            byte_map.claim_around(label_of.get(member.name, default), member.start, member.stop, inner)
+            if member.flags & DESCRIPTOR_FLAG and next_start - member.stop in DESCRIPTOR_SIZES:
+                byte_map.claim("header", member.stop, next_start)
+        byte_map.claim("directory", self.directory_start, self.window.size)
+
+
+def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
+    """Parse the directory and every local header. Reads no data. Raises CorruptFileError, LimitError, UnsupportedFeatureError."""
+    notes: list[Note] = []
+    count, size, offset, end_at = _find_end(window, notes)
+    if count > limits.members:
+        raise LimitError("members", limits.members, count, path=window.name, offset=end_at)
+    if size > limits.directory_bytes:
+        raise LimitError("directory_bytes", limits.directory_bytes, size, path=window.name, offset=end_at)
+    if offset + size > end_at:
+        raise CorruptFileError(
+            f"the zip directory (bytes {offset:,} to {offset + size:,}) does not end before its end record",
+            path=window.name,
+            offset=end_at,
+        )
+    central = window.read(offset, size, "zip directory")
+    entries = _parse_central(central, count, offset, window.name)
+    members = [_locate(window, entry, notes) for entry in sorted(entries, key=lambda entry: entry.header)]
+    _check_order(members, offset, window.name)
+    if members and members[0].header > 0:
+        notes.append(Note("zip-prefix", "warning", window.name, f"{members[0].header:,} bytes stand before the archive"))
+    return ZipDirectory(window, members, offset, notes)
+
+
+def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
+    """(members, directory size, directory offset, offset of the first end record). The last signature in the file counts."""
+    tail_size = min(window.size, END_SIZE + LOCATOR_SIZE)
+    tail = window.read(window.size - tail_size, tail_size)
+    at = tail.rfind(END, 0, max(0, tail_size - END_SIZE + len(END)))
+    if at < 0:
+        tail_size = min(window.size, END_SIZE + LONGEST_COMMENT + LOCATOR_SIZE)
+        tail = window.read(window.size - tail_size, tail_size)
+        at = tail.rfind(END, 0, max(0, tail_size - END_SIZE + len(END)))
+    if at < 0:
+        raise CorruptFileError(
+            "a zip archive without its directory at the end",
+            path=window.name,
+            offset=window.size,
+            hint="the file is probably cut short: compare its size with the source and download it again",
+        )
+    end_at = window.size - tail_size + at
+    disk, _, _, count, size, offset, comment = struct.unpack_from("<4H2IH", tail, at + 4)
+    if end_at + END_SIZE + comment != window.size:
+        notes.append(Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record"))
+    if tail.count(END) > 1:
+        notes.append(Note("zip-two-ends", "warning", window.name, "a second end-of-directory record: parsers may disagree about it"))
+    if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
+        (end64_at,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
+        record = window.read(end64_at, END64_SIZE, "zip64 end record")
+        if record[:4] != END64:
+            raise CorruptFileError("zip64 end record expected", path=window.name, offset=end64_at)
+        count, size, offset = struct.unpack_from("<3Q", record, 32)
+        return count, size, offset, end64_at
+    if disk not in (0, 0xFFFF):
+        raise UnsupportedFeatureError("a zip archive split over several disks", path=window.name, offset=end_at)
+    return count, size, offset, end_at
+
+
+class _Entry(NamedTuple):
+    name: str
+    raw_name: bytes
+    method: int
+    flags: int
+    stored: int
+    size: int
+    header: int
+
+
+def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_Entry]:
+    entries: list[_Entry] = []
+    position = 0
+    for _ in range(count):
+        if position + CENTRAL_SIZE > len(central) or central[position : position + 4] != CENTRAL:
+            raise CorruptFileError(
+                f"zip directory entry {len(entries) + 1} of {count:,} is missing", path=path, offset=base + position
+            )
+        row = _unpack_central(central, position)
+        flags, method, stored, size, header = row[3], row[4], row[8], row[9], row[16]
+        name_at = position + CENTRAL_SIZE
+        extra_at = name_at + row[10]
+        position = extra_at + row[11] + row[12]
+        if position > len(central):
+            raise CorruptFileError("the zip directory ends inside an entry", path=path, offset=base + name_at)
+        raw_name = central[name_at:extra_at]
+        if FILLED_32 in (stored, size, header):
+            size, stored, header = _zip64_values(central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at)
+        entries.append(_Entry(raw_name.decode("utf-8", "surrogateescape"), raw_name, method, flags, stored, size, header))
+    return entries
+
+
+def _zip64_values(extra: bytes, size: int, stored: int, header: int, path: str, offset: int) -> tuple[int, int, int]:
+    """Those of (size, stored, header) that are filled with ones, from the zip64 extra field."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 0x0001:
+            values = list(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
+            try:
+                size, stored, header = (values.pop(0) if value == FILLED_32 else value for value in (size, stored, header))
+            except IndexError:
+                break
+            return size, stored, header
+        at += 4 + length
+    raise CorruptFileError("a zip entry lacks its 64-bit sizes", path=path, offset=offset)
+
+
+def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
+    """Find where the data of an entry begins, from its local header."""
+    local = window.read(entry.header, LOCAL_SIZE + len(entry.raw_name), f"zip header of {entry.name!r}")
+    if local[:4] != LOCAL:
+        raise CorruptFileError(f"no zip header for {entry.name!r}", path=window.name, offset=entry.header)
+    _, _, flags, method, _, _, _, _, _, name_length, extra_length = _unpack_local(local)
+    if flags != entry.flags or method != entry.method or local[LOCAL_SIZE:] != entry.raw_name or name_length != len(entry.raw_name):
+        which = "flags" if flags != entry.flags else "compression" if method != entry.method else "name"
+        notes.append(Note("zip-headers-differ", "warning", entry.name, f"the local header and the directory differ in {which}"))
+    if (flags | entry.flags) & ENCRYPTED_FLAGS:
+        notes.append(Note("zip-encrypted-flag", "warning", entry.name, "marked as encrypted; torch ignores the mark, zipfile refuses it"))
+    start = entry.header + LOCAL_SIZE + name_length + extra_length
+    stop = start + entry.stored
+    if stop > window.size:
+        raise CorruptFileError(
+            f"{entry.name!r}: expected {entry.stored:,} bytes, found {max(0, window.size - start):,}", path=window.name, offset=start
+        )
+    if entry.method == STORED and entry.stored != entry.size:
+        raise CorruptFileError(f"{entry.name!r} is stored, but its two sizes differ", path=window.name, offset=entry.header)
+    return Member(entry.name, entry.method, entry.flags, entry.stored, entry.size, entry.header, start, stop)
+
+
+def _check_order(members: list[Member], directory_start: int, path: str) -> None:
+    """No two members share bytes, none reaches into the directory."""
+    position = 0
+    for member in members:
+        if member.header < position:
+            raise CorruptFileError(f"zip member {member.name!r} lies on the bytes of another", path=path, offset=member.header)
+        position = member.stop
+    if position > directory_start:
+        raise CorruptFileError("the last zip member reaches into the directory", path=path, offset=directory_start)

@@ -1,0 +1,120 @@
+"""A checkpoint as read: what every reader returns and every analysis starts from."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from modelscope_cli.core.span import ByteMap
+from modelscope_cli.core.tensor import TensorTable
+
+
+class Note(NamedTuple):
+    """An oddity that the read survived. `severity`: info, warning or error; an error makes the exit code 3."""
+
+    code: str
+    severity: str
+    where: str
+    message: str
+
+
+class FileRecord(NamedTuple):
+    """One file of the checkpoint; `tensors` is a range of indices into the tensor table."""
+
+    path: str
+    nbytes: int
+    tensors: range
+
+
+class ModuleRecord(NamedTuple):
+    """A module the file itself records. `class_name` is None where only the path is recorded (a state_dict's `_metadata`)."""
+
+    class_name: str | None
+    attributes: dict[str, Any]
+
+
+class GlobalUse(NamedTuple):
+    """A global name that a pickle would import. `calls` counts how often it would be called, `offset` is its first mention."""
+
+    module: str
+    name: str
+    offset: int
+    calls: int
+
+
+class PickleTrace(NamedTuple):
+    """What one pickle stream would import and call. `where` is the file and member, `problem` what stopped the reading."""
+
+    where: str
+    nbytes: int
+    opcodes: int
+    globals: tuple[GlobalUse, ...]
+    problem: str | None
+
+
+class Checkpoint:
+    """Tensors, storages, byte maps, metadata and everything noteworthy of one model file or sharded set.
+
+    `tensors` is a sequence of TensorInfo (columns inside: see core/tensor.py). `byte_maps[i]` covers `files[i]`.
+    `aliases` maps a name that a writer dropped because it shared memory to the name it kept (safetensors' save_model).
+    `ordered` tells whether the order of names is the model's own (safetensors sorts them).
+    """
+
+    __slots__ = ("aliases", "byte_maps", "config", "files", "format", "metadata", "modules", "notes", "ordered", "path", "pickles", "skipped", "tensors")  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        format: str,
+        files: list[FileRecord],
+        tensors: TensorTable,
+        byte_maps: list[ByteMap],
+        *,
+        metadata: dict[str, Any] | None = None,
+        modules: dict[str, ModuleRecord] | None = None,
+        pickles: list[PickleTrace] | None = None,
+        notes: list[Note] | None = None,
+        skipped: list[str] | None = None,
+        aliases: dict[str, str] | None = None,
+        ordered: bool = True,
+        config: dict[str, Any] | None = None,
+    ):
+        self.path = path
+        self.format = format
+        self.files = files
+        self.tensors = tensors
+        self.byte_maps = byte_maps
+        self.metadata = {} if metadata is None else metadata
+        self.modules = {} if modules is None else modules
+        self.pickles = [] if pickles is None else pickles
+        self.notes = [] if notes is None else notes
+        self.skipped = [] if skipped is None else skipped
+        self.aliases = {} if aliases is None else aliases
+        self.ordered = ordered
+        self.config = {} if config is None else config
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.nbytes for file in self.files)
+
+    @property
+    def elements(self) -> int:
+        """The plain per-name sum of elements, as torch or safetensors would give it."""
+        return sum(map(math.prod, self.tensors.shapes))
+
+    def sections(self) -> dict[str, int]:
+        """Bytes under each label of the byte maps, over all files; they add up to `nbytes`."""
+        totals: dict[str, int] = {}
+        for byte_map in self.byte_maps:
+            for label, nbytes in byte_map.totals().items():
+                totals[label] = totals.get(label, 0) + nbytes
+        return totals
+
+    def __repr__(self) -> str:
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        dtypes = ", ".join(dict.fromkeys(dtype.name for dtype in self.tensors.dtypes)) or "no tensors"
+        return (
+            f"<Checkpoint {self.path!r}: {self.format}, {files}, {self.nbytes:,} bytes, "
+            f"{len(self.tensors):,} tensors, {self.elements:,} elements, {dtypes}>"
+        )

@@ -1,0 +1,43 @@
+"""How much a file may ask for. Every length in a file is a claim; these are the claims we are willing to believe.
+
+At the defaults any file, honest or hostile, is answered within ten seconds and 512 MiB of memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from modelscope_cli.errors import ModelscopeError
+
+
+class Limits(NamedTuple):
+    """Upper bounds; sizes in bytes, the others counts. Raise one with `--limit NAME=VALUE`."""
+
+    header_bytes: int = 32 << 20  # JSON header of a safetensors file (the format itself allows 100 MB)
+    index_bytes: int = 64 << 20  # *.index.json of a sharded set
+    directory_bytes: int = 64 << 20  # central directory of a zip archive
+    members: int = 400_000  # members of an archive
+    pickle_bytes: int = 64 << 20  # one pickle stream, uncompressed
+    opcodes: int = 5_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor)
+    objects: int = 1_200_000  # containers and calls one pickle stream may create
+    memo: int = 1_500_000  # objects one pickle stream may remember
+    nesting: int = 2_000  # depth of objects that are searched for tensors
+    nested_files: int = 10_000  # torch.save inside torch.save
+    tensors: int = 300_000  # tensors of a checkpoint
+    shards: int = 10_000  # files of a sharded set
+    metadata_items: int = 20_000  # plain values kept for display; the rest is counted
+
+    def replace(self, assignments: list[str]) -> Limits:
+        """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""
+        changes: dict[str, int] = {}
+        for assignment in assignments:
+            name, _, value = assignment.partition("=")
+            if name not in self._fields:
+                raise ModelscopeError(f"no limit is called {name!r}", hint="limits: " + ", ".join(self._fields))
+            if not value.replace("_", "").isdecimal():
+                raise ModelscopeError(f"the limit {name} needs a whole number, not {value!r}", hint=f"for example --limit {name}=1000000")
+            changes[name] = int(value)
+        return self._replace(**changes)
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,93 @@
+"""Byte maps: every byte of every file carries exactly one label.
+
+A reader claims the ranges it understands; what nobody claimed is labelled `unmapped`, visibly. The labels are the
+`[header] [pickle] [padding] [directory]` rows of the tables, and their sum is the size of the file, always.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from modelscope_cli.errors import CorruptFileError
+
+# What each label means; tables show them in this order.
+SECTIONS = {
+    "data": "tensor data",
+    "header": "lengths, JSON header, zip local headers",
+    "pickle": "the pickled objects that name and describe the tensors",
+    "code": "TorchScript code and constants",
+    "record": "small records: version, byteorder, serialization id",
+    "padding": "alignment",
+    "directory": "zip central directory and end records",
+    "index": "the JSON index of a sharded set",
+    "unmapped": "bytes that nothing in the file accounts for",
+}
+
+
+class Region(NamedTuple):
+    """Bytes start..stop (half-open) of one file and what they are."""
+
+    start: int
+    stop: int
+    label: str
+
+
+class ByteMap:
+    """The regions of one file, in order, covering it exactly."""
+
+    __slots__ = ("regions", "size")
+
+    def __init__(self, regions: list[Region], size: int):
+        self.regions = regions
+        self.size = size
+
+    def totals(self) -> dict[str, int]:
+        """Bytes under each label; they add up to `size`."""
+        totals: dict[str, int] = {}
+        for start, stop, label in self.regions:
+            totals[label] = totals.get(label, 0) + stop - start
+        return totals
+
+
+class ByteMapBuilder:
+    """Collects claims, then checks that no byte was claimed twice and labels what is left over."""
+
+    __slots__ = ("_claims",)
+
+    def __init__(self) -> None:
+        self._claims: list[Region] = []
+
+    def claim(self, label: str, start: int, stop: int) -> None:
+        if stop > start:
+            self._claims.append(Region(start, stop, label))
+
+    def claim_around(self, label: str, start: int, stop: int, inner: list[tuple[int, int, str]]) -> None:
+        """Claim start..stop, except for the (start, stop, label) ranges inside it that are something else."""
+        for inner_start, inner_stop, inner_label in sorted(inner) if inner else ():
+            if start <= inner_start and inner_stop <= stop:
+                self.claim(label, start, inner_start)
+                self.claim(inner_label, inner_start, inner_stop)
+                start = inner_stop
+        self.claim(label, start, stop)
+
+    def finish(self, size: int, path: str) -> ByteMap:
+        """The map of a file of `size` bytes. Raises CorruptFileError where two claims overlap or one leaves the file."""
+        self._claims.sort()
+        regions: list[Region] = []
+        position = 0
+        for region in self._claims:
+            if region.start < position:
+                raise CorruptFileError(
+                    f"two parts of the file lie on the same bytes: {region.label} starts inside {regions[-1].label}",
+                    path=path,
+                    offset=region.start,
+                )
+            if region.start > position:
+                regions.append(Region(position, region.start, "unmapped"))
+            regions.append(region)
+            position = region.stop
+        if position > size:
+            raise CorruptFileError(f"{regions[-1].label} ends at byte {position:,}, past the end of the file", path=path, offset=size)
+        if position < size:
+            regions.append(Region(position, size, "unmapped"))
+        return ByteMap(regions, size)

@@ -1,0 +1,167 @@
+"""Tensors and storages, kept as columns.
+
+A storage is a flat run of bytes; a tensor is a name, a shape, a dtype and a strided view of a storage. Checkpoints of
+90,000 tensors are ordinary, so nothing is allocated per tensor beyond one slot in each column; `TensorInfo` is what a
+caller sees, made on demand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, overload
+
+from modelscope_cli.core.dtype import DType
+
+NOWHERE = -1  # storage index of a tensor without data in the file (meta tensors)
+
+Shape = tuple[int, ...]
+
+
+class TensorInfo(NamedTuple):
+    """One tensor of a checkpoint."""
+
+    name: str  # path in the file: keys joined with dots
+    shape: Shape  # torch order
+    dtype: DType
+    role: str | None  # what the file itself records: parameter, buffer; None when it does not say
+    file: str | None  # file that holds the data; None when there is none
+    start: int | None  # byte range of the view's storage in `file`: start..stop, half-open
+    stop: int | None
+    storage: str | None  # key of the storage within its file
+    offset: int  # bytes from the start of the storage to the first element
+    strides: Shape | None  # in elements; None means contiguous
+
+    @property
+    def numel(self) -> int:
+        """Number of elements, the product of the shape."""
+        return math.prod(self.shape)
+
+
+class View(NamedTuple):
+    """One strided piece of a storage: `offset` in bytes, `strides` in elements, None for contiguous."""
+
+    storage: int
+    offset: int
+    shape: Shape
+    dtype: DType
+    strides: Shape | None
+
+
+class StorageTable:
+    """Storages as columns: key, index of the file, first byte in it, bytes when uncompressed, bytes as stored."""
+
+    __slots__ = ("files", "keys", "nbytes", "starts", "stored")
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.files: list[int] = []
+        self.starts: list[int] = []
+        self.nbytes: list[int] = []
+        self.stored: list[int] = []  # differs from nbytes only in a compressed archive
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, key: str, file: int, start: int, nbytes: int, stored: int | None = None) -> int:
+        """Append a storage; returns its index."""
+        self.keys.append(key)
+        self.files.append(file)
+        self.starts.append(start)
+        self.nbytes.append(nbytes)
+        self.stored.append(nbytes if stored is None else stored)
+        return len(self.keys) - 1
+
+
+class TensorTable:
+    """Tensors as columns, in file order.
+
+    `parts` holds, for the few tensors made of several storages (sparse, quantised, wrapper subclasses), the views behind
+    the main one. `recorded` holds roles that the file itself states: "parameter" or "buffer".
+    """
+
+    __slots__ = ("dtypes", "filenames", "names", "offsets", "parts", "recorded", "shapes", "storage", "storages", "strides")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.shapes: list[Shape] = []
+        self.dtypes: list[DType] = []
+        self.storages: list[int] = []
+        self.offsets: list[int] = []
+        self.strides: list[Shape | None] = []
+        self.parts: dict[int, tuple[View, ...]] = {}
+        self.recorded: dict[int, str] = {}
+        self.storage = StorageTable()
+        self.filenames: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str, shape: Shape, dtype: DType, storage: int, offset: int = 0, strides: Shape | None = None) -> int:
+        """Append a tensor; returns its index."""
+        self.names.append(name)
+        self.shapes.append(shape)
+        self.dtypes.append(dtype)
+        self.storages.append(storage)
+        self.offsets.append(offset)
+        self.strides.append(strides)
+        return len(self.names) - 1
+
+    def extend(self, other: TensorTable) -> None:
+        """Append all of another table (a shard); file and storage numbers are moved up."""
+        first_tensor, first_storage, first_file = len(self.names), len(self.storage), len(self.filenames)
+        self.names += other.names
+        self.shapes += other.shapes
+        self.dtypes += other.dtypes
+        self.storages += [NOWHERE if index < 0 else index + first_storage for index in other.storages]
+        self.offsets += other.offsets
+        self.strides += other.strides
+        for index, views in other.parts.items():
+            self.parts[first_tensor + index] = tuple(
+                view if view.storage < 0 else view._replace(storage=view.storage + first_storage) for view in views
+            )
+        for index, role in other.recorded.items():
+            self.recorded[first_tensor + index] = role
+        self.storage.keys += other.storage.keys
+        self.storage.files += [index + first_file for index in other.storage.files]
+        self.storage.starts += other.storage.starts
+        self.storage.nbytes += other.storage.nbytes
+        self.storage.stored += other.storage.stored
+        self.filenames += other.filenames
+
+    def views(self, index: int) -> tuple[View, ...]:
+        """All the storage views of tensor `index`, the main one first."""
+        main = View(self.storages[index], self.offsets[index], self.shapes[index], self.dtypes[index], self.strides[index])
+        return (main, *self.parts[index]) if index in self.parts else (main,)
+
+    @overload
+    def __getitem__(self, key: int) -> TensorInfo: ...
+
+    @overload
+    def __getitem__(self, key: str) -> TensorInfo: ...
+
+    def __getitem__(self, key: int | str) -> TensorInfo:
+        """The tensor at an index, or the one with a name. Raises IndexError or KeyError."""
+        if isinstance(key, str):
+            try:
+                key = self.names.index(key)
+            except ValueError:
+                raise KeyError(key) from None
+        storage = self.storages[key]
+        where = self.storage
+        known = storage >= 0
+        return TensorInfo(
+            self.names[key],
+            self.shapes[key],
+            self.dtypes[key],
+            self.recorded.get(key),
+            self.filenames[where.files[storage]] if known else None,
+            where.starts[storage] if known else None,
+            where.starts[storage] + where.stored[storage] if known else None,
+            where.keys[storage] if known else None,
+            self.offsets[key],
+            self.strides[key],
+        )
+
+    def __iter__(self) -> Iterator[TensorInfo]:
+        return (self[index] for index in range(len(self.names)))

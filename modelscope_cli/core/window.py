@@ -1,0 +1,137 @@
+"""A window on bytes: a size, and `read(offset, length)` that checks before it allocates.
+
+Readers never open files; they are handed a window. Today it looks at a local file through `os.pread` on one descriptor
+(never mmap: a file that shrinks under a mapping kills the process). Anything else that can serve byte ranges fits behind
+the same two members, and a window can be cut out of a window: a stored zip member is itself a file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+
+from modelscope_cli.errors import CorruptFileError, SourceError
+
+KINDS_OF_FILE = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO (named pipe)"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+class Window:
+    """`size` bytes starting at `base` of an open file descriptor. `bytes_read` counts what was asked of the system."""
+
+    __slots__ = ("_descriptor", "_owns", "base", "bytes_read", "name", "size")
+
+    def __init__(self, descriptor: int, name: str, size: int, base: int = 0, owns: bool = False):
+        self._descriptor = descriptor
+        self._owns = owns
+        self.name = name
+        self.size = size
+        self.base = base
+        self.bytes_read = 0
+
+    def read(self, offset: int, length: int, what: str = "data") -> bytes:
+        """Exactly `length` bytes at `offset`. Raises CorruptFileError when the window does not hold them."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            there = max(0, self.size - offset) if offset >= 0 else 0
+            raise CorruptFileError(f"{what}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
+        data = _pread(self._descriptor, length, self.base + offset)
+        self.bytes_read += len(data)
+        if len(data) != length:
+            data = self._read_on(data, offset, length, what)
+        return data
+
+    def _read_on(self, data: bytes, offset: int, length: int, what: str) -> bytes:
+        """Finish a short read (signals, network file systems); an end of file here means that the file shrank meanwhile."""
+        pieces = [data]
+        have = len(data)
+        while have < length:
+            piece = _pread(self._descriptor, length - have, self.base + offset + have)
+            if not piece:
+                raise CorruptFileError(f"{what}: the file became shorter while it was read", path=self.name, offset=offset + have)
+            self.bytes_read += len(piece)
+            pieces.append(piece)
+            have += len(piece)
+        return b"".join(pieces)
+
+    def head(self, length: int) -> bytes:
+        """The first `length` bytes, or all there are."""
+        return self.read(0, min(length, self.size))
+
+    def close(self) -> None:
+        if self._owns:
+            os.close(self._descriptor)
+            self._owns = False
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class MemoryWindow(Window):
+    """A window on bytes in memory: a file that was found inside another. `base` is where it lies in the outer file."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes, name: str, base: int = 0):
+        super().__init__(-1, name, len(data), base)
+        self._data = data
+
+    def read(self, offset: int, length: int, what: str = "data") -> bytes:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            there = max(0, self.size - max(offset, 0))
+            raise CorruptFileError(f"{what}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
+        return self._data[offset : offset + length]
+
+
+def open_window(path: str) -> Window:
+    """A window on a regular file. Raises SourceError for everything else, without blocking on a FIFO."""
+    try:
+        refuse_unless_regular(os.stat(path), path)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise source_error(path, error) from None
+    except ValueError:  # a NUL in the path
+        raise SourceError("not a usable path", path=path) from None
+    try:
+        found = os.fstat(descriptor)
+        refuse_unless_regular(found, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Window(descriptor, path, found.st_size, owns=True)
+
+
+def refuse_unless_regular(found: os.stat_result, path: str) -> None:
+    """Raise SourceError unless the path leads to an ordinary file."""
+    if stat.S_ISREG(found.st_mode):
+        return
+    kind = next((words for test, words in KINDS_OF_FILE if test(found.st_mode)), "a special file")
+    raise SourceError(f"{kind}, not a file that can be inspected", path=path)
+
+
+def source_error(path: str, error: OSError) -> SourceError:
+    """The system's refusal in our words."""
+    if isinstance(error, FileNotFoundError):
+        if os.path.islink(path):
+            return SourceError("a symbolic link to something that is not there", path=path)
+        return SourceError("no such file or folder", path=path)
+    if isinstance(error, PermissionError):
+        return SourceError("no permission to read it", path=path)
+    return SourceError((error.strerror or type(error).__name__).lower(), path=path)
+
+
+if hasattr(os, "pread"):
+    _pread = os.pread
+else:  # Windows
+
+    def _pread(descriptor: int, length: int, offset: int) -> bytes:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, length)

@@ -1,0 +1,80 @@
+"""Everything that can go wrong, as one tree.
+
+    ModelscopeError(message, path, offset, hint)
+    ├─ SourceError              the path itself: missing, no permission, a folder without a model, a FIFO
+    │  └─ MissingShardError     a shard that an index names is not there
+    ├─ FormatError              the bytes are not what they should be
+    │  ├─ UnknownFormatError    no reader recognises them; says what they look like
+    │  ├─ CorruptFileError      recognised, but damaged or contradicting itself
+    │  └─ UnsupportedFeatureError   understood, not implemented; says what would be needed
+    ├─ LimitError               a limit of core/limits.py was met; names resource, limit and actual value
+    └─ MissingExtraError        an optional package is needed; names the pip extra
+
+Each carries what a person needs: where (`path`, `offset`), what, and what to do next (`hint`).
+"""
+
+from __future__ import annotations
+
+
+class ModelscopeError(Exception):
+    """A problem with the input, told in one sentence. `offset` is a byte position in `path`."""
+
+    def __init__(self, message: str, *, path: str | None = None, offset: int | None = None, hint: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.offset = offset
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        at = f" (byte {self.offset:,})" if self.offset is not None else ""
+        return f"{where}{self.message}{at}"
+
+
+class SourceError(ModelscopeError):
+    """The path cannot be opened as a model file."""
+
+
+class MissingShardError(SourceError):
+    """A shard named by an index or by a `-00001-of-00008` name is not there."""
+
+
+class FormatError(ModelscopeError):
+    """The bytes are not what they should be."""
+
+
+class UnknownFormatError(FormatError):
+    """No reader recognises the content."""
+
+
+class CorruptFileError(FormatError):
+    """The file contradicts itself or ends early."""
+
+
+class UnsupportedFeatureError(FormatError):
+    """The file is understood but this version does not read it."""
+
+
+class LimitError(ModelscopeError):
+    """A limit was met. `resource` is the name to raise it by: `--limit resource=value`."""
+
+    def __init__(self, resource: str, limit: int, actual: int | str, *, path: str | None = None, offset: int | None = None):
+        found = f"{actual:,}" if isinstance(actual, int) else actual
+        super().__init__(
+            f"{resource.replace('_', ' ')}: {found} found, the limit is {limit:,}",
+            path=path,
+            offset=offset,
+            hint=f"if you trust the file, raise it with --limit {resource}=VALUE",
+        )
+        self.resource = resource
+        self.limit = limit
+        self.actual = actual
+
+
+class MissingExtraError(ModelscopeError):
+    """An optional package is not installed."""
+
+    def __init__(self, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs the optional extra [{extra}]", hint=f"pip install 'modelscope-cli[{extra}]'")
+        self.extra = extra

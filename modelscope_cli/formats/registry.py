@@ -1,0 +1,115 @@
+"""Which reader takes which file: one row a format, and the one function that opens a path.
+
+Content decides; a suffix only breaks a tie. A reader's module is imported when its row matches, not before. To add a
+format: write `formats/NAME.py` with `read(window, limits, *, lenient)` and add its row.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
+from modelscope_cli.core.window import Window, open_window
+from modelscope_cli.formats.locate import Target, locate
+
+HEAD = 1 << 12
+
+
+class Format(NamedTuple):
+    """`magic` is matched against the first bytes; `suffixes` decide when content says nothing."""
+
+    name: str
+    title: str
+    magic: str
+    suffixes: tuple[str, ...]
+    module: str
+
+
+FORMATS = (
+    Format("torch-zip", "PyTorch zip", r"PK\x03\x04|PK\x05\x06", (), "modelscope_cli.formats.torch_zip"),
+    # a protocol 2–5 pickle, or one of the ways that protocols 0 and 1 begin
+    Format("torch-legacy", "PyTorch stacked pickles", r"\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n", (".pkl", ".pickle"), "modelscope_cli.formats.torch_legacy"),
+    # eight bytes of length, not all of them text, and the brace that opens the header
+    Format("safetensors", "safetensors", r"(?![\t\n\r -~]{8}).{8}\{", (".safetensors",), "modelscope_cli.formats.safetensors"),
+)  # fmt: skip
+
+TITLES = {"torch-zip": "PyTorch (zip)", "torch-legacy": "PyTorch (legacy stacked pickles)", "torchscript": "TorchScript (zip)", "pickle": "bare pickle", "safetensors": "safetensors"}  # fmt: skip
+
+
+def sniff(head: bytes, path: str) -> Format | None:
+    """The row for these first bytes, or None. Never raises."""
+    for row in FORMATS:
+        if re.compile(row.magic.encode("latin-1"), re.DOTALL).match(head):
+            return row
+    return None
+
+
+def by_suffix(path: str) -> Format | None:
+    """The row that claims the suffix of a path."""
+    return next((row for row in FORMATS if path.lower().endswith(row.suffixes) and row.suffixes), None)
+
+
+def read_file(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint in one file, not looking at its neighbours."""
+    with open_window(path) as window:
+        return read_window(window, limits, lenient=lenient)
+
+
+def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint behind a window, by its content."""
+    from modelscope_cli.formats.known import foreign_error, recognise
+
+    head = window.head(HEAD)
+    row = sniff(head, window.name)
+    if row is None and head and recognise(head) is None:
+        row = by_suffix(window.name)
+    if row is None:
+        raise foreign_error(head, window.size, window.name)
+    reader: Any = import_module(row.module)
+    checkpoint: Checkpoint = reader.read(window, limits, lenient=lenient)
+    return checkpoint
+
+
+def read_target(target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint of a located target: a file, or a sharded set whose parts are opened one by one."""
+    if target.shards is None:
+        checkpoint = read_file(target.path, limits, lenient=lenient)
+    else:
+        from modelscope_cli.formats.sharded import read_set
+
+        checkpoint = read_set(target, limits, lambda path: read_file(path, limits, lenient=lenient))
+    checkpoint.notes.extend(target.notes)
+    checkpoint.config = read_config(target.folder)
+    return checkpoint
+
+
+def read_config(folder: str) -> dict[str, Any]:
+    """config.json beside the weights: evidence for head counts and the like. Anything but a JSON object counts as absent."""
+    import os
+
+    path = os.path.join(folder, "config.json")
+    if not os.path.isfile(path):
+        return {}
+    import json
+
+    from modelscope_cli.errors import ModelscopeError
+
+    try:
+        with open_window(path) as window:
+            if window.size > 1 << 20:
+                return {}
+            found = json.loads(window.read(0, window.size))
+    except (ModelscopeError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint at a path: a file, any shard or the index of a set, or a folder with one. Raises ModelscopeError."""
+    targets = locate([path])
+    for problem in targets.problems:
+        raise problem
+    return read_target(targets.found[0], limits, lenient=lenient)

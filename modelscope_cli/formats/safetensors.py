@@ -1,0 +1,251 @@
+"""safetensors: a JSON header that says everything, then the data.
+
+    [ 8 bytes: N, little-endian ][ N bytes: JSON, padded with spaces ][ data ]
+    {"__metadata__": {str: str}, NAME: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
+
+Offsets are relative to the data. The ranges must cover it without hole or overlap, which makes trailing bytes and
+polyglots impossible; we refuse what the reference refuses (safetensors/src/tensor.rs, `Metadata::validate`), and under
+`lenient` show what can be shown with a note of severity "error". An unknown dtype is listed with the bytes its offsets give.
+`save_model` writes into `__metadata__` which names it dropped because they shared memory: {dropped: kept}.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
+from modelscope_cli.core.dtype import SAFETENSORS_DTYPES, DType, unknown
+from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.span import ByteMap, Region
+from modelscope_cli.core.tensor import TensorTable
+from modelscope_cli.core.window import Window
+from modelscope_cli.errors import CorruptFileError, LimitError
+
+Decoded = TypeVar("Decoded")
+
+LENGTH_SIZE = 8
+METADATA = "__metadata__"
+FORMAT_MAXIMUM = 100_000_000  # bytes of header the reference accepts
+
+
+class Entry(msgspec.Struct, gc=False):
+    """One tensor of the header. All fields are optional only so that `__metadata__` passes through the same decoder."""
+
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    data_offsets: tuple[int, int] | None = None
+
+
+class MetadataOnly(msgspec.Struct):
+    """The header again, everything but its metadata skipped."""
+
+    metadata: dict[str, str] = msgspec.field(name=METADATA, default_factory=dict)
+
+
+_decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
+_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_metadata = msgspec.json.Decoder(MetadataOnly).decode
+
+
+def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint in a safetensors file. Raises CorruptFileError or LimitError; `lenient` turns damage into notes."""
+    problems = Problems(window.name, lenient)
+    header, data_start = read_header(window, limits)
+    entries = decode_header(header, window.name, problems)
+    entries.pop(METADATA, None)
+    metadata = header_metadata(header, window.name)
+    if len(entries) > limits.tensors:
+        raise LimitError("tensors", limits.tensors, len(entries), path=window.name)
+
+    table = TensorTable()
+    table.filenames.append(window.name)
+    reach = fill_table(table, entries, data_start, window.size - data_start, problems)
+    if not any(note.code == "damaged" for note in problems.notes):
+        check_cover(table, data_start, window.size, problems)
+    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in entries and dropped not in entries}
+    return Checkpoint(
+        window.name,
+        "safetensors",
+        [FileRecord(window.name, window.size, range(len(table)))],
+        table,
+        [byte_map(header, data_start, data_start + reach, window.size)],
+        metadata={name: value for name, value in metadata.items() if name not in aliases},
+        notes=problems.notes,
+        aliases=aliases,
+        ordered=False,
+    )
+
+
+class Problems:
+    """Damage: raised at once, or kept as notes when reading leniently."""
+
+    def __init__(self, path: str, lenient: bool):
+        self.path = path
+        self.lenient = lenient
+        self.notes: list[Note] = []
+
+    def report(self, what: str, offset: int | None = None) -> None:
+        if not self.lenient:
+            raise CorruptFileError(what, path=self.path, offset=offset, hint="--lenient shows what can still be read")
+        if len(self.notes) < 100:
+            self.notes.append(Note("damaged", "error", self.path, what))
+
+
+def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:
+    """The JSON bytes and the offset of the data behind them."""
+    length = int.from_bytes(window.read(0, LENGTH_SIZE, "header length"), "little")
+    if length > window.size - LENGTH_SIZE:
+        raise CorruptFileError(
+            f"the header claims {length:,} bytes, {window.size - LENGTH_SIZE:,} follow",
+            path=window.name,
+            offset=0,
+            hint="cut short, or not a safetensors file",
+        )
+    if length > FORMAT_MAXIMUM:
+        raise CorruptFileError(f"a header of {length:,} bytes; the format allows {FORMAT_MAXIMUM:,}", path=window.name, offset=0)
+    if length > limits.header_bytes:
+        raise LimitError("header_bytes", limits.header_bytes, length, path=window.name, offset=0)
+    header = window.read(LENGTH_SIZE, length, "header")
+    if header[:1] != b"{":
+        raise CorruptFileError("the header is not a JSON object", path=window.name, offset=LENGTH_SIZE)
+    return header, LENGTH_SIZE + length
+
+
+def decode_header(header: bytes, path: str, problems: Problems) -> dict[str, Entry]:
+    """The entries, in the order of the header. A duplicate key anywhere is damage."""
+    try:
+        entries = _decode_entries(header)
+    except (ValueError, RecursionError):  # damage, or metadata that uses the name of a field: looked at entry by entry
+        raw = guarded(_decode_raw, header, path)
+        entries = {name: guarded(_decode_entry, bytes(value), path) for name, value in raw.items() if name != METADATA}
+    if b"\\u" in header or _mentions(header) != len(entries) - (METADATA in entries):
+        _refuse_duplicates(header, path, problems)
+    return entries
+
+
+def _mentions(header: bytes) -> int:
+    """How often each field name stands in the header, if the three agree: then it is the number of entries, duplicates included.
+
+    Only a \\u escape could spell a field name differently, and the caller excludes those.
+    """
+    counts = {header.count(b'"dtype"'), header.count(b'"shape"'), header.count(b'"data_offsets"')}
+    return counts.pop() if len(counts) == 1 and header.count(b'"' + METADATA.encode() + b'"') <= 1 else -1
+
+
+def _refuse_duplicates(header: bytes, path: str, problems: Problems) -> None:
+    """The slow, exact search for a key that stands twice."""
+    import json
+
+    def checked(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                problems.report(f"the key {key!r} stands twice in the header", LENGTH_SIZE)
+            seen.add(key)
+
+    try:
+        json.loads(header, object_pairs_hook=checked)
+    except RecursionError:
+        raise CorruptFileError("the header is nested too deeply", path=path, offset=LENGTH_SIZE) from None
+    except ValueError as error:
+        raise CorruptFileError(f"the header is not JSON: {error}", path=path, offset=LENGTH_SIZE) from None
+
+
+def header_metadata(header: bytes, path: str) -> dict[str, str]:
+    """The `__metadata__` of the header; writers put it first, so mostly a glance at the beginning is enough."""
+    if METADATA.encode() not in header:
+        return {}
+    return guarded(_decode_metadata, header, path).metadata
+
+
+def guarded(decode: Callable[[bytes], Decoded], header: bytes, path: str) -> Decoded:
+    """Decode, with the decoder's complaints in our words."""
+    try:
+        return decode(header)
+    except msgspec.ValidationError as error:
+        raise CorruptFileError(f"the header breaks the format: {error}", path=path, offset=LENGTH_SIZE) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"the header is not JSON: {error}", path=path, offset=LENGTH_SIZE) from None
+    except RecursionError:
+        raise CorruptFileError("the header is nested too deeply", path=path, offset=LENGTH_SIZE) from None
+
+
+def fill_table(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int, problems: Problems) -> int:
+    """One row and one storage an entry, each checked by itself. Returns how far the data reaches."""
+    names, shapes, dtypes = table.names, table.shapes, table.dtypes
+    starts, nbytes = table.storage.starts, table.storage.nbytes
+    known = SAFETENSORS_DTYPES
+    others: dict[str, DType] = {}
+    prod = math.prod
+    reach = 0
+    for name, entry in entries.items():
+        shape, offsets, dtype_name = entry.shape, entry.data_offsets, entry.dtype
+        if shape is None or offsets is None or dtype_name is None:
+            problems.report(f"tensor {name!r} lacks dtype, shape or data_offsets", LENGTH_SIZE)
+            continue
+        start, stop = offsets
+        dtype = known.get(dtype_name) or others.setdefault(dtype_name, unknown(dtype_name))
+        if not 0 <= start <= stop <= available:
+            problems.report(f"tensor {name!r} lies at {start:,} to {stop:,}, the data has {available:,} bytes", LENGTH_SIZE)
+            continue
+        bits = dtype.bits
+        wanted = prod(shape) * bits if bits is not None else (stop - start) * 8
+        if wanted != (stop - start) * 8 or (shape and min(shape) < 0):
+            problems.report(
+                f"tensor {name!r}: shape {list(shape)} of {dtype_name} takes {wanted / 8:,.10g} bytes, its range has {stop - start:,}",
+                LENGTH_SIZE,
+            )
+            continue
+        names.append(name)
+        shapes.append(shape)
+        dtypes.append(dtype)
+        starts.append(data_start + start)
+        nbytes.append(stop - start)
+        if stop > reach:
+            reach = stop
+    for name in others:
+        problems.notes.append(
+            Note("unknown-dtype", "error", problems.path, f"dtype {name!r} is not known: its bytes are counted, its elements not checked")
+        )
+    count = len(names)
+    table.storages += range(count)
+    table.offsets += [0] * count
+    table.strides += [None] * count
+    table.storage.keys += names
+    table.storage.files += [0] * count
+    table.storage.stored += nbytes
+    return reach
+
+
+def check_cover(table: TensorTable, data_start: int, size: int, problems: Problems) -> None:
+    """The ranges, sorted, must follow one another from the first byte of the data to the last of the file."""
+    starts, nbytes = table.storage.starts, table.storage.nbytes
+    position = data_start
+    order: Any = range(len(starts))
+    if any(later < earlier for earlier, later in zip(starts, starts[1:], strict=False)):
+        order = sorted(order, key=lambda i: (starts[i], nbytes[i]))
+    for index in order:
+        if starts[index] != position:
+            what = "a hole before" if starts[index] > position else "an overlap with"
+            problems.report(f"the data has {what} tensor {table.names[index]!r}", starts[index])
+        position = starts[index] + nbytes[index]
+    if position != size:
+        problems.report(f"{size - position:,} bytes follow the last tensor", position)
+
+
+def byte_map(header: bytes, data_start: int, data_stop: int, size: int) -> ByteMap:
+    """Length and JSON, its padding, the data, and what a lenient read could not place."""
+    padding = len(header) - len(header.rstrip(b" "))
+    regions = [
+        Region(0, data_start - padding, "header"),
+        Region(data_start - padding, data_start, "padding"),
+        Region(data_start, data_stop, "data"),
+        Region(data_stop, size, "unmapped"),
+    ]
+    return ByteMap([region for region in regions if region.stop > region.start], size)
+

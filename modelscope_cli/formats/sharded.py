@@ -1,0 +1,232 @@
+"""A checkpoint in several files (Hugging Face): an index that maps names to files, and the files.
+
+    model.safetensors.index.json      {"metadata": {"total_size": BYTES}, "weight_map": {NAME: FILE, …}}
+    model-00001-of-00008.safetensors  each a complete file of its own format
+
+Why shards: a file system or a host limits the size of a file, and each shard can be loaded (and freed) by itself. Nothing
+has to be merged to use or to inspect them. The index is a claim like any other: it is held against what the shards hold,
+in both directions, and every disagreement is named. A path in it that leaves the folder is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
+from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.span import ByteMap, Region
+from modelscope_cli.core.tensor import TensorTable
+from modelscope_cli.core.window import open_window
+from modelscope_cli.errors import CorruptFileError, LimitError, MissingShardError, ModelscopeError
+from modelscope_cli.formats.locate import SHARD_NAME, Target
+
+MOST_NAMED = 5  # names listed of each kind of disagreement
+
+OpenPart = Callable[[str], Checkpoint]
+
+
+class Index(msgspec.Struct):
+    """The JSON of an index."""
+
+    weight_map: dict[str, str]
+    metadata: Any = None
+
+
+def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
+    """One checkpoint out of all shards. A shard that cannot be read becomes a note of severity error; the others are kept."""
+    index, index_size, repeated = read_index(target.index, limits) if target.index else (None, 0, [])
+    paths = shard_paths(target, index, limits)
+    table = TensorTable()
+    files: list[FileRecord] = []
+    maps: list[ByteMap] = []
+    notes: list[Note] = []
+    merged = Checkpoint(target.path, "", files, table, maps, notes=notes)
+    problems: list[ModelscopeError] = []
+    for path in paths:
+        try:
+            add_part(merged, open_part(path), limits)
+        except ModelscopeError as problem:
+            if not os.path.exists(path):
+                problem = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
+            problems.append(problem)
+            notes.append(Note("shard-unreadable", "error", os.path.basename(path), problem.message))
+    if not files:
+        raise problems[0] if problems else CorruptFileError("the index names no shard", path=target.index)
+    if index is not None and target.index is not None:
+        files.append(FileRecord(target.index, index_size, range(len(table), len(table))))
+        maps.append(ByteMap([Region(0, index_size, "index")] if index_size else [], index_size))
+        table.filenames.append(target.index)
+        unreadable = {os.path.basename(problem.path or "") for problem in problems}
+        notes += compare(index, merged, target, unreadable)
+        notes += [Note("index-repeats", "error", target.index, f"{name!r} stands twice in the index") for name in repeated[:MOST_NAMED]]
+        if isinstance(index.metadata, dict):
+            merged.metadata.update(index.metadata)
+    else:
+        notes.append(Note("no-index", "info", target.path, "no index beside the shards: the set was found by the names of its files"))
+        notes += in_two_shards(merged)
+    return merged
+
+
+def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
+    """The index, its size in bytes, and names that stand twice in it. Raises CorruptFileError, LimitError, SourceError."""
+    with open_window(path) as window:
+        if window.size > limits.index_bytes:
+            raise LimitError("index_bytes", limits.index_bytes, window.size, path=path)
+        raw = window.read(0, window.size)
+    try:
+        index = msgspec.json.decode(raw, type=Index)
+    except msgspec.ValidationError as error:
+        raise CorruptFileError(f"not an index of shards: {error}", path=path) from None
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"not JSON: {error}", path=path) from None
+    return index, len(raw), repeated_names(raw, index)
+
+
+def repeated_names(raw: bytes, index: Index) -> list[str]:
+    """Names that the weight map holds more than once. Every entry has a colon, so a count of them rules that out quickly."""
+    extra = 16 + 2 * len(index.metadata) if isinstance(index.metadata, dict) else 16
+    if raw.count(b'":') <= len(index.weight_map) + extra and b"\\" not in raw and raw.count(b'":') == raw.count(b":"):
+        names = re.findall(rb'"([^"]*)"\s*:', raw)
+        if len(set(names)) == len(names):
+            return []
+    import json
+
+    repeated: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                repeated.append(key)
+            found[key] = value
+        return found
+
+    json.loads(raw, object_pairs_hook=check)
+    return repeated
+
+
+def shard_paths(target: Target, index: Index | None, limits: Limits) -> list[str]:
+    """The files of the set, in the order of their names. Refuses names that lead out of the folder."""
+    if index is None:
+        return list(target.shards or ())
+    names = sorted(set(index.weight_map.values()))
+    if len(names) > limits.shards:
+        raise LimitError("shards", limits.shards, len(names), path=target.index)
+    for name in names:
+        parts = re.split(r"[\\/]", name)
+        if os.path.isabs(name) or not name or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
+            raise CorruptFileError(f"the index names {name!r}, a file outside its folder", path=target.index)
+        path = os.path.join(target.folder, name)
+        if target.index and os.path.realpath(path) == os.path.realpath(target.index):
+            raise CorruptFileError("the index names itself as a shard", path=target.index)
+    return [os.path.join(target.folder, name) for name in names]
+
+
+def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
+    """Append a shard to the set."""
+    first = len(merged.tensors)
+    if first + len(part.tensors) > limits.tensors:
+        raise LimitError("tensors", limits.tensors, first + len(part.tensors), path=part.path)
+    merged.tensors.extend(part.tensors)
+    merged.files.extend(FileRecord(file.path, file.nbytes, range(first + file.tensors.start, first + file.tensors.stop)) for file in part.files)
+    merged.byte_maps.extend(part.byte_maps)
+    merged.format = merged.format or part.format
+    merged.ordered = merged.ordered and part.ordered
+    merged.modules.update(part.modules)
+    merged.aliases.update(part.aliases)
+    merged.pickles.extend(part.pickles)
+    merged.notes.extend(part.notes)
+    for key, value in part.metadata.items():
+        merged.metadata.setdefault(key, value)
+
+
+def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[str]) -> list[Note]:
+    """Every way in which index and shards disagree. `unreadable` shards are not held against the index a second time."""
+    notes: list[Note] = []
+    where = target.index or target.path
+    weight_map = index.weight_map
+    held: dict[str, str] = {}
+    twice: list[str] = []
+    elsewhere: list[str] = []
+    unlisted: list[str] = []
+    names = merged.tensors.names
+    for file in merged.files:
+        shard = os.path.relpath(file.path, target.folder or ".") if file.tensors else ""
+        for name in names[file.tensors.start : file.tensors.stop]:
+            expected = weight_map.get(name)
+            if expected is None:
+                unlisted.append(name)
+            elif expected != shard:
+                elsewhere.append(name)
+            if name in held:
+                twice.append(name)
+            held[name] = shard
+    absent = [name for name, shard in weight_map.items() if name not in held and os.path.basename(shard) not in unreadable]
+    if absent:
+        notes.append(Note("index-absent", "error", where, f"{_some(absent)} in the index, in no shard"))
+    if twice:
+        notes.append(Note("in-two-shards", "error", where, f"{_some(twice)} in more than one shard"))
+    if elsewhere and not twice:
+        notes.append(Note("index-elsewhere", "warning", where, f"{_some(elsewhere)} not in the shard that the index names"))
+    if unlisted:
+        notes.append(Note("index-unlisted", "warning", where, f"{_some(unlisted)} in a shard, not in the index"))
+    notes += unlisted_shards(target, set(weight_map.values()))
+    if not unreadable:
+        notes += check_total(index, merged, where)
+    return notes
+
+
+def check_total(index: Index, merged: Checkpoint, where: str) -> list[Note]:
+    """`metadata.total_size` is meant to be the bytes of all tensors."""
+    claimed = index.metadata.get("total_size") if isinstance(index.metadata, dict) else None
+    if claimed is None:
+        return []
+    if isinstance(claimed, float) and claimed.is_integer():
+        claimed = int(claimed)
+    actual = 0
+    for numel_shape, dtype, storage in zip(merged.tensors.shapes, merged.tensors.dtypes, merged.tensors.storages, strict=True):
+        count = 1
+        for extent in numel_shape:
+            count *= extent
+        actual += dtype.nbytes(count) or (merged.tensors.storage.nbytes[storage] if storage >= 0 else 0)
+    stored = sum(merged.tensors.storage.nbytes)
+    if not isinstance(claimed, int) or isinstance(claimed, bool):
+        return [Note("index-total", "warning", where, f"its total_size is {claimed!r:.60}, not a number; the tensors take {actual:,} bytes")]
+    if claimed not in (actual, stored):
+        return [Note("index-total", "warning", where, f"its total_size is {claimed:,}, the tensors take {actual:,} bytes")]
+    return []
+
+
+def unlisted_shards(target: Target, listed: set[str]) -> list[Note]:
+    """Files beside the set that could be shards of it, by their numbering or else their suffix, but that the index does not name."""
+    suffixes = {os.path.splitext(name)[1] for name in listed}
+    stems = {match["stem"] for name in listed if (match := SHARD_NAME.fullmatch(os.path.basename(name)))}
+    extra = []
+    for name in os.listdir(target.folder or "."):
+        if name in listed or os.path.splitext(name)[1] not in suffixes:
+            continue
+        match = SHARD_NAME.fullmatch(name)
+        if match["stem"] in stems if match and stems else not stems and not match:
+            extra.append(name)
+    return [Note("shard-unlisted", "warning", target.folder or ".", f"{_some(sorted(extra))} not named by the index")] if extra else []
+
+
+def in_two_shards(merged: Checkpoint) -> list[Note]:
+    """Names that more than one shard holds."""
+    names = merged.tensors.names
+    if len(set(names)) == len(names):
+        return []
+    seen: set[str] = set()
+    twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [Note("in-two-shards", "error", merged.path, f"{_some(twice)} in more than one shard")]
+
+
+def _some(names: list[str]) -> str:
+    """'3 tensors (a, b, c)' with at most a few named."""
+    shown = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+    return f"{len(names):,} ({shown})"

@@ -1,0 +1,231 @@
+"""PyTorch's stacked pickles (torch.save before 1.6, and `_use_new_zipfile_serialization=False`), and bare pickles.
+
+    pickle: 0x1950a86a20f9469cfc6c    the magic number
+    pickle: 1001                      protocol version
+    pickle: {little_endian, type_sizes, protocol_version}
+    pickle: the object                storages as ('storage', class, key, location, numel[, (view key, offset, size)])
+                                      modules of their time as ('module', class, source file, source)
+    pickle: [key, key, …]             the order of the storages
+    then for each key: 8 bytes numel, and the elements
+
+How long the pickles are is not written down anywhere, so they are read in pieces until each one stops. A file that starts
+as a pickle but without the magic number is read as one bare pickle; torch tensors in such files carry a whole torch.save
+each, inside the pickle (`torch.storage._load_from_bytes`). Facts: torch/serialization.py, `_legacy_save`, `_legacy_load`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelscope_cli.containers.pickle_machine import CHUNK, Global, Mapping, PickleMachine
+from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
+from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.span import ByteMapBuilder
+from modelscope_cli.core.tensor import TensorTable
+from modelscope_cli.core.window import MemoryWindow, Window
+from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
+from modelscope_cli.formats.torch_objects import BadTensor, StorageRef, storage_dtype
+from modelscope_cli.formats.torch_walk import Walk, pruned
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+PROTOCOL_VERSION = 1001
+COUNT_SIZE = 8
+
+
+def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint in a stacked-pickle file or bare pickle. Reads the pickles and the counts, no tensor data."""
+    table = TensorTable()
+    table.filenames.append(window.name)
+    builder = ByteMapBuilder()
+    nested = NestedFiles(table, limits)
+    stream = Stream(window, limits, table, nested)
+    root = stream.read(builder)
+    walk = Walk(table, window.name, limits, nested.open)
+    walk.run(root)
+    stream.claim_pickles(builder)
+    return Checkpoint(
+        window.name,
+        "torch-legacy" if stream.stacked else "pickle",
+        [FileRecord(window.name, window.size, range(len(table)))],
+        table,
+        [builder.finish(window.size, window.name)],
+        metadata=pruned(walk.metadata),
+        modules=walk.modules,
+        pickles=stream.traces + nested.traces,
+        notes=stream.notes + walk.notes,
+    )
+
+
+class Stream:
+    """The pickles of one file, one after another, and then its storages."""
+
+    def __init__(self, window: Window, limits: Limits, table: TensorTable, nested: NestedFiles):
+        self.window = window
+        self.limits = limits
+        self.table = table
+        self.nested = nested
+        self.data = bytearray(window.read(0, min(CHUNK, window.size)))
+        self.position = 0
+        self.traces: list[PickleTrace] = []
+        self.notes: list[Note] = []
+        self.refs: dict[str, StorageRef] = {}
+        self.little_endian = True
+        self.stacked = False
+
+    def read(self, builder: ByteMapBuilder) -> Any:
+        """The root object. Fills the storage table and claims what lies behind the pickles."""
+        first = self.next_pickle()
+        self.stacked = type(first) is int and first == MAGIC_NUMBER
+        if not self.stacked:
+            self.nested.begin(self.data, self.window.base)
+            if self.position < self.window.size:
+                left = self.window.size - self.position
+                self.notes.append(Note("after-stop", "warning", self.window.name, f"{left:,} bytes follow the end of the pickle"))
+            return first
+        version = self.next_pickle()
+        if version != PROTOCOL_VERSION or type(version) is not int:
+            raise UnsupportedFeatureError(f"legacy protocol {version!r:.40}, known is {PROTOCOL_VERSION}", path=self.window.name)
+        system = self.next_pickle()
+        if type(system) is Mapping and system.get("little_endian") is False:
+            self.little_endian = False
+            self.notes.append(Note("big-endian", "info", self.window.name, "the data is big-endian"))
+        root = self.next_pickle()
+        keys = self.next_pickle()
+        if type(keys) is not list:
+            raise CorruptFileError("the list of storages is not a list", path=self.window.name, offset=self.position)
+        self.nested.begin(self.data, self.window.base)
+        self._read_storages(keys, builder)
+        return root
+
+    def next_pickle(self) -> Any:
+        machine = PickleMachine(self.data, self.window.name, self.limits, self.load, self.more, self.position)
+        try:
+            result = machine.run()
+        except ModelscopeError as problem:
+            self.traces.append(machine.trace(problem.message))
+            raise
+        self.traces.append(machine.trace())
+        self.position = machine.end
+        return result
+
+    def more(self, wanted: int) -> bytes:
+        start = len(self.data)
+        return self.window.read(start, min(wanted, self.window.size - start))
+
+    def load(self, pid: Any, offset: int) -> Any:
+        """What a persistent id stands for: a storage, or the class of a module saved with its source."""
+        if type(pid) is not tuple or len(pid) < 2:
+            raise BadTensor("a persistent id that is no storage")
+        if pid[0] == "module" and type(pid[1]) is Global:
+            return pid[1]
+        if pid[0] != "storage" or len(pid) < 5:
+            raise BadTensor("a persistent id that is no storage")
+        _, cls, key, _, numel = pid[:5]
+        dtype = storage_dtype(cls)
+        if type(key) is bytes:
+            key = key.decode("utf-8", "replace")
+        if type(key) is int:
+            key = str(key)
+        if type(key) is not str or type(numel) is not int or numel < 0:
+            raise BadTensor("a storage without key or size")
+        if dtype.bits is None:
+            raise BadTensor(f"a storage of unknown type {dtype.name}")
+        root = self.refs.get(key)
+        if root is None:
+            nbytes = numel * dtype.bits // 8
+            if nbytes > self.window.size:
+                raise BadTensor(f"the storage {key[:40]!r} should have {nbytes:,} bytes, the whole file has {self.window.size:,}")
+            root = self.refs[key] = StorageRef(self.table.storage.add(key, 0, -1, nbytes), dtype, nbytes)
+        part = pid[5] if len(pid) > 5 else None
+        if part is None:
+            return root if root.dtype is dtype else StorageRef(root.index, dtype, root.nbytes)
+        if type(part) is not tuple or len(part) != 3 or type(part[1]) is not int or type(part[2]) is not int or min(part[1:]) < 0:
+            raise BadTensor("a storage view without offset and size")
+        start, nbytes = part[1] * dtype.bits // 8, part[2] * dtype.bits // 8
+        if start + nbytes > root.nbytes:
+            raise BadTensor(f"a storage view that leaves the storage {key[:40]!r}")
+        return StorageRef(root.index, dtype, nbytes, start)
+
+    def _read_storages(self, keys: list[Any], builder: ByteMapBuilder) -> None:
+        position = self.position
+        missing = dict(self.refs)
+        storage = self.table.storage
+        order = "little" if self.little_endian else "big"
+        for key in keys:
+            key = key.decode("utf-8", "replace") if type(key) is bytes else str(key) if type(key) is int else key
+            if type(key) is not str or key not in missing:
+                raise CorruptFileError("the list of storages names one that the object does not use", path=self.window.name, offset=position)
+            ref = missing.pop(key)
+            count = int.from_bytes(self.window.read(position, COUNT_SIZE, "storage size"), order, signed=True)  # type: ignore[arg-type]
+            numel = ref.nbytes * 8 // (ref.dtype.bits or 8)
+            if count != numel:
+                raise CorruptFileError(
+                    f"storage {key!r}: expected {numel:,} elements, found {count:,}", path=self.window.name, offset=position
+                )
+            start = position + COUNT_SIZE
+            if start + ref.nbytes > self.window.size:
+                raise CorruptFileError(
+                    f"storage {key!r}: expected {ref.nbytes:,} bytes, found {max(0, self.window.size - start):,}",
+                    path=self.window.name,
+                    offset=start,
+                    hint="the file is probably cut short: compare its size with the source and download it again",
+                )
+            builder.claim("header", position, start)
+            builder.claim("data", start, start + ref.nbytes)
+            storage.starts[ref.index] = self.window.base + start
+            position = start + ref.nbytes
+        if missing:
+            raise CorruptFileError(f"the storage {next(iter(missing))[:40]!r} is used but not stored", path=self.window.name, offset=position)
+
+    def claim_pickles(self, builder: ByteMapBuilder) -> None:
+        builder.claim_around("pickle", 0, self.position, self.nested.spans)
+
+
+class NestedFiles:
+    """torch.save inside torch.save: each is opened in memory and its storages join the outer table.
+
+    `spans` are the bytes of tensor data found inside the outer pickle (start, stop, label), where they could be located.
+    """
+
+    def __init__(self, table: TensorTable, limits: Limits):
+        self.table = table
+        self.limits = limits
+        self.spans: list[tuple[int, int, str]] = []
+        self.traces: list[PickleTrace] = []
+        self._outer: bytes | bytearray = b""
+        self._base: int | None = None
+        self._from = 0
+        self._opened: dict[int, tuple[bytes, Any]] = {}  # by identity: the same bytes are opened once
+
+    def begin(self, outer: bytes | bytearray, base: int | None) -> None:
+        """Say which pickle the next nested files are in; `base` is its position in the file, None when it is compressed."""
+        self._outer, self._base, self._from = outer, base, 0
+
+    def open(self, raw: bytes) -> Any:
+        """The root object of a torch.save held in `raw`."""
+        if id(raw) in self._opened:
+            return self._opened[id(raw)][1]
+        if len(self._opened) >= self.limits.nested_files:
+            raise LimitError("nested_files", self.limits.nested_files, len(self._opened) + 1)
+        at = self._outer.find(raw, self._from) if self._base is not None else -1
+        if at >= 0:
+            self._from = at + len(raw)
+        located = at >= 0 and self._base is not None
+        window = MemoryWindow(raw, "a torch.save inside the pickle", (self._base or 0) + at if located else 0)
+        if raw[:2] == b"PK":
+            raise UnsupportedFeatureError("a zip inside a pickle: not read yet", path=window.name)
+        builder = ByteMapBuilder()
+        first = len(self.table.storage)
+        stream = Stream(window, self.limits, self.table, self)
+        outer = self._outer, self._base, self._from
+        root = stream.read(builder)
+        self._outer, self._base, self._from = outer
+        self.traces += stream.traces
+        storage = self.table.storage
+        for index in range(first, len(storage)):
+            if located:
+                self.spans.append((storage.starts[index], storage.starts[index] + storage.nbytes[index], "data"))
+            else:  # re-encoded in the pickle: its bytes are the pickle's
+                storage.starts[index], storage.stored[index] = 0, 0
+        self._opened[id(raw)] = (raw, root)
+        return root
