@@ -57,10 +57,11 @@ class Checkpoint:
 
     `tensors` is a sequence of TensorInfo (columns inside: see core/tensor.py). `byte_maps[i]` covers `files[i]`.
     `aliases` maps a name that a writer dropped because it shared memory to the name it kept (safetensors' save_model).
+    `groups` are (index of a tensor, path): from that tensor on, the dictionary at that path holds them; "" is the top level.
     `ordered` tells whether the order of names is the model's own (safetensors sorts them).
     """
 
-    __slots__ = ("aliases", "byte_maps", "config", "files", "format", "metadata", "modules", "notes", "ordered", "path", "pickles", "skipped", "tensors")  # fmt: skip
+    __slots__ = ("aliases", "byte_maps", "config", "files", "format", "groups", "metadata", "modules", "notes", "ordered", "path", "pickles", "skipped", "tensors")  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Checkpoint:
         skipped: list[str] | None = None,
         aliases: dict[str, str] | None = None,
         ordered: bool = True,
+        groups: list[tuple[int, str]] | None = None,
         config: dict[str, Any] | None = None,
     ):
         self.path = path
@@ -91,6 +93,7 @@ class Checkpoint:
         self.skipped = [] if skipped is None else skipped
         self.aliases = {} if aliases is None else aliases
         self.ordered = ordered
+        self.groups = [(0, "")] if groups is None else groups
         self.config = {} if config is None else config
 
     @property

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from modelscope_cli.core.checkpoint import Note
 from modelscope_cli.core.limits import DEFAULT_LIMITS
-from modelscope_cli.core.window import source_error
+from modelscope_cli.core.window import open_window, source_error
 from modelscope_cli.errors import ModelscopeError, SourceError
 
 INDEX_SUFFIX = ".index.json"
@@ -181,10 +181,10 @@ def _listed_in_indexes(indexes: list[str]) -> set[str]:
     listed: set[str] = set()
     for index in indexes:
         try:
-            with open(index, "rb") as file:
-                weight_map = json.loads(file.read(DEFAULT_LIMITS.index_bytes)).get("weight_map")
+            with open_window(index) as window:
+                weight_map = json.loads(window.head(DEFAULT_LIMITS.index_bytes)).get("weight_map")
             listed.update(name for name in weight_map.values() if isinstance(name, str))
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except (ModelscopeError, ValueError, AttributeError, RecursionError):
             continue
     return listed
 

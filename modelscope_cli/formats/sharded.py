@@ -45,7 +45,7 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
     files: list[FileRecord] = []
     maps: list[ByteMap] = []
     notes: list[Note] = []
-    merged = Checkpoint(target.path, "", files, table, maps, notes=notes)
+    merged = Checkpoint(target.path, "", files, table, maps, notes=notes, groups=[])
     problems: list[ModelscopeError] = []
     for path in paths:
         try:
@@ -135,6 +135,7 @@ def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
     merged.tensors.extend(part.tensors)
     merged.files.extend(FileRecord(file.path, file.nbytes, range(first + file.tensors.start, first + file.tensors.stop)) for file in part.files)
     merged.byte_maps.extend(part.byte_maps)
+    merged.groups.extend((first + start, path) for start, path in part.groups if not merged.groups or path != merged.groups[-1][1])
     merged.format = merged.format or part.format
     merged.ordered = merged.ordered and part.ordered
     merged.modules.update(part.modules)

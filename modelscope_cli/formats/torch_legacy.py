@@ -51,6 +51,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         [builder.finish(window.size, window.name)],
         metadata=pruned(walk.metadata),
         modules=walk.modules,
+        groups=walk.groups,
         pickles=stream.traces + nested.traces,
         notes=stream.notes + walk.notes,
     )

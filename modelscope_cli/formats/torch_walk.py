@@ -47,6 +47,7 @@ class Walk:
         self.metadata: dict[str, Any] = {}
         self.modules: dict[str, ModuleRecord] = {}
         self.notes: list[Note] = []
+        self.groups: list[tuple[int, str]] = []  # (first row, path of the container that holds it)
         self.bare_storages = 0
         self._kept = 0  # metadata values kept so far
         self._left_out = 0
@@ -83,7 +84,7 @@ class Walk:
             kind = type(node)
             path = _joined(frame.path, key)
             if kind is Call:
-                self._call(frames, node, path, key, mark, frame.sink)
+                self._call(frames, node, path, key, mark, frame)
             elif kind is Mapping or kind is list or kind is tuple or kind is SetOf:
                 self._container(frames, node, path, key, frame.sink)
             elif kind is StorageRef:
@@ -113,6 +114,7 @@ class Walk:
             self._not_repeated += 1
             return True
         self._copied += last - first
+        self.groups.append((len(self.table), path))
         table = self.table
         for index in range(first, last):
             name = path + table.names[index][len(old_path) :]
@@ -155,12 +157,15 @@ class Walk:
 
     # Objects ----------------------------------------------------------------------------------------------------------
 
-    def _call(self, frames: list[_Frame], node: Call, path: str, key: str, mark: str | None, sink: Any) -> None:
+    def _call(self, frames: list[_Frame], node: Call, path: str, key: str, mark: str | None, frame: _Frame) -> None:
+        sink = frame.sink
         try:
             found = rebuilt(node)
         except BadTensor as problem:
             raise CorruptFileError(f"tensor {path!r}: {problem}", path=self.where) from None
         if found is not None:
+            if not self.groups or self.groups[-1][1] != frame.path:
+                self.groups.append((len(self.table), frame.path))
             self._add(found, path, mark, node)
             return
         name = node.function.path if type(node.function) is Global else "?"

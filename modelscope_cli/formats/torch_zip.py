@@ -68,6 +68,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         [builder.finish(window.size, window.name)],
         metadata=pruned(walk.metadata),
         modules=walk.modules,
+        groups=walk.groups,
         pickles=traces + nested.traces,
         notes=directory.notes + archive.notes + walk.notes,
     )

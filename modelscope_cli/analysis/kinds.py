@@ -1,0 +1,161 @@
+"""What kind of module a group of tensors is, from its class where the file records it, else from names and shapes.
+
+A state_dict records no classes: `Linear` is then an inference from a two-dimensional weight, and is marked as one. Kinds
+carry a category, which gives tables and pictures their colours.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from modelscope_cli.core.tensor import Shape
+
+EMBEDDING, ATTENTION, MLP, NORM, CONV, HEAD, LINEAR, RECURRENT, BLOCK, OTHER = "embedding", "attention", "mlp", "norm", "conv", "head", "linear", "recurrent", "block", "other"  # fmt: skip
+
+
+class Kind(NamedTuple):
+    """`name` (Linear …), `detail` (in → out and the like), `category`, and whether it is inferred."""
+
+    name: str
+    detail: str
+    category: str
+    inferred: bool = True
+
+
+EMBEDDING_NAME = re.compile(r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_tokens|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$", re.IGNORECASE)  # fmt: skip
+NORM_NAME = re.compile(r"(.*[._])?(.*norm.*|ln.*|.*_ln|ln\d*|bn\d*|gn\d*|.*layernorm.*|rms.*|.*_norm\d*)$", re.IGNORECASE)
+GROUP_NORM_NAME = re.compile(r"(gn\d*|group_?norm\d*)$", re.IGNORECASE)
+HEAD_NAME = re.compile(r"(.*_)?head|lm_head|output|out_head|output_layer|classifier|fc|embed_out|score|logits|generator|proj_out|decoder_out|vocab_proj", re.IGNORECASE)  # fmt: skip
+ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|mixer|sa|ca", re.IGNORECASE)
+MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludense|expert|ff|moe).*", re.IGNORECASE)
+CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
+RECURRENT = "recurrent"
+RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
+QUERY = ("q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q")
+KEY = ("k_proj", "key", "k", "k_lin", "to_k", "wk", "W_key", "kv_a_proj_with_mqa", "w_k", "key_proj", "linear_k")
+FUSED_QKV = ("qkv", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "in_proj", "wqkv", "to_qkv", "W_pack")
+GATE = ("gate_proj", "w1", "gate", "wi_0", "linear_1_gate")
+UP = ("up_proj", "w3", "up", "wi_1")
+DOWN = ("down_proj", "w2", "down", "wo")
+FUSED_GATE = ("gate_up_proj",)
+
+CLASS_CATEGORIES = (
+    (re.compile(r".*Embedding.*"), EMBEDDING), (re.compile(r".*(Norm)(\d?d)?$|.*Norm.*"), NORM), (re.compile(r".*Conv.*"), CONV),
+    (re.compile(r".*(LSTM|GRU|RNN).*"), RECURRENT), (re.compile(r".*Attention.*"), ATTENTION), (re.compile(r".*(MLP|FeedForward|Mlp)$"), MLP),
+    (re.compile(r".*Linear.*"), LINEAR),
+)  # fmt: skip
+
+
+def kind_of(name: str, tensors: dict[str, Shape], children: dict[str, Kind], class_name: str | None, *, top: bool) -> Kind:
+    """The kind of the module called `name` with these direct tensors (leaf name → shape) and child modules.
+
+    `top` says that nothing numbered encloses it, so that it can be the head of the network.
+    """
+    inferred = infer(name, tensors, children, top=top)
+    if class_name is None:
+        return inferred
+    short = class_name.rpartition(".")[2]
+    category = next((category for pattern, category in CLASS_CATEGORIES if pattern.fullmatch(short)), inferred.category)
+    if category == LINEAR and inferred.category == HEAD:
+        category = HEAD
+    return Kind(short, inferred.detail, category, inferred=False)
+
+
+def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, top: bool) -> Kind:
+    """The structural kind; a Kind without a name says that nothing can be told."""
+    if "in_proj_weight" in tensors and len(tensors["in_proj_weight"]) == 2:
+        return Kind("MultiheadAttention", f"{tensors['in_proj_weight'][1]:,}", ATTENTION)
+    if "q_proj_weight" in tensors and "k_proj_weight" in tensors:
+        return Kind("MultiheadAttention", f"{tensors['q_proj_weight'][0]:,}", ATTENTION)
+    if children:
+        return _container(name, tensors, children)
+    if "running_mean" in tensors:
+        return Kind("BatchNorm", f"{_first(tensors['running_mean']):,}", NORM)
+    recurrent = _recurrent(tensors)
+    if recurrent:
+        return recurrent
+    if "weight_g" in tensors and "weight_v" in tensors:
+        return _weighted(name, tensors["weight_v"], tensors.get("bias"), top)
+    if "qweight" in tensors:
+        return Kind("quantised Linear", "", LINEAR)
+    for leaf in ("weight", "weight_orig", "weight_packed", "kernel"):
+        if leaf in tensors:
+            return _weighted(name, tensors[leaf], tensors.get("bias", tensors.get("bias_orig")), top)
+    if set(tensors) <= {"gamma", "beta", "scale", "shift", "g", "b"} and ("gamma" in tensors or "scale" in tensors) and NORM_NAME.match(name):
+        scale = tensors.get("gamma", tensors.get("scale", ()))
+        return Kind("LayerNorm" if len(tensors) > 1 else "RMSNorm", f"{_first(scale):,}", NORM)
+    if "inv_freq" in tensors:
+        return Kind("RotaryEmbedding", "", OTHER)
+    return Kind("", "", OTHER)
+
+
+def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
+    """A module whose main tensor is `weight`, by the number of its dimensions."""
+    last = name.rpartition(".")[2]
+    if len(weight) == 0 or (len(weight) == 1 and not NORM_NAME.fullmatch(last)):
+        return Kind("LayerNorm" if bias is not None and len(weight) == 1 else "scale" if weight else "scalar", _times(weight), NORM if bias is not None else OTHER)
+    if len(weight) == 1:
+        if bias is None:
+            return Kind("RMSNorm", _times(weight), NORM)
+        return Kind("GroupNorm" if GROUP_NORM_NAME.search(last) else "LayerNorm", _times(weight), NORM)
+    if len(weight) == 2:
+        out, into = weight
+        if bias is None and EMBEDDING_NAME.fullmatch(last) and not HEAD_NAME.fullmatch(last):
+            return Kind("Embedding", f"{out:,} × {into:,}", EMBEDDING)
+        if last in CONV1D_NAMES and bias is not None and bias == (into,):
+            return Kind("Conv1D", f"{out:,} → {into:,}", LINEAR)  # GPT-2's: a Linear with its weight transposed
+        return Kind("Linear", f"{into:,} → {out:,}", HEAD if top and HEAD_NAME.fullmatch(last) else LINEAR)
+    dims = len(weight) - 2
+    if dims > 3:
+        return Kind("", _times(weight), OTHER)
+    kernel = "×".join(str(extent) for extent in weight[2:])
+    transposed = bias is not None and len(bias) == 1 and bias[0] == weight[1] != weight[0]
+    out, into = (weight[1], weight[0]) if transposed else (weight[0], weight[1])
+    return Kind(f"Conv{'Transpose' if transposed else ''}{dims}d", f"{into:,} → {out:,}, {kernel}", CONV)
+
+
+def _recurrent(tensors: dict[str, Shape]) -> Kind | None:
+    into, hidden = tensors.get("weight_ih_l0", tensors.get("weight_ih")), tensors.get("weight_hh_l0", tensors.get("weight_hh"))
+    if not into or not hidden or len(into) != 2 or len(hidden) != 2 or not hidden[1]:
+        return None
+    name = RECURRENT_GATES.get(hidden[0] // hidden[1], "RNN")
+    layers = sum(leaf.startswith("weight_ih_l") and not leaf.endswith("_reverse") for leaf in tensors)
+    extra = f", {layers} layers" if layers > 1 else ""
+    both = ", bidirectional" if "weight_ih_l0_reverse" in tensors else ""
+    cell = "Cell" if "weight_ih" in tensors else ""
+    return Kind(name + cell, f"{into[1]:,} → {hidden[1]:,}{extra}{both}", RECURRENT)
+
+
+def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) -> Kind:
+    """A module of modules: said structurally, in small letters, because its class is not in the file."""
+    names = set(children)
+    last = name.rpartition(".")[2]
+    if names & set(QUERY) and names & set(KEY) or names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last):
+        return Kind("attention", "", ATTENTION)
+    if names & set(GATE) and names & set(UP) and names & set(DOWN) or names & set(FUSED_GATE) and names & set(DOWN):
+        return Kind("gated MLP", "", MLP)
+    if "experts" in names:
+        return Kind("mixture of experts", "", MLP)
+    categories = [kind.category for kind in children.values()]
+    attentions = categories.count(ATTENTION)
+    if attentions and not name.rpartition(".")[2].isdecimal() and categories.count(ATTENTION) == 1 and ATTENTION_NAME.fullmatch(last):
+        return Kind("attention", "", ATTENTION)
+    if attentions and (MLP in categories or LINEAR in categories or NORM in categories):
+        crossed = attentions > 1 or any("cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names)
+        return Kind("decoder layer" if crossed or _gated(children) else "transformer layer", "", BLOCK)
+    if MLP_NAME.fullmatch(last) and set(categories) <= {LINEAR, MLP, NORM, OTHER, HEAD} and LINEAR in categories:
+        return Kind("MLP", "", MLP)
+    return Kind("", "", OTHER)
+
+
+def _gated(children: dict[str, Kind]) -> bool:
+    return any(kind.name in ("gated MLP", "mixture of experts") for kind in children.values())
+
+
+def _first(shape: Shape) -> int:
+    return shape[0] if shape else 1
+
+
+def _times(shape: Shape) -> str:
+    return " × ".join(f"{extent:,}" for extent in shape) or "1"

@@ -1,0 +1,368 @@
+"""The module tree of a checkpoint, with repeated blocks folded.
+
+Every module gets a signature: the names, shapes, dtypes, roles and figures of its tensors and the signatures of its
+children. Equal signatures are computed once, so a tree of 60,000 modules shrinks to the few hundred that differ. Equal
+numbered siblings fold into one row (`layers.0–31 ×32`), inside folded blocks again (`experts.0–7 ×8`); a module with a
+single child is merged with it. The state of an optimizer is shown by entry (exp_avg …), not by parameter number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.roles import BIAS, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.size_row import SizeRow
+
+DEEPEST = 64  # levels of modules; longer names keep the rest as one part
+MANY_GROUPS = 6  # runs of equal siblings above which equal ones are folded although others stand between
+MOST_RANGES = 4  # ranges written out in the label of a fold
+OPAQUE_KINDS = ("MultiheadAttention",)
+
+# Where the file does not keep the order of the model (safetensors sorts names), known names are put in the order of execution.
+EXECUTION_ORDER = (
+    re.compile(r"(.*[._])?(shared|wte|embed_tokens|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)"),
+    re.compile(r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token"),
+    re.compile(r"encoder|encoders|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1"),
+    re.compile(r"bn1|self_attn\w*|attn|attention|self_attention|q_a_proj|q_proj|query\w*|qkv\w*|c_attn|wq|down_proj_in"),
+    re.compile(r"q_a_layernorm|q_b_proj|k_proj|key|wk|kv_a_\w+|mid_block|layer1"),
+    re.compile(r"kv_b_proj|v_proj|value|wv|layer2"),
+    re.compile(r"o_proj|c_proj|wo|out_proj|dense|layer3"),
+    re.compile(r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm"),
+    re.compile(r"layers?|h|blocks?|decoder|up_blocks|transformer|model|backbone|gate|router|experts"),
+    re.compile(r"mlp|ffn|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?"),
+    re.compile(r"up_proj|w3|linear2|fc2"),
+    re.compile(r"down_proj|w2"),
+    re.compile(r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool"),
+    re.compile(r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls"),
+)
+MIDDLE = 8
+
+
+def execution_rank(name: str) -> int:
+    """Where a module of this name comes among its siblings; unknown names stand where layers do."""
+    return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.fullmatch(name)), MIDDLE)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts conv2 before conv10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
+
+
+class _Module:
+    """A module while the tree is built: lines of the ledger directly in it, and children by name."""
+
+    __slots__ = ("children", "class_name", "lines", "name")
+
+    def __init__(self, name: str):
+        self.name = name
+        self.lines: list[int] = []
+        self.children: dict[str, _Module] = {}
+        self.class_name: str | None = None
+
+
+class _Shape:
+    """What modules of one signature have in common."""
+
+    __slots__ = ("children", "class_name", "elements", "kinds", "lines", "nbytes", "parameters", "tensors")
+
+    def __init__(self, lines: list[int], children: list[tuple[str, _Shape]], class_name: str | None):
+        self.lines = lines
+        self.children = children
+        self.class_name = class_name
+        self.tensors = self.parameters = self.elements = self.nbytes = 0
+        self.kinds: dict[tuple[str, bool], Kind] = {}
+
+
+class ModuleTree:
+    """The tree over some lines of a ledger. `rows` are its top-level rows."""
+
+    def __init__(self, ledger: Ledger, lines: Iterable[int] | None = None, *, fold: bool = True):
+        self.ledger = ledger
+        self.fold = fold
+        self.leaves: dict[int, str] = {}
+        self._shapes: dict[object, _Shape] = {}
+        self.root = _Module("")
+        optimizer: list[int] = []
+        self._build(range(len(ledger)) if lines is None else lines, optimizer)
+        if lines is None:
+            self._add_recorded()
+        self.shape = self._shape_of(self.root)
+        self.rows = self._rows_inside(self.root.name, self.shape, 1, False) + self._optimizer_rows(optimizer)
+
+    # Building ---------------------------------------------------------------------------------------------------------
+
+    def _build(self, lines: Iterable[int], optimizer: list[int]) -> None:
+        names, roles, leaves = self.ledger.names, self.ledger.roles, self.leaves
+        places: dict[str, _Module] = {"": self.root}
+        shared: dict[str, str] = {}
+        for index in lines:
+            if roles[index] == OPTIMIZER:
+                optimizer.append(index)
+                continue
+            name = names[index]
+            parent, _, leaf = name.rpartition(".")
+            if len(name) > 256 and name.count(".") > DEEPEST:
+                parts = name.split(".", DEEPEST)
+                parent, leaf = ".".join(parts[:-1]), parts[-1]
+            leaves[index] = shared.setdefault(leaf, leaf)
+            place = places.get(parent)
+            if place is None:
+                place = self._place(parent, places)
+            place.lines.append(index)
+
+    def _place(self, path: str, places: dict[str, _Module]) -> _Module:
+        """The module at a path, made together with those above it."""
+        missing: list[str] = []
+        while path not in places:
+            missing.append(path)
+            path = path.rpartition(".")[0]
+        place = places[path]
+        for path in reversed(missing):
+            name = path.rpartition(".")[2]
+            made = _Module(name)
+            place.children[name] = made  # an empty name part ("a..b") is a module with an empty name
+            places[path] = place = made
+        return place
+
+    def _add_recorded(self) -> None:
+        """Modules that the file records: classes, and modules without parameters such as Dropout."""
+        for path, record in self.ledger.checkpoint.modules.items():
+            place = self.root
+            if path:
+                parts = path.split(".")
+                if len(parts) > DEEPEST:
+                    continue
+                for part in parts:
+                    following = place.children.get(part)
+                    if following is None:
+                        following = place.children[part] = _Module(part)
+                    place = following
+            place.class_name = record.class_name
+
+    # Signatures -------------------------------------------------------------------------------------------------------
+
+    def _shape_of(self, module: _Module) -> _Shape:
+        ledger, leaves = self.ledger, self.leaves
+        children = list(module.children.values())
+        if len(children) > 1:
+            children = self._ordered(children)
+        inner = [(child.name, self._shape_of(child)) for child in children]
+        own = tuple([
+            (leaves[i], ledger.shapes[i], ledger.dtypes[i].name, ledger.roles[i], ledger.owned[i], ledger.nbytes[i], i in ledger.tied)
+            for i in module.lines
+        ])  # fmt: skip
+        key = (module.class_name, own, tuple([(name, id(shape)) for name, shape in inner]))
+        found = self._shapes.get(key)
+        if found is None:
+            found = self._shapes[key] = _Shape(module.lines, inner, module.class_name)
+            found.tensors = len(module.lines)
+            for i in module.lines:
+                found.parameters += ledger.parameters[i]
+                found.elements += ledger.owned[i]
+                found.nbytes += ledger.nbytes[i]
+            for _, shape in inner:
+                found.tensors += shape.tensors
+                found.parameters += shape.parameters
+                found.elements += shape.elements
+                found.nbytes += shape.nbytes
+        return found
+
+    def _ordered(self, children: list[_Module]) -> list[_Module]:
+        """Numbered children by number; others as in the file, or in the order of execution where the file has lost it."""
+        if all(child.name.isdecimal() for child in children):
+            return sorted(children, key=lambda child: int(child.name[:18]))
+        if self.ledger.checkpoint.ordered:
+            return children
+        return sorted(children, key=lambda child: (execution_rank(child.name), natural(child.name)))
+
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def kind(self, name: str, shape: _Shape, top: bool) -> Kind:
+        """The kind of a module, worked out once for a name and signature."""
+        key = (name if not name.isdecimal() else "0", top)
+        found = shape.kinds.get(key)
+        if found is None:
+            tensors = {self.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
+            inner = {child: self.kind(child, inside, False) for child, inside in _some_children(shape.children)}
+            found = shape.kinds[key] = kind_of(name, tensors, inner, shape.class_name, top=top)
+        return found
+
+    def _rows_inside(self, name: str, shape: _Shape, copies: int, numbered: bool) -> list[SizeRow]:
+        """Rows of the direct tensors and the (folded) children of a module."""
+        rows = [self._tensor_row(i, copies) for i in shape.lines]
+        for names, inside in self._folded(shape.children):
+            if inside.tensors:
+                rows.append(self._row(names, inside, copies * len(names), numbered or names[0].isdecimal()))
+        return rows
+
+    def _row(self, names: list[str], shape: _Shape, copies: int, numbered: bool) -> SizeRow:
+        label = fold_label(names)
+        kind = self.kind(names[0], shape, not numbered)
+        times = copies
+        row = SizeRow(
+            label,
+            kind,
+            tensors=shape.tensors * times,
+            parameters=shape.parameters * times,
+            elements=shape.elements * times,
+            nbytes=shape.nbytes * times,
+            copies=copies,
+            fold=len(names),
+        )
+        if not shape.children and (kind.name or len(shape.lines) == 1):
+            row.tied = self._tie(shape, copies)
+            return row
+        row.children = self._rows_inside(names[0], shape, copies, numbered)
+        row.opaque = kind.name in OPAQUE_KINDS
+        if len(row.children) == 1 and shape.children and row.fold == 1:
+            return _merged(row)
+        return row
+
+    def _tie(self, shape: _Shape, copies: int) -> str | None:
+        """What a module shares all its parameters with."""
+        tied = self.ledger.tied
+        if copies > 1 or not shape.lines or not all(i in tied or self.leaves[i] == "bias" for i in shape.lines):
+            return None
+        first = next((i for i in shape.lines if i in tied), None)
+        return None if first is None else self.ledger.names[tied[first]]
+
+    def _tensor_row(self, index: int, copies: int) -> SizeRow:
+        """The row of a tensor that stands directly in a module with children."""
+        ledger = self.ledger
+        role = ledger.roles[index]
+        word = {WEIGHT: "Parameter", BIAS: "Parameter"}.get(role, role)
+        shape = " × ".join(f"{extent:,}" for extent in ledger.shapes[index]) or "scalar"
+        return SizeRow(
+            self.leaves[index] or "(the object itself)",
+            Kind(word, shape, ATTENTION if self.leaves[index].startswith("in_proj") else OTHER, inferred=index not in ledger.roles_result.recorded),
+            tensors=copies,
+            parameters=ledger.parameters[index] * copies,
+            elements=ledger.owned[index] * copies,
+            nbytes=ledger.nbytes[index] * copies,
+            copies=copies,
+            tied=ledger.names[ledger.tied[index]] if index in ledger.tied and copies == 1 else None,
+        )
+
+    def _folded(self, children: list[tuple[str, _Shape]]) -> list[tuple[list[str], _Shape]]:
+        """Neighbouring numbered children of one signature together; in long irregular lists also those further apart."""
+        groups: list[tuple[list[str], _Shape]] = []
+        for name, shape in children:
+            if self.fold and groups and groups[-1][1] is shape and name.isdecimal() and groups[-1][0][0].isdecimal():
+                groups[-1][0].append(name)
+            else:
+                groups.append(([name], shape))
+        numbered = [group for group in groups if group[0][0].isdecimal()]
+        if self.fold and len(numbered) > MANY_GROUPS:
+            distinct = {id(shape) for _, shape in numbered}
+            if len(distinct) * 2 <= len(numbered):
+                return _gathered(groups)
+        return groups
+
+    def _optimizer_rows(self, lines: list[int]) -> list[SizeRow]:
+        """One row an optimizer, inside it one row an entry of its state."""
+        if not lines:
+            return []
+        ledger = self.ledger
+        facts = ledger.roles_result.optimizers
+        tops: dict[str, SizeRow] = {}
+        entries: dict[tuple[str, str], SizeRow] = {}
+        for index in lines:
+            name = ledger.names[index]
+            owner = next((fact.path for fact in facts if not fact.path or name.startswith(fact.path + ".")), name.partition(".")[0])
+            slot = name.rpartition(".")[2]
+            top = tops.get(owner)
+            if top is None:
+                title = next((fact.name for fact in facts if fact.path == owner), None) or "optimizer"
+                top = tops[owner] = SizeRow(owner or "(optimizer)", Kind(title, "state", OTHER))
+            entry = entries.get((owner, slot))
+            if entry is None:
+                entry = entries[(owner, slot)] = SizeRow(slot, Kind("optimizer state", "", OTHER, inferred=False))
+                top.children.append(entry)
+            line = SizeRow("", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index])
+            entry.add(line)
+            top.add(line)
+        return list(tops.values())
+
+    def labels(self) -> dict[int, tuple[str, Kind]]:
+        """For each line the path of its module with folds written in (`model.layers.0–31.self_attn.q_proj`), and its kind."""
+        found: dict[int, tuple[str, Kind]] = {}
+        self._label(self.root, self.shape, "", found, False)
+        return found
+
+    def _label(self, module: _Module, shape: _Shape, path: str, found: dict[int, tuple[str, Kind]], numbered: bool) -> None:
+        kind = self.kind(module.name, shape, not numbered)
+        for index in module.lines:
+            found[index] = (path, kind)
+        inner = dict(shape.children)
+        written = {name: fold_label(names) for names, _ in self._folded(shape.children) for name in names}
+        for name, child in module.children.items():
+            self._label(child, inner[name], f"{path}.{written[name]}" if path else written[name], found, numbered or name.isdecimal())
+
+
+def _some_children(children: list[tuple[str, _Shape]]) -> list[tuple[str, _Shape]]:
+    """Enough children to tell the kind of a container: of a long numbered list the first stands for all."""
+    return children if len(children) <= 32 else children[:32]
+
+
+def _gathered(groups: list[tuple[list[str], _Shape]]) -> list[tuple[list[str], _Shape]]:
+    gathered: dict[int, tuple[list[str], _Shape]] = {}
+    rows: list[tuple[list[str], _Shape]] = []
+    for names, shape in groups:
+        known = gathered.get(id(shape)) if names[0].isdecimal() else None
+        if known is not None:
+            known[0].extend(names)
+        else:
+            rows.append((list(names), shape))
+            if names[0].isdecimal():
+                gathered[id(shape)] = rows[-1]
+    return rows
+
+
+def _merged(row: SizeRow) -> SizeRow:
+    """A row with a single child and the child, as one: `layers` + `0–31` = `layers.0–31`."""
+    child = row.children[0]
+    child.label = f"{row.label}.{child.label}"
+    if not child.kind.name and row.kind.name:
+        child.kind = row.kind
+    return child
+
+
+def fold_label(names: list[str]) -> str:
+    """The numbers of a fold as ranges: 0–31, or 0, 2, 4, … when they are scattered."""
+    if len(names) == 1:
+        return names[0] or "(unnamed)"
+    ranges: list[tuple[str, str]] = []
+    for name in names:
+        if ranges and int(name[:18]) == int(ranges[-1][1][:18]) + 1:
+            ranges[-1] = (ranges[-1][0], name)
+        else:
+            ranges.append((name, name))
+    written = [first if first == last else f"{first}–{last}" for first, last in ranges]
+    if len(written) > MOST_RANGES:
+        written = [*written[: MOST_RANGES - 1], "…", written[-1]]
+    return ",".join(written)
+
+
+def kind_totals(rows: list[SizeRow]) -> dict[str, SizeRow]:
+    """Sums by kind of module over the leaves of a tree of rows."""
+    totals: dict[str, SizeRow] = {}
+
+    def visit(row: SizeRow) -> None:
+        if row.children and not row.opaque:
+            for child in row.children:
+                visit(child)
+            return
+        name = row.kind.name or "other"
+        summed = totals.get(name)
+        if summed is None:
+            summed = totals[name] = SizeRow(name, Kind(name, "", row.kind.category, row.kind.inferred))
+        summed.add(row)
+
+    for row in rows:
+        visit(row)
+    return totals
+
+

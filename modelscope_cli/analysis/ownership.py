@@ -1,0 +1,229 @@
+"""Who owns which bytes: ties, overlaps and waste.
+
+Every storage element belongs to the first tensor, in file order, that reaches it. A later name that reaches nothing new is
+tied to the first; one that reaches partly new elements overlaps it. What no tensor reaches is waste: a saved slice drags
+its whole storage along. Almost every tensor is alone on a storage it fills exactly, which takes one comparison; only the
+rest is worked out by intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from typing import NamedTuple
+
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.tensor import TensorTable, View
+
+MOST_RUNS = 4_096  # separate runs of one strided view that are told apart where tensors share a storage
+RUN_BUDGET = 2_000_000  # and of all of them together
+
+Interval = tuple[int, int]
+
+
+class Ownership(NamedTuple):
+    """Per tensor: `elements` by shape, `owned` distinct elements, `nbytes` in the files. `waste` is (storage, unused bytes)."""
+
+    elements: list[int]
+    owned: list[int]
+    nbytes: list[int]
+    tied: dict[int, int]  # tensor → the tensor it is tied to
+    overlaps: list[tuple[int, int]]  # (tensor, earlier tensor it partly shares elements with)
+    waste: list[tuple[int, int]]
+    approximate: list[int]  # tensors counted by the span they stretch over, because their runs are too many
+
+
+def own(checkpoint: Checkpoint) -> Ownership:
+    """Divide the bytes of a checkpoint among its tensors."""
+    tensors = checkpoint.tensors
+    elements = list(map(math.prod, tensors.shapes))
+    result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [])
+    shared = _settle_plain(tensors, result)
+    if shared:
+        budget = RUN_BUDGET
+        for storage, users in shared.items():
+            budget -= _settle_shared(tensors, storage, users, result, budget)
+    return result
+
+
+def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int]]:
+    """Settle tensors that fill a storage of their own. Returns the others: storage → tensors, in file order."""
+    storage_bytes, stored = tensors.storage.nbytes, tensors.storage.stored
+    nbytes, elements, parts = result.nbytes, result.elements, tensors.parts
+    seen: set[int] = set()
+    contested: set[int] = set()
+    for index, (storage, dtype, strides) in enumerate(zip(tensors.storages, tensors.dtypes, tensors.strides, strict=True)):
+        if storage < 0 or parts and index in parts:
+            result.owned[index] = 0
+            contested.update(view.storage for view in parts.get(index, ()) if view.storage >= 0)
+            continue
+        full = dtype.bits is None or (dtype.bits * elements[index] + 7) // 8 == storage_bytes[storage]
+        if storage in seen or not full or (strides is not None and not _fills(tensors.shapes[index], strides)):
+            contested.add(storage)
+        else:
+            nbytes[index] = stored[storage]
+        seen.add(storage)
+    users: dict[int, list[int]] = {storage: [] for storage in contested}
+    if contested:
+        for index, storage in enumerate(tensors.storages):
+            for reached in {view.storage for view in parts[index]} if index in parts else (storage,):
+                if reached in users:
+                    users[reached].append(index)
+                    nbytes[index] = 0
+    return users
+
+
+def _fills(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
+    """Whether a strided view is some permutation of a contiguous one."""
+    expected = 1
+    for stride, extent in sorted((stride, extent) for extent, stride in zip(shape, strides or (), strict=True) if extent != 1):
+        if stride != expected:
+            return False
+        expected *= extent
+    return True
+
+
+def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result: Ownership, budget: int) -> int:
+    """Divide one storage among its users by intervals. Returns how many runs were looked at."""
+    cover = _Cover()
+    size = tensors.storage.nbytes[storage]
+    looked_at = 0
+    new_bytes: list[tuple[int, int]] = []
+    for index in users:
+        composite = index in tensors.parts
+        views = [view for view in (tensors.parts[index] if composite else tensors.views(index)) if view.storage == storage]
+        fresh = 0
+        reached = 0
+        earlier: int | None = None
+        for number, view in enumerate(views):
+            intervals = runs(view, min(MOST_RUNS, budget - looked_at), alone=len(users) == 1)
+            if intervals is None:
+                intervals = [span(view)]
+                result.approximate.append(index)
+            looked_at += len(intervals)
+            gained, owner = cover.claim(intervals, index)
+            earlier = owner if earlier is None else earlier
+            fresh += gained
+            reached += sum(stop - start for start, stop in intervals)
+            if composite and (number == 0 and view is tensors.parts[index][0]):
+                result.owned[index] += gained * 8 // (view.dtype.bits or 8)
+        if not composite:
+            bits = tensors.dtypes[index].bits
+            result.owned[index] = result.elements[index] if bits is None else fresh * 8 // bits
+            if reached and not fresh and earlier is not None:
+                result.tied[index] = earlier
+            elif fresh < reached and earlier is not None and earlier != index:
+                result.overlaps.append((index, earlier))
+        new_bytes.append((index, fresh))
+    _share_out(tensors, storage, new_bytes, result)
+    unused = size - cover.total
+    if unused > 0:
+        result.waste.append((storage, unused))
+    return looked_at
+
+
+def _share_out(tensors: TensorTable, storage: int, new_bytes: list[tuple[int, int]], result: Ownership) -> None:
+    """Bytes in the file for bytes of the storage: the same, but for compressed storages, which are shared in proportion."""
+    size, stored = tensors.storage.nbytes[storage], tensors.storage.stored[storage]
+    if size == stored:
+        for index, fresh in new_bytes:
+            result.nbytes[index] += fresh
+        return
+    done = 0
+    for index, fresh in new_bytes:
+        if size:
+            result.nbytes[index] += (done + fresh) * stored // size - done * stored // size
+        done += fresh
+
+
+def span(view: View) -> Interval:
+    """First and last byte a view reaches in its storage, half-open."""
+    bits = view.dtype.bits or 8
+    if 0 in view.shape:
+        return (view.offset, view.offset)
+    strides = view.strides if view.strides is not None else _contiguous(view.shape)
+    reach = 1 + sum((extent - 1) * stride for extent, stride in zip(view.shape, strides, strict=True))
+    return (view.offset, view.offset + (reach * bits + 7) // 8)
+
+
+def runs(view: View, most: int, *, alone: bool) -> list[Interval] | None:
+    """The byte runs of a view, merged, or None when they are more than `most`. `alone` allows a shorter way to the same sum."""
+    bits = view.dtype.bits or 8
+    if 0 in view.shape:
+        return []
+    if view.strides is None:
+        return [span(view)]
+    dims = sorted((stride, extent) for extent, stride in zip(view.shape, view.strides, strict=True) if extent != 1 and stride != 0)
+    length = 1
+    while dims and dims[0][0] == length:
+        length *= dims.pop(0)[1]
+    if not dims:
+        return [(view.offset, view.offset + (length * bits + 7) // 8)]
+    if alone:
+        reach, disjoint = length, True
+        for stride, extent in dims:
+            disjoint = disjoint and stride >= reach
+            reach += stride * (extent - 1)
+        if disjoint:  # as many bytes as if they stood together, which is all that matters when nobody else is there
+            return [(view.offset, view.offset + length * math.prod(extent for _, extent in dims) * bits // 8)]
+    if math.prod(extent for _, extent in dims) > most:
+        return None
+    starts = [0]
+    for stride, extent in dims:
+        starts = [start + step * stride for step in range(extent) for start in starts]
+    return _merged(sorted((view.offset + start * bits // 8, view.offset + (start + length) * bits // 8) for start in starts))
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return tuple(strides)
+
+
+def _merged(intervals: list[Interval]) -> list[Interval]:
+    merged: list[Interval] = []
+    for start, stop in intervals:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+class _Cover:
+    """Which bytes of a storage are owned, and by whom: disjoint segments in order."""
+
+    __slots__ = ("owners", "starts", "stops", "total")
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+        self.owners: list[int] = []
+        self.total = 0
+
+    def claim(self, intervals: list[Interval], owner: int) -> tuple[int, int | None]:
+        """Give `owner` what is still free of the intervals. Returns (bytes gained, first owner met there before)."""
+        gained = 0
+        met: int | None = None
+        for start, stop in intervals:
+            at = bisect_left(self.stops, start + 1)
+            position = start
+            while position < stop:
+                if at < len(self.starts) and self.starts[at] <= position:
+                    met = self.owners[at] if met is None else met
+                    position = self.stops[at]
+                    at += 1
+                    continue
+                free_until = min(stop, self.starts[at]) if at < len(self.starts) else stop
+                self._insert(at, position, free_until, owner)
+                gained += free_until - position
+                position = free_until
+                at += 1
+        self.total += gained
+        return gained, met
+
+    def _insert(self, at: int, start: int, stop: int, owner: int) -> None:
+        self.starts.insert(at, start)
+        self.stops.insert(at, stop)
+        self.owners.insert(at, owner)

@@ -1,0 +1,232 @@
+"""What each tensor is for: weight, bias, buffer, optimizer, ema, master or other.
+
+Two steps. First the dictionary that holds a tensor is sorted into a section (weights, optimizer state, EMA, master copies,
+other) by its path and by what stands beside it: a dictionary with `param_groups` is an optimizer's, whatever its name. Then
+the tensors among the weights become weight, bias or buffer: as recorded where the file records it (a pickled module, a
+Parameter), else by name, dtype and shape; a state_dict does not say. Names and slots are torch's own (torch/optim, torch/nn).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from modelscope_cli.core.checkpoint import Checkpoint
+
+WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
+ROLES = (WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER)
+
+# Dictionary paths, by any of their parts.
+SECTION_NAMES = (
+    (MASTER, re.compile(r"(master_(params|weights|copy).*|.*fp32_(from_fp16_)?(flat_)?groups?(_flat)?|single_partition_of_fp32_groups|fp32_flat_groups)")),
+    (OPTIMIZER, re.compile(r"(.*_)?(optim|optimizer|opt)s?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?")),
+    (EMA, re.compile(r"(model_?)?ema(_.*)?|.+_ema|ema\d*|shadow(_params)?|averaged_model|swa_(model|state_dict)|.*_averaged")),
+    (OTHER, re.compile(r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats")),
+)  # fmt: skip
+FLAT_EMA = re.compile(r"(model_ema|ema_model|ema)\.")  # inside a flat state_dict
+
+# Last parts of names.
+BUFFER_LEAVES = frozenset({
+    "running_mean", "running_var", "num_batches_tracked", "inv_freq", "original_inv_freq", "position_ids", "token_type_ids", "masked_bias",
+    "mask", "causal_mask", "attn_mask", "attention_mask", "tril", "triu", "relative_position_index", "relative_coords_table", "rel_pos_index",
+    "cos_cached", "sin_cached", "freqs_cis", "freqs", "pe", "sinusoid_table", "cluster_size", "embed_avg", "initted", "n_averaged",
+    "num_updates", "anchor_grid", "stride_grid", "_extra_state", "_num_elements", "observer_enabled", "fake_quant_enabled", "min_val", "max_val",
+    "zero_point", "eps", "weight_mask", "bias_mask", "spectral_norm_u", "weight_u", "_float_tensor", "std_dev", "activation_post_process",
+})  # fmt: skip
+AMBIGUOUS_BUFFERS = frozenset({"freqs", "eps", "min_val", "max_val", "pe"})  # can be learned: only a buffer when the name is not a Parameter's
+# Names that quantised formats put beside a packed or 8-bit weight: helpers of it, not parameters.
+QUANTISATION_HELPERS = frozenset({
+    "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "output_scale", "input_amax",
+    "scales", "qzeros", "g_idx", "SCB", "absmax", "quant_map", "nested_absmax", "nested_quant_map", "weight_format", "k_scale", "v_scale",
+})  # fmt: skip
+PACKED_WEIGHTS = frozenset({"qweight", "weight_packed", "weight", "weight_blocks", "in_proj_weight", "_weight"})
+
+# State entries → optimizer; the first row whose entries are all there counts.
+OPTIMIZERS = (
+    (("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), "Adam (amsgrad)"),
+    (("exp_avg", "exp_avg_sq", "mu_product"), "NAdam"),
+    (("exp_avg", "exp_avg_diff"), "Adan"),
+    (("exp_avg", "exp_avg_sq"), "Adam"),
+    (("exp_avg_sq_row",), "Adafactor"),
+    (("exp_avg", "exp_inf"), "Adamax"),
+    (("state1", "state2"), "Adam (8-bit)"),
+    (("square_avg", "acc_delta"), "Adadelta"),
+    (("square_avg",), "RMSprop"),
+    (("step_size", "prev"), "Rprop"),
+    (("ax",), "ASGD"),
+    (("row_var",), "Adafactor"),
+    (("old_dirs",), "L-BFGS"),
+    (("momentum_buffer",), "SGD with momentum"),
+    (("exp_avg",), "Lion"),
+    (("sum",), "Adagrad"),
+)
+
+
+class OptimizerFact(NamedTuple):
+    """An optimizer whose state is in the file: where, its name if the state tells, the entries it keeps per parameter."""
+
+    path: str
+    name: str | None
+    slots: tuple[str, ...]
+
+
+class Roles(NamedTuple):
+    """`roles[i]` of tensor i; `recorded` are the indices for which the file itself says so; the rest is inferred."""
+
+    roles: list[str]
+    recorded: set[int]
+    optimizers: list[OptimizerFact]
+    promoted: str | None  # a section that counts as the weights because the file has no other
+
+
+def assign_roles(checkpoint: Checkpoint) -> Roles:
+    """The role of every tensor of a checkpoint."""
+    names, count = checkpoint.tensors.names, len(checkpoint.tensors)
+    optimizer_paths = [path for path, _ in param_groups(checkpoint.metadata)]
+    starts = [start for start, _ in checkpoint.groups] + [count]
+    paths = [path for _, path in checkpoint.groups]
+    nested = any(paths)
+    sections = [section_of(path, optimizer_paths) for path in paths]
+    roles: list[str] = [WEIGHT] * count
+    recorded = set(checkpoint.tensors.recorded)
+    for number, section in enumerate(sections):
+        first, last = starts[number], starts[number + 1]
+        if section == WEIGHT and not paths[number] and nested:
+            for index in range(first, last):  # loose tensors beside dictionaries of weights: random states and the like
+                roles[index] = _loose(names[index], checkpoint.tensors.recorded.get(index))
+        elif section != WEIGHT:
+            roles[first:last] = [section] * (last - first)
+    if not nested:
+        _mark_flat_ema(names, roles)
+    promoted = None
+    if count and WEIGHT not in roles:
+        promoted = next((section for section in (EMA, MASTER) if section in roles), None)
+        if promoted:
+            roles = [WEIGHT if role == promoted else role for role in roles]
+    _classify_weights(checkpoint, roles)
+    return Roles(roles, recorded, name_optimizers(checkpoint, roles), promoted)
+
+
+def section_of(path: str, optimizer_paths: list[str]) -> str:
+    """The section of a dictionary by its path; WEIGHT when nothing speaks for another."""
+    parts = path.split(".", 12)
+    for owner in optimizer_paths:
+        if path == owner or not owner or path.startswith(owner + "."):
+            inner = path[len(owner) :].split(".")
+            return MASTER if any(SECTION_NAMES[0][1].fullmatch(part.lower()) for part in inner) else OPTIMIZER
+    for section, pattern in SECTION_NAMES:
+        if any(pattern.fullmatch(part.lower()) for part in (parts if section == MASTER else parts[:3])):
+            return section
+    return WEIGHT
+
+
+def param_groups(metadata: dict[str, Any], path: str = "", depth: int = 0) -> list[tuple[str, Any]]:
+    """(path, param_groups) of every optimizer state_dict in the metadata."""
+    found = []
+    for key, value in metadata.items():
+        if key == "param_groups":
+            found.append((path, value))
+        elif isinstance(value, dict) and depth < 6:
+            found += param_groups(value, f"{path}.{key}" if path else key, depth + 1)
+    return found
+
+
+def _loose(name: str, recorded: str | None) -> str:
+    leaf = name.rpartition(".")[2]
+    if recorded or "." in name or leaf in ("weight", "bias"):
+        return WEIGHT
+    return next((section for section, pattern in SECTION_NAMES if pattern.fullmatch(leaf.lower())), OTHER)
+
+
+def _mark_flat_ema(names: list[str], roles: list[str]) -> None:
+    """A flat state_dict may hold an averaged copy under model_ema. beside the weights themselves."""
+    prefixes = {name.partition(".")[0] for name in names}
+    copies = {prefix for prefix in prefixes if FLAT_EMA.match(prefix + ".")}
+    if copies and copies != prefixes:
+        for index, name in enumerate(names):
+            if name.partition(".")[0] in copies:
+                roles[index] = EMA
+
+
+def _classify_weights(checkpoint: Checkpoint, roles: list[str]) -> None:
+    """Tell weight, bias and buffer apart among the tensors that are weights so far."""
+    tensors = checkpoint.tensors
+    shapes, recorded = tensors.shapes, tensors.recorded
+    known: dict[str, str] = {}
+    every_name: set[str] | None = None
+    for index, (name, dtype) in enumerate(zip(tensors.names, tensors.dtypes, strict=True)):
+        if roles[index] != WEIGHT:
+            continue
+        leaf = name.rpartition(".")[2]
+        role = known.get(leaf)
+        if role is None:
+            role = known[leaf] = role_of_leaf(leaf)
+        if recorded:
+            stated = recorded.get(index)
+            if stated is not None:
+                roles[index] = BUFFER if stated == BUFFER else BIAS if role == BIAS else WEIGHT
+                continue
+        if role == "helper":
+            if every_name is None:
+                every_name = set(tensors.names)
+            parent = name[: -len(leaf) - 1] if len(leaf) < len(name) else ""
+            beside = any((f"{parent}.{packed}" if parent else packed) in every_name for packed in PACKED_WEIGHTS)
+            role = BUFFER if beside or parent in every_name else WEIGHT
+        elif role == BIAS:
+            shape = shapes[index]
+            if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
+                role = BUFFER  # GPT-2 calls its causal mask attn.bias
+        elif role == WEIGHT and dtype.kind in ("int", "uint", "bool") and leaf not in PACKED_WEIGHTS:
+            role = BUFFER  # torch trains no integers
+        if role != WEIGHT:
+            roles[index] = role
+
+
+def role_of_leaf(leaf: str) -> str:
+    """The role that the last part of a name suggests; "helper" needs a look at its neighbours."""
+    if leaf in BUFFER_LEAVES:
+        return BUFFER
+    if leaf in QUANTISATION_HELPERS:
+        return "helper"
+    if leaf.endswith("bias") or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta" or leaf.endswith("bias_orig"):
+        return BIAS
+    if leaf.startswith("quant_state.") or leaf.endswith(("_observer", "_fake_quant")):
+        return BUFFER
+    return WEIGHT
+
+
+def name_optimizers(checkpoint: Checkpoint, roles: list[str]) -> list[OptimizerFact]:
+    """The optimizers of the file, by the entries of their states and of their param_groups."""
+    found: list[OptimizerFact] = []
+    names = checkpoint.tensors.names
+    slots: dict[str, dict[str, None]] = {path: {} for path, _ in param_groups(checkpoint.metadata)}
+    groups = dict(param_groups(checkpoint.metadata))
+    for index, role in enumerate(roles):
+        if role == OPTIMIZER:
+            name = names[index]
+            owner = next((path for path in groups if not path or name.startswith(path + ".")), None)
+            if owner is None:
+                owner = name.partition(".state.")[0] if ".state." in name else name.partition(".")[0]
+            slots.setdefault(owner, {})[name.rpartition(".")[2]] = None
+    for path, entries in slots.items():
+        found.append(OptimizerFact(path, optimizer_name(set(entries), _first_group(groups.get(path))), tuple(entries)))
+    return found
+
+
+def _first_group(value: Any) -> dict[str, Any]:
+    """param_groups is a list of dictionaries, which the metadata keeps as {"0": {…}}."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else {}
+
+
+def optimizer_name(slots: set[str], options: dict[str, Any]) -> str | None:
+    """The optimizer that keeps these entries; AdamW differs from Adam by an option only."""
+    for entries, name in OPTIMIZERS:
+        if slots.issuperset(entries):
+            if name.startswith("Adam") and name != "Adamax" and "decoupled_weight_decay" in options:
+                return name.replace("Adam", "AdamW", 1) if options["decoupled_weight_decay"] else name
+            return name.replace("Adam", "Adam or AdamW", 1) if name.startswith("Adam") and name not in ("Adamax", "Adafactor") else name
+    if not slots and "nesterov" in options:
+        return "SGD"
+    return None
