@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
@@ -46,6 +47,24 @@ def execution_rank(name: str) -> int:
     return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.fullmatch(name)), MIDDLE)
 
 
+class Stack(NamedTuple):
+    """A numbered list of modules: the numbers of each group of equal ones, and how often the whole list occurs."""
+
+    groups: list[list[str]]
+    copies: int
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.groups))
+
+
+class Outline(NamedTuple):
+    """(path, line) of the tensors of representatives, and the numbered lists by path."""
+
+    lines: list[tuple[str, int]]
+    stacks: dict[str, Stack]
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key that puts conv2 before conv10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
@@ -79,9 +98,10 @@ class _Shape:
 class ModuleTree:
     """The tree over some lines of a ledger. `rows` are its top-level rows."""
 
-    def __init__(self, ledger: Ledger, lines: Iterable[int] | None = None, *, fold: bool = True):
+    def __init__(self, ledger: Ledger, lines: Iterable[int] | None = None, *, fold: bool = True, empty: bool = False):
         self.ledger = ledger
         self.fold = fold
+        self.empty = empty  # with rows for modules without parameters (Dropout), where the file records them
         self.leaves: dict[int, str] = {}
         self._shapes: dict[object, _Shape] = {}
         self.root = _Module("")
@@ -194,7 +214,7 @@ class ModuleTree:
         """Rows of the direct tensors and the (folded) children of a module."""
         rows = [self._tensor_row(i, copies) for i in shape.lines]
         for names, inside in self._folded(shape.children):
-            if inside.tensors:
+            if inside.tensors or self.empty:
                 rows.append(self._row(names, inside, copies * len(names), numbered or names[0].isdecimal()))
         return rows
 
@@ -285,6 +305,21 @@ class ModuleTree:
             entry.add(line)
             top.add(line)
         return list(tops.values())
+
+    def outline(self) -> Outline:
+        """The tree with one representative of every fold: enough to read an architecture from."""
+        outline = Outline([], {})
+        self._outline("", self.shape, 1, outline)
+        return outline
+
+    def _outline(self, path: str, shape: _Shape, copies: int, outline: Outline) -> None:
+        outline.lines.extend((f"{path}.{self.leaves[index]}" if path else self.leaves[index], index) for index in shape.lines)
+        groups = self._folded(shape.children)
+        numbered = [names for names, _ in groups if names[0].isdecimal()]
+        if numbered:
+            outline.stacks[path] = Stack(numbered, copies)
+        for names, inside in groups:
+            self._outline(f"{path}.{names[0]}" if path else names[0], inside, copies * len(names), outline)
 
     def labels(self) -> dict[int, tuple[str, Kind]]:
         """For each line the path of its module with folds written in (`model.layers.0–31.self_attn.q_proj`), and its kind."""

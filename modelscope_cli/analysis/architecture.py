@@ -1,0 +1,239 @@
+"""Architecture facts that names and shapes show, each with its evidence.
+
+Nothing is guessed: a head count needs config.json, a recorded attribute, or a fused shape that proves it; "gated MLP" is
+what three matrices of fitting shapes are called, whatever the activation. Facts from config.json are marked as such.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, QUERY
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.modules import Outline
+from modelscope_cli.analysis.roles import BIAS, WEIGHT
+from modelscope_cli.core.tensor import Shape
+
+GATES = ("gate_proj", "w1", "wi_0")
+UPS = ("up_proj", "w3", "wi_1")
+FIRST_MLP = ("linear1", "fc1", "c_fc", "dense_h_to_4h", "fc_in", "up_proj", "w_1", "lin1", "intermediate.dense", "ff.layers.0", "mlp.0", "fc", "wi")
+LAST_MLP = ("linear2", "fc2", "c_proj", "dense_4h_to_h", "fc_out", "down_proj", "w_2", "lin2", "output.dense", "ff.layers.2", "mlp.2", "w2", "wo")
+FUSED_GATED = ("gate_up_proj",)
+HEADS = ("lm_head", "output_layer", "out_head", "head", "embed_out", "fc", "output", "decoder.final_projection", "generator", "lm_head.decoder")
+CONFIG_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
+CONFIG_KV_HEADS = ("num_key_value_heads", "n_head_kv", "multi_query_group_num", "num_kv_heads")
+CONFIG_ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "num_selected_experts")
+
+
+class ArchitectureFact(NamedTuple):
+    """`value` for machines, `text` for people, `evidence` says what shows it, `inferred` that it is read off names and shapes."""
+
+    key: str
+    label: str
+    value: Any
+    text: str
+    evidence: str
+    inferred: bool = True
+
+
+class Architecture:
+    """Collects facts from the weights of one ledger, one representative of every repeated block."""
+
+    def __init__(self, ledger: Ledger, outline: Outline):
+        self.ledger = ledger
+        self.stacks = outline.stacks
+        self.config = _text_config(ledger.checkpoint.config)
+        self.facts: list[ArchitectureFact] = []
+        self.weights: dict[str, Shape] = {}  # module path → shape of its weight
+        self.lines: dict[str, int] = {}  # module path → line of its weight
+        self.biases: set[str] = set()
+        self.cubes: dict[str, Shape] = {}  # three-dimensional parameters: experts kept in one tensor
+        for name, line in outline.lines:
+            if ledger.roles[line] in (WEIGHT, BIAS):
+                self._take(name, line)
+
+    def _take(self, name: str, line: int) -> None:
+        path, _, leaf = name.rpartition(".")
+        shape = self.ledger.shapes[line]
+        if leaf == "in_proj_weight":
+            path = f"{path}.in_proj"
+        elif leaf == "bias":
+            self.biases.add(path)
+        if len(shape) == 3:
+            self.cubes[name] = shape
+        elif len(shape) <= 2 and leaf in ("weight", "kernel", "in_proj_weight"):
+            self.weights[path] = shape
+            self.lines[path] = line
+
+    def layer(self) -> tuple[str, dict[str, Shape]]:
+        """The most repeated stack with attention: its path, and the weights of its commonest layer by path within the layer."""
+        best: tuple[str, dict[str, Shape]] = ("", {})
+        best_rank = (False, 0)
+        for path, stack in self.stacks.items():
+            commonest = max(stack.groups, key=len)[0]
+            prefix = f"{path}.{commonest}." if path else f"{commonest}."
+            inside = {name[len(prefix) :]: shape for name, shape in self.weights.items() if name.startswith(prefix)}
+            matrices = any(len(shape) == 2 for shape in inside.values())
+            rank = (any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in inside), stack.size * stack.copies)
+            if matrices and rank > best_rank:
+                best, best_rank = (path, inside), rank
+        return best
+
+    def add(self, key: str, label: str, value: Any, text: str, evidence: str, *, inferred: bool = True) -> None:
+        self.facts.append(ArchitectureFact(key, label, value, text, evidence, inferred))
+
+
+def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact]:
+    """The facts that can be shown, in reading order; none when there is no stack of layers and no embedding."""
+    found = Architecture(ledger, outline)
+    path, layer = found.layer()
+    embedding = _embedding(found)
+    attended = any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in layer)
+    if not attended and embedding is None:
+        return []
+    if found.config.get("model_type"):
+        found.add("model_type", "Model type", found.config["model_type"], str(found.config["model_type"])[:60], "config.json", inferred=False)
+    if path:
+        _layers(found, path)
+    if embedding is not None:
+        name, (rows, width) = embedding
+        found.add("vocabulary", "Vocabulary", rows, f"{rows:,}", f"{name} has {rows:,} rows")
+        found.add("hidden_size", "Hidden size", width, f"{width:,}", f"{name} has {width:,} columns")
+    if attended:
+        _attention(found, path, layer)
+        _feed_forward(found, path, layer)
+    _experts(found, path)
+    if embedding is not None:
+        _head(found, embedding[0])
+    return found.facts
+
+
+def _layers(found: Architecture, path: str) -> None:
+    stack = found.stacks[path]
+    kinds = len(stack.groups)
+    alike = ", all alike" if kinds == 1 else f", in {kinds} runs of equal ones" if kinds <= stack.size // 2 else ""
+    numbers = [int(number[:9]) for group in stack.groups for number in group]
+    span = f"{path}.{min(numbers)}–{max(numbers)}" if stack.size > 1 else f"{path}.{numbers[0]}"
+    found.add("layers", "Layers", stack.size, f"{stack.size}{alike if stack.size > 1 else ''}", span)
+
+
+def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
+    """The token embedding: the tallest matrix under an embedding's name outside the layers."""
+    best: tuple[str, tuple[int, int]] | None = None
+    for name, shape in found.weights.items():
+        outside = not any(part.isdecimal() for part in name.split("."))
+        if len(shape) == 2 and outside and EMBEDDING_NAME.fullmatch(_last(name)) and name not in found.biases and (best is None or shape[0] > best[1][0]):
+            best = (name, (shape[0], shape[1]))
+    return best
+
+
+def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
+    heads, heads_from = _config_number(found, CONFIG_HEADS), "config.json"
+    for record_path, record in found.ledger.checkpoint.modules.items():
+        if heads is None and isinstance(record.attributes.get("num_heads"), int) and record_path.startswith(path):
+            heads, heads_from = record.attributes["num_heads"], "recorded num_heads"
+    kv_heads = _config_number(found, CONFIG_KV_HEADS)
+    query = next((shape for name, shape in layer.items() if _last(name) in QUERY), None)
+    key = next((shape for name, shape in layer.items() if _last(name) in KEY), None)
+    latent = next((name for name in layer if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj")), None)
+    fused = next(((name, shape) for name, shape in layer.items() if _last(name) in (*FUSED_QKV, "in_proj")), None)
+    given = f", {heads} heads ({heads_from})" if heads else ""
+    if latent is not None:
+        found.add("attention", "Attention", "MLA", f"MLA (compressed keys and values){given}", f"{latent} compresses them to {layer[latent][0]:,}")
+    elif query and key and len(query) == len(key) == 2:
+        if query[0] == key[0]:
+            found.add("attention", "Attention", "MHA", f"MHA{given}", f"keys as wide as queries ({key[0]:,})")
+        elif key[0] and query[0] % key[0] == 0:
+            ratio = query[0] // key[0]
+            kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
+            word = "MQA" if kv_heads == 1 else "GQA"
+            shared = f"{ratio} query heads to a key head" if word == "GQA" else "one key head for all"
+            found.add("attention", "Attention", word, f"{word}, {shared}{given}{kv}", f"queries {query[0]:,} wide, keys {key[0]:,}")
+    elif fused:
+        name, shape = fused
+        out, into = (shape[1], shape[0]) if _last(name) == "c_attn" and shape[1] % 3 == 0 and shape[1] == 3 * shape[0] else shape[:2]
+        output = next((s for n, s in layer.items() if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo") and "mlp" not in n and "ff" not in n), None)
+        width = output[1] if output and len(output) == 2 else into
+        if out == 3 * width:
+            found.add("attention", "Attention", "MHA", f"MHA{given}", f"{name} is 3 × {width:,} rows")
+        elif out > width and (out - width) % 2 == 0:
+            side = (out - width) // 2
+            kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
+            word = "MQA" if kv_heads == 1 else "GQA"
+            found.add("attention", "Attention", word, f"{word}{given}{kv}", f"{name} has {out:,} rows: queries {width:,}, keys and values {side:,} each")
+    if any("cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")) for name in layer):
+        where = next(name for name in layer if "cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")))
+        found.add("cross_attention", "Cross-attention", True, "yes", where.rpartition(".")[0] or where)
+
+
+def _feed_forward(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
+    dense = {name: shape for name, shape in layer.items() if len(shape) == 2 and ".experts." not in f".{name}"}
+    gate = _named(dense, GATES)
+    up = _named(dense, UPS)
+    fused = _named(dense, FUSED_GATED)
+    first, last = _named(dense, FIRST_MLP), _named(dense, LAST_MLP)
+    if gate and up and gate[1] == up[1]:
+        found.add("feed_forward", "Feed-forward", gate[1][0], f"{gate[1][0]:,}, gated MLP", f"{gate[0]} and {_last(up[0])}: {gate[1][1]:,} → {gate[1][0]:,}")
+    elif fused:
+        found.add("feed_forward", "Feed-forward", fused[1][0] // 2, f"{fused[1][0] // 2:,}, gated MLP", f"{fused[0]} holds both halves")
+    elif first and last and first[1][0] == 2 * last[1][1]:
+        found.add("feed_forward", "Feed-forward", last[1][1], f"{last[1][1]:,}, gated MLP", f"{first[0]} gives {first[1][0]:,} = 2 × the {last[1][1]:,} that {_last(last[0])} takes")
+    elif first and last and (first[1][0] == last[1][1] or first[1][1] == last[1][0]):
+        size = max(first[1])
+        found.add("feed_forward", "Feed-forward", size, f"{size:,}", f"{first[0]} and {_last(last[0])}")
+
+
+def _experts(found: Architecture, path: str) -> None:
+    """Routed experts: how many a layer has, and how many a token uses where config.json tells."""
+    stacks = [(name, stack) for name, stack in found.stacks.items() if _last(name) == "experts"]
+    active = _config_number(found, CONFIG_ACTIVE)
+    used = f", {active} active a token (config.json)" if active else ""
+    if stacks:
+        name, largest = max(stacks, key=lambda pair: pair[1].size)
+        layers = sum(stack.copies for _, stack in stacks if stack.size == largest.size)
+        router = next((path for path in found.weights if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router")), None)
+        evidence = name + (f"; the router {router} has {found.weights[router][0]} rows" if router else "")
+        found.add("experts", "Experts", largest.size, f"{largest.size} in each of {layers} layers{used}", evidence)
+        return
+    fused = [(name, shape) for name, shape in found.cubes.items() if ".experts." in f".{name}"]
+    if fused:
+        name, shape = fused[0]
+        found.add("experts", "Experts", shape[0], f"{shape[0]} a layer{used}", f"{name} has {shape[0]} slices")
+
+
+def _head(found: Architecture, embedding: str) -> None:
+    """Whether the output head is the token embedding again."""
+    ledger, weights = found.ledger, found.weights
+    named = [path for path in weights if path != embedding and any(path == word or path.endswith("." + word) for word in HEADS)]
+    head = next((path for path in named if weights[path][:1] == weights[embedding][:1]), None)
+    if head is not None:
+        here, there = found.lines[head], found.lines[embedding]
+        tied = ledger.tied.get(here) == there or ledger.tied.get(there) == here
+        evidence = f"{head} and {embedding} lie on the same storage" if tied else f"{head} has a storage of its own"
+        found.add("tied_head", "Output head", tied, f"tied to {embedding}" if tied else "not tied", evidence, inferred=False)
+    elif found.config.get("tie_word_embeddings") is True:
+        evidence = "tie_word_embeddings in config.json, and no head in the file"
+        found.add("tied_head", "Output head", True, f"tied to {embedding}", evidence, inferred=False)
+
+
+def _config_number(found: Architecture, names: tuple[str, ...]) -> int | None:
+    return next((value for name in names if type(value := found.config.get(name)) is int), None)
+
+
+def _text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Multimodal configurations keep the language model's part one level down."""
+    inner = config.get("text_config")
+    return {**config, **inner} if isinstance(inner, dict) else config
+
+
+def _named(layer: dict[str, Shape], names: tuple[str, ...]) -> tuple[str, Shape] | None:
+    """The first weight whose path ends in one of the names, in the order of the names."""
+    for wanted in names:
+        for name, shape in layer.items():
+            if name == wanted or name.endswith("." + wanted):
+                return name, shape
+    return None
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

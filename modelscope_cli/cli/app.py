@@ -1,0 +1,68 @@
+"""`mscope`: the commands and what they share. `mscope FILE` without a command means `mscope inspect FILE`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from modelscope_cli import __version__
+from modelscope_cli.cli.inspect import inspect
+
+DEFAULT_COMMAND = "inspect"
+
+
+class DefaultingGroup(TyperGroup):
+    """A group that takes a path in place of a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {option for parameter in self.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+        if args and args[0] not in self.commands and args[0].partition("=")[0] not in own:
+            args = [DEFAULT_COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="mscope",
+    cls=DefaultingGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"modelscope-cli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Look inside model files: what is in them, which layer takes the space, where every byte is.
+
+    Reads PyTorch (.pth .pt .bin .ckpt), safetensors and sharded checkpoints without torch, without loading the weights and
+    without executing anything in them.
+    """
+
+
+app.command("inspect", no_args_is_help=True)(inspect)
+
+
+def main() -> None:
+    """The console script."""
+    gc.disable()  # a short life: collecting cycles in a million objects would cost more than it frees
+    try:
+        app(prog_name=os.path.basename(sys.argv[0]) if not sys.argv[0].endswith("__main__.py") else "mscope")
+    except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,209 @@
+"""`mscope inspect`: what is in a model file, and where every byte of it goes."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelscope_cli.cli.options import Color, Unit, console, limits, pattern
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.overview import Options
+    from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.core.limits import Limits
+    from modelscope_cli.errors import ModelscopeError
+
+KEYS = "module, kind, dtype, role, layer, shard, storage, tensor, section"
+
+
+class Format(str, Enum):
+    table = "table"
+    tree = "tree"
+    json = "json"
+
+
+class Sort(str, Enum):
+    order = "order"
+    bytes = "bytes"
+    parameters = "parameters"
+    tensors = "tensors"
+    name = "name"
+
+
+SIZES, SHOWN, READING, OUTPUT = "How to divide", "What to show", "How to read", "Output"
+
+EXAMPLES = """\b
+Examples:
+  mscope inspect weights.pth                       the whole file on a page
+  mscope inspect model-00001-of-00008.safetensors  any shard opens its set
+  mscope inspect weights.pth --by kind             Embedding, Linear, LayerNorm …
+  mscope inspect weights.pth --by role,dtype       a hierarchy
+  mscope inspect weights.pth --by tensor -n 10 --sort bytes
+  mscope inspect weights.pth -f tree               nested, like print(model)
+  mscope inspect weights.pth -f json -o report.json
+"""
+
+
+def inspect(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Model files, shards, index files or folders.", show_default=False)],
+    by: Annotated[str, typer.Option("--by", metavar="KEYS", help=f"Divide by {KEYS}; several, comma-separated, make a hierarchy.", rich_help_panel=SIZES)] = "module",
+    depth: Annotated[int | None, typer.Option("-d", "--depth", min=0, help="Levels of the tree to show (0 = all; default: as many as fit a page).", rich_help_panel=SHOWN, show_default=False)] = None,
+    top: Annotated[int | None, typer.Option("-n", "--top", min=0, help="Rows beside each other (0 = all); the rest goes into one row.", rich_help_panel=SHOWN, show_default=False)] = None,
+    sort: Annotated[Sort | None, typer.Option("--sort", help="Order of the rows.", rich_help_panel=SIZES, show_default=False)] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order round.", rich_help_panel=SIZES)] = False,
+    include: Annotated[str | None, typer.Option("--include", metavar="RE", help="Only tensors whose name matches.", rich_help_panel=SHOWN, show_default=False)] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="RE", help="Leave out tensors whose name matches.", rich_help_panel=SHOWN, show_default=False)] = None,
+    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Fold repeated blocks into one row.", rich_help_panel=SHOWN)] = True,
+    unit: Annotated[Unit, typer.Option("--unit", help="Sizes in KiB/MiB (iec, auto), kB/MB (si) or bytes.", rich_help_panel=OUTPUT)] = Unit.auto,
+    format: Annotated[Format, typer.Option("-f", "--format", help="table, tree (like print(model)) or json (complete).", rich_help_panel=OUTPUT)] = Format.table,
+    output: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.", rich_help_panel=OUTPUT, show_default=False)] = None,
+    color: Annotated[Color, typer.Option("--color", help="When to use colours; NO_COLOR is obeyed.", rich_help_panel=OUTPUT)] = Color.auto,
+    only: Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)] = False,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Show what can be shown of a damaged safetensors file (still exit code 3).", rich_help_panel=READING)] = False,
+    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="Raise a limit, e.g. header_bytes=100000000.", rich_help_panel=READING, show_default=False)] = None,
+) -> None:
+    """What is in a model file: parameters, bytes and shares of every layer.
+
+    Kinds marked ~ are inferred from names and shapes. A folded row (layers.0–31 ×32) counts all its copies. Rows in
+    [brackets] are bytes outside the tensors, so that TOTAL is the size of the files.
+
+    Exit codes: 0 fine, 2 wrong usage, 3 something could not be read (everything else is still shown).
+    """
+    from modelscope_cli.analysis.grouping import KEYS as KNOWN
+    from modelscope_cli.analysis.overview import Options
+
+    keys = tuple(key.strip() for key in by.split(","))
+    for key in keys:
+        if key not in KNOWN:
+            raise typer.BadParameter(f"{key!r} is not one of {KEYS}{_nearest(key, KNOWN)}", param_hint="'--by'")
+    options = Options(
+        by=keys,
+        levels=depth,
+        top=top,
+        order=sort.value if sort else None,
+        reverse=reverse,
+        include=pattern(include, "--include"),
+        exclude=pattern(exclude, "--exclude"),
+        fold=fold,
+        complete=format is Format.json,
+    )
+    run(paths, options, limits(limit), format, output, color, unit, only=only, lenient=lenient)
+
+
+inspect.__doc__ = f"{inspect.__doc__}\n{EXAMPLES}"
+
+
+def run(paths: list[str], options: Options, bounds: Limits, format: Format, output: str | None, color: Color, unit: Unit, *, only: bool, lenient: bool) -> None:
+    """Read every path, show what could be read, tell what could not."""
+    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.formats.locate import locate
+    from modelscope_cli.formats.registry import read_target
+
+    targets, problems = locate(paths, only=only)
+    for problem in problems:
+        tell(problem)
+    writer = Writer(format, output, color, unit, options)
+    failed = bool(problems)
+    for number, target in enumerate(targets):
+        try:
+            checkpoint = guarded(lambda target=target: read_target(target, bounds, lenient=lenient), target.path)
+        except _expected() as problem:
+            tell(problem)
+            problems.append(problem)
+            failed = True
+            continue
+        failed = writer.add(checkpoint, first=number == 0) or failed
+    writer.finish(problems)
+    if failed:
+        raise typer.Exit(UNREADABLE)
+
+
+def guarded(read: Any, path: str) -> Checkpoint:
+    """Call a reader; running out of memory or recursion is an error of the input like any other."""
+    from modelscope_cli.errors import CorruptFileError
+
+    try:
+        checkpoint: Checkpoint = read()
+    except MemoryError:
+        raise CorruptFileError("needs more memory than there is", path=path) from None
+    except RecursionError:
+        raise CorruptFileError("nested too deeply", path=path) from None
+    return checkpoint
+
+
+def _expected() -> type[ModelscopeError]:
+    from modelscope_cli.errors import ModelscopeError
+
+    return ModelscopeError
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Writer:
+    """Puts reports out one by one (table, tree) or together at the end (JSON)."""
+
+    def __init__(self, format: Format, output: str | None, color: Color, unit: Unit, options: Options):
+        self.format = format
+        self.output = output
+        self.unit = unit
+        self.options = options
+        self.reports: list[Any] = []
+        self.buffer: Any = None
+        self.console: Any = None
+        if format is not Format.json:
+            if output and output != "-":
+                import io
+
+                self.buffer = io.StringIO()
+            self.console = console(color, self.buffer)
+
+    def add(self, checkpoint: Checkpoint, *, first: bool) -> bool:
+        """Analyse and put out one checkpoint; returns whether anything in it could not be read."""
+        from modelscope_cli.analysis.overview import inspect, to_report, to_tree_report
+
+        overview = inspect(checkpoint, self.options)
+        if self.format is Format.json:
+            report = to_report(overview)
+            self.reports.append(report)
+            return report.failed
+        if not first:
+            self.console.print()
+        if self.format is Format.tree:
+            from modelscope_cli.render.tree import render
+
+            report = to_tree_report(overview)
+            self.console.print(render(report), soft_wrap=True, highlight=False, markup=False)
+        else:
+            from modelscope_cli.render.terminal import Page
+
+            report = to_report(overview)
+            Page(self.console, self.unit.value).show(report)
+        return report.failed
+
+    def finish(self, problems: list[ModelscopeError]) -> None:
+        """Write what was kept back."""
+        if self.format is Format.json:
+            from modelscope_cli.analysis.overview import SCHEMA
+            from modelscope_cli.cli.problems import as_object
+            from modelscope_cli.render.json import render
+
+            self._put(render(self.reports, [as_object(problem) for problem in problems], SCHEMA))
+        elif self.buffer is not None:
+            self._put(self.buffer.getvalue().encode("utf-8", "backslashreplace"))
+
+    def _put(self, data: bytes) -> None:
+        if not self.output or self.output == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        from modelscope_cli.cli.options import write_file
+
+        write_file(self.output, data)

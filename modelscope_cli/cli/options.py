@@ -1,0 +1,88 @@
+"""Options that commands share: output file, colours, limits, regular expressions."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from modelscope_cli.core.limits import Limits
+
+
+class Color(str, Enum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Unit(str, Enum):
+    auto = "auto"
+    iec = "iec"
+    si = "si"
+    bytes = "bytes"
+
+
+def pattern(text: str | None, option: str) -> re.Pattern[str] | None:
+    """A compiled regular expression; a wrong one is a usage error."""
+    if text is None:
+        return None
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise typer.BadParameter(f"{text!r} is not a regular expression: {error}", param_hint=f"'{option}'") from None
+
+
+def limits(assignments: list[str] | None) -> Limits:
+    """The limits with `NAME=VALUE` assignments; a wrong one is a usage error."""
+    from modelscope_cli.core.limits import DEFAULT_LIMITS
+    from modelscope_cli.errors import ModelscopeError
+
+    try:
+        return DEFAULT_LIMITS.replace(assignments or [])
+    except ModelscopeError as problem:
+        raise typer.BadParameter(f"{problem.message} ({problem.hint})", param_hint="'--limit'") from None
+
+
+def console(color: Color, file: Any = None) -> Any:
+    """A rich console on stdout (or a file), as wide as the terminal, obeying --color and NO_COLOR."""
+    from rich.console import Console
+
+    stream = file or sys.stdout
+    terminal = file is None and stream.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else 100
+    if color is Color.always:
+        return Console(file=stream, force_terminal=True, width=width, no_color=False, highlight=False, legacy_windows=False)
+    plain = color is Color.never or not terminal
+    return Console(file=stream, force_terminal=not plain, width=width, no_color=True if plain else None, color_system=None if plain else "auto", highlight=False)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write beside, then rename: a file is there whole or not at all. Failing is exit code 3 and a sentence."""
+    import tempfile
+
+    from modelscope_cli.cli.problems import UNREADABLE, say
+
+    folder = os.path.dirname(path) or "."
+    aside = None
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # /dev/stdout and its like cannot be renamed onto
+            with open(path, "wb") as file:
+                file.write(data)
+            return
+        handle, aside = tempfile.mkstemp(dir=folder, prefix=".mscope-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(aside, 0o666 & ~mask)
+        os.replace(aside, path)
+    except OSError as error:
+        if aside is not None and os.path.exists(aside):
+            os.unlink(aside)
+        say(f"mscope: {path}: cannot be written: {(error.strerror or str(error)).lower()}")
+        raise typer.Exit(UNREADABLE) from None

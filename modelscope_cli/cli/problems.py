@@ -1,0 +1,34 @@
+"""Errors in words, and exit codes.
+
+0 fine · 1 only from check, scan and `diff --exit-code` · 2 usage · 3 something could not be read (the rest is still shown)
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from modelscope_cli.errors import ModelscopeError
+
+FINE, USAGE, UNREADABLE = 0, 2, 3
+
+
+def tell(problem: ModelscopeError) -> None:
+    """One line on stderr: what, where, and what to do next."""
+    from modelscope_cli.render.plain import visible
+
+    hint = f" - {visible(problem.hint)}" if problem.hint else ""
+    say(f"mscope: {visible(str(problem))}{hint}")
+
+
+def say(line: str) -> None:
+    """A line on stderr, whatever its encoding."""
+    stream = sys.stderr
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding, "replace") + "\n")
+    stream.flush()
+
+
+def as_object(problem: ModelscopeError) -> dict[str, Any]:
+    """An error for machine formats."""
+    return {"error": type(problem).__name__, "path": problem.path, "message": problem.message, "offset": problem.offset, "hint": problem.hint}

@@ -1,0 +1,21 @@
+"""Text from files made harmless: what would move the cursor, change colours or the direction of writing is shown, not sent."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls, bidirectional overrides and isolates, zero-width and line separators, lone surrogates, tags, private use
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+
+
+def visible(text: str) -> str:
+    """The text with every unsafe character written as an escape."""
+    return UNSAFE.sub(_escaped, text) if not text.isprintable() or UNSAFE.search(text) else text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    named = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x1B: "\\x1b", 0: "\\0"}.get(code)
+    if named:
+        return named
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

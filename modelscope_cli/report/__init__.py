@@ -1,0 +1,1 @@
+"""What analyses hand to renderers: documents of typed cells, without units or colours."""
