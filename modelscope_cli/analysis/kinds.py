@@ -41,9 +41,9 @@ DOWN = ("down_proj", "w2", "down", "wo")
 FUSED_GATE = ("gate_up_proj",)
 
 CLASS_CATEGORIES = (
-    (re.compile(r".*Embedding.*"), EMBEDDING), (re.compile(r".*(Norm)(\d?d)?$|.*Norm.*"), NORM), (re.compile(r".*Conv.*"), CONV),
-    (re.compile(r".*(LSTM|GRU|RNN).*"), RECURRENT), (re.compile(r".*Attention.*"), ATTENTION), (re.compile(r".*(MLP|FeedForward|Mlp)$"), MLP),
-    (re.compile(r".*Linear.*"), LINEAR),
+    (r".*Embedding.*", EMBEDDING), (r".*(Norm)(\d?d)?$|.*Norm.*", NORM), (r".*Conv.*", CONV),
+    (r".*(LSTM|GRU|RNN).*", RECURRENT), (r".*Attention.*", ATTENTION), (r".*(MLP|FeedForward|Mlp)$", MLP),
+    (r".*Linear.*", LINEAR),
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def kind_of(name: str, tensors: dict[str, Shape], children: dict[str, Kind], cla
     if class_name is None:
         return inferred
     short = class_name.rpartition(".")[2]
-    category = next((category for pattern, category in CLASS_CATEGORIES if pattern.fullmatch(short)), inferred.category)
+    category = next((category for pattern, category in CLASS_CATEGORIES if re.fullmatch(pattern, short)), inferred.category)
     if category == LINEAR and inferred.category == HEAD:
         category = HEAD
     return Kind(short, inferred.detail, category, inferred=False)

@@ -6,8 +6,10 @@ and are tied to the name that was kept.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from modelscope_cli.analysis.ownership import Ownership, own
-from modelscope_cli.analysis.roles import BIAS, BUFFER, WEIGHT, Roles, assign_roles
+from modelscope_cli.analysis.roles import BIAS, WEIGHT, Roles, assign_roles
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.tensor import Shape
@@ -16,16 +18,19 @@ from modelscope_cli.core.tensor import Shape
 class Ledger:
     """Columns over all lines: names, shapes, dtypes, roles, elements (by shape), owned (distinct), nbytes (in the files).
 
-    `parameters[i]` is owned[i] where the role is weight or bias, else 0. `tied` maps a line to the one it is tied to.
+    `parents[i]` and `leaves[i]` are the name up to its last dot and behind it. `parameters[i]` is owned[i] where the role is weight or bias, else 0. `tied` maps a line to the one it is tied to.
     """
 
-    __slots__ = ("checkpoint", "dtypes", "elements", "names", "nbytes", "owned", "ownership", "parameters", "roles", "roles_result", "shapes", "tied")  # fmt: skip
+    __slots__ = ("checkpoint", "dtypes", "elements", "leaves", "names", "nbytes", "owned", "ownership", "parameters", "parents", "roles", "roles_result", "shapes", "tied")  # fmt: skip
 
     def __init__(self, checkpoint: Checkpoint):
         tensors = checkpoint.tensors
         self.checkpoint = checkpoint
         self.ownership: Ownership = own(checkpoint)
-        self.roles_result: Roles = assign_roles(checkpoint)
+        parts = [name.rpartition(".") for name in tensors.names]
+        self.parents = [part[0] for part in parts]
+        self.leaves = [part[2] for part in parts]
+        self.roles_result: Roles = assign_roles(checkpoint, self.parents, self.leaves)
         self.names: list[str] = tensors.names
         self.shapes: list[Shape] = tensors.shapes
         self.dtypes: list[DType] = tensors.dtypes
@@ -43,6 +48,8 @@ class Ledger:
         kept = [index_of[name] for name in aliases.values()]
         first = len(self.names)
         self.names = self.names + list(aliases)
+        self.parents = self.parents + [name.rpartition(".")[0] for name in aliases]
+        self.leaves = self.leaves + [name.rpartition(".")[2] for name in aliases]
         self.shapes = self.shapes + [self.shapes[index] for index in kept]
         self.dtypes = self.dtypes + [self.dtypes[index] for index in kept]
         self.roles = self.roles + [self.roles[index] for index in kept]
@@ -60,31 +67,18 @@ class Ledger:
 
     def by_role(self) -> dict[str, tuple[int, int, int]]:
         """role → (tensors, distinct elements, bytes), in the order of appearance."""
-        totals: dict[str, list[int]] = {}
+        tensors, elements, sizes = Counter(self.roles), dict.fromkeys(self.roles, 0), dict.fromkeys(self.roles, 0)
         for role, owned, nbytes in zip(self.roles, self.owned, self.nbytes, strict=True):
-            row = totals.get(role)
-            if row is None:
-                row = totals[role] = [0, 0, 0]
-            row[0] += 1
-            row[1] += owned
-            row[2] += nbytes
-        return {role: (row[0], row[1], row[2]) for role, row in totals.items()}
-
-    def buffer_elements(self) -> int:
-        """Distinct elements of buffers."""
-        return sum(owned for owned, role in zip(self.owned, self.roles, strict=True) if role == BUFFER)
+            elements[role] += owned
+            sizes[role] += nbytes
+        return {role: (tensors[role], elements[role], sizes[role]) for role in elements}
 
 
 def unused_bytes(ledger: Ledger) -> list[int]:
     """Per file: bytes of tensor data that no tensor reaches (waste in storages, storages without a tensor)."""
     checkpoint = ledger.checkpoint
-    left = [byte_map.totals().get("data", 0) for byte_map in checkpoint.byte_maps]
-    storage_file = checkpoint.tensors.storage.files
-    storages = checkpoint.tensors.storages
-    parts = checkpoint.tensors.parts
-    for index, storage in enumerate(storages):
-        nbytes = ledger.nbytes[index]
-        if nbytes:
-            where = storage if storage >= 0 else parts[index][0].storage
-            left[storage_file[where]] -= nbytes
-    return left
+    spans = [file.tensors for file in checkpoint.files]
+    return [
+        byte_map.totals().get("data", 0) - sum(ledger.nbytes[span.start : span.stop])
+        for span, byte_map in zip(spans, checkpoint.byte_maps, strict=True)
+    ]

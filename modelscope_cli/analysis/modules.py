@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
+from itertools import repeat
 from typing import NamedTuple
 
 from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
@@ -24,27 +26,28 @@ OPAQUE_KINDS = ("MultiheadAttention",)
 
 # Where the file does not keep the order of the model (safetensors sorts names), known names are put in the order of execution.
 EXECUTION_ORDER = (
-    re.compile(r"(.*[._])?(shared|wte|embed_tokens|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)"),
-    re.compile(r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token"),
-    re.compile(r"encoder|encoders|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1"),
-    re.compile(r"bn1|self_attn\w*|attn|attention|self_attention|q_a_proj|q_proj|query\w*|qkv\w*|c_attn|wq|down_proj_in"),
-    re.compile(r"q_a_layernorm|q_b_proj|k_proj|key|wk|kv_a_\w+|mid_block|layer1"),
-    re.compile(r"kv_b_proj|v_proj|value|wv|layer2"),
-    re.compile(r"o_proj|c_proj|wo|out_proj|dense|layer3"),
-    re.compile(r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm"),
-    re.compile(r"layers?|h|blocks?|decoder|up_blocks|transformer|model|backbone|gate|router|experts"),
-    re.compile(r"mlp|ffn|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?"),
-    re.compile(r"up_proj|w3|linear2|fc2"),
-    re.compile(r"down_proj|w2"),
-    re.compile(r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool"),
-    re.compile(r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls"),
+    r"(.*[._])?(shared|wte|embed_tokens|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)",
+    r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token",
+    r"encoder|encoders|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
+    r"bn1|self_attn\w*|attn|attention|self_attention|q_a_proj|q_proj|query\w*|qkv\w*|c_attn|wq|down_proj_in",
+    r"q_a_layernorm|q_b_proj|k_proj|key|wk|kv_a_\w+|mid_block|layer1",
+    r"kv_b_proj|v_proj|value|wv|layer2",
+    r"o_proj|c_proj|wo|out_proj|dense|layer3",
+    r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm",
+    r"layers?|h|blocks?|decoder|up_blocks|transformer|model|backbone|gate|router|experts",
+    r"mlp|ffn|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?",
+    r"up_proj|w3|linear2|fc2",
+    r"down_proj|w2",
+    r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool",
+    r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls",
 )
 MIDDLE = 8
 
 
+@cache
 def execution_rank(name: str) -> int:
     """Where a module of this name comes among its siblings; unknown names stand where layers do."""
-    return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.fullmatch(name)), MIDDLE)
+    return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if re.fullmatch(pattern, name)), MIDDLE)
 
 
 class Stack(NamedTuple):
@@ -65,21 +68,10 @@ class Outline(NamedTuple):
     stacks: dict[str, Stack]
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+@cache
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key that puts conv2 before conv10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
-
-
-class _Module:
-    """A module while the tree is built: lines of the ledger directly in it, and children by name."""
-
-    __slots__ = ("children", "class_name", "lines", "name")
-
-    def __init__(self, name: str):
-        self.name = name
-        self.lines: list[int] = []
-        self.children: dict[str, _Module] = {}
-        self.class_name: str | None = None
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name))
 
 
 class _Shape:
@@ -102,101 +94,114 @@ class ModuleTree:
         self.ledger = ledger
         self.fold = fold
         self.empty = empty  # with rows for modules without parameters (Dropout), where the file records them
-        self.leaves: dict[int, str] = {}
+        self.lines: dict[str, list[int]] = {}  # path of a module → lines directly in it
+        self.inside: dict[str, list[str]] = {}  # path of a module → names of the modules in it
+        self._registered: set[str] = set()
+        self.classes: dict[str, str] = {}  # path → recorded class
         self._shapes: dict[object, _Shape] = {}
-        self.root = _Module("")
-        optimizer: list[int] = []
-        self._build(range(len(ledger)) if lines is None else lines, optimizer)
+        optimizer = self._group(range(len(ledger)) if lines is None else lines)
+        for path in list(self.lines):
+            self._register(path)
         if lines is None:
             self._add_recorded()
-        self.shape = self._shape_of(self.root)
-        self.rows = self._rows_inside(self.root.name, self.shape, 1, False) + self._optimizer_rows(optimizer)
+        tied = ledger.tied
+        self._keys = list(  # what has to be equal for two tensors to be copies of each other
+            zip(
+                ledger.leaves,
+                ledger.shapes,
+                [dtype.name for dtype in ledger.dtypes],
+                ledger.roles,
+                ledger.owned,
+                ledger.nbytes,
+                [line in tied for line in range(len(ledger))] if tied else repeat(False),
+                strict=False,
+            )
+        )
+        self.shape = self._shape_of("")
+        self.rows = self._rows_inside(self.shape, 1, False) + self._optimizer_rows(optimizer)
 
     # Building ---------------------------------------------------------------------------------------------------------
 
-    def _build(self, lines: Iterable[int], optimizer: list[int]) -> None:
-        names, roles, leaves = self.ledger.names, self.ledger.roles, self.leaves
-        places: dict[str, _Module] = {"": self.root}
-        shared: dict[str, str] = {}
-        for index in lines:
-            if roles[index] == OPTIMIZER:
-                optimizer.append(index)
+    def _group(self, lines: Iterable[int]) -> list[int]:
+        """Put each line with the others of its module. Returns the lines of optimizer state, which are in no module."""
+        parents, roles, places = self.ledger.parents, self.ledger.roles, self.lines
+        optimizer: list[int] = []
+        for line in lines:
+            if roles[line] == OPTIMIZER:
+                optimizer.append(line)
                 continue
-            name = names[index]
-            parent, _, leaf = name.rpartition(".")
-            if len(name) > 256 and name.count(".") > DEEPEST:
-                parts = name.split(".", DEEPEST)
-                parent, leaf = ".".join(parts[:-1]), parts[-1]
-            leaves[index] = shared.setdefault(leaf, leaf)
-            place = places.get(parent)
+            path = parents[line]
+            if len(path) > 256 and path.count(".") >= DEEPEST:
+                path = ".".join(path.split(".", DEEPEST)[:DEEPEST])
+            place = places.get(path)
             if place is None:
-                place = self._place(parent, places)
-            place.lines.append(index)
+                places[path] = [line]
+            else:
+                place.append(line)
+        return optimizer
 
-    def _place(self, path: str, places: dict[str, _Module]) -> _Module:
-        """The module at a path, made together with those above it."""
-        missing: list[str] = []
-        while path not in places:
-            missing.append(path)
-            path = path.rpartition(".")[0]
-        place = places[path]
-        for path in reversed(missing):
-            name = path.rpartition(".")[2]
-            made = _Module(name)
-            place.children[name] = made  # an empty name part ("a..b") is a module with an empty name
-            places[path] = place = made
-        return place
+    def _register(self, path: str) -> None:
+        """List a module in the one above it, and that one in turn, each once."""
+        inside, registered = self.inside, self._registered
+        while path and path not in registered:
+            registered.add(path)
+            container, _, name = path.rpartition(".")
+            listed = inside.get(container)
+            if listed is None:
+                inside[container] = [name]
+            else:
+                listed.append(name)
+            path = container
 
     def _add_recorded(self) -> None:
         """Modules that the file records: classes, and modules without parameters such as Dropout."""
         for path, record in self.ledger.checkpoint.modules.items():
-            place = self.root
-            if path:
-                parts = path.split(".")
-                if len(parts) > DEEPEST:
-                    continue
-                for part in parts:
-                    following = place.children.get(part)
-                    if following is None:
-                        following = place.children[part] = _Module(part)
-                    place = following
-            place.class_name = record.class_name
+            if path.count(".") >= DEEPEST:
+                continue
+            if record.class_name is not None:
+                self.classes[path] = record.class_name
+            self._register(path)
 
     # Signatures -------------------------------------------------------------------------------------------------------
 
-    def _shape_of(self, module: _Module) -> _Shape:
-        ledger, leaves = self.ledger, self.leaves
-        children = list(module.children.values())
-        if len(children) > 1:
-            children = self._ordered(children)
-        inner = [(child.name, self._shape_of(child)) for child in children]
-        own = tuple([
-            (leaves[i], ledger.shapes[i], ledger.dtypes[i].name, ledger.roles[i], ledger.owned[i], ledger.nbytes[i], i in ledger.tied)
-            for i in module.lines
-        ])  # fmt: skip
-        key = (module.class_name, own, tuple([(name, id(shape)) for name, shape in inner]))
+    def _shape_of(self, path: str) -> _Shape:
+        lines = self.lines.get(path, _NONE)
+        names = self.inside.get(path)
+        inner: list[tuple[str, _Shape]] = []
+        if names is not None:
+            if len(names) > 1:
+                names = self._ordered(names)
+            prefix = f"{path}." if path else ""
+            inner = [(name, self._shape_of(prefix + name)) for name in names]
+        keys = self._keys
+        class_name = self.classes.get(path)
+        key = (class_name, tuple([keys[line] for line in lines]), tuple([(name, id(shape)) for name, shape in inner]))
         found = self._shapes.get(key)
         if found is None:
-            found = self._shapes[key] = _Shape(module.lines, inner, module.class_name)
-            found.tensors = len(module.lines)
-            for i in module.lines:
-                found.parameters += ledger.parameters[i]
-                found.elements += ledger.owned[i]
-                found.nbytes += ledger.nbytes[i]
-            for _, shape in inner:
-                found.tensors += shape.tensors
-                found.parameters += shape.parameters
-                found.elements += shape.elements
-                found.nbytes += shape.nbytes
+            found = self._shapes[key] = _Shape(lines, inner, class_name)
+            self._sum(found)
         return found
 
-    def _ordered(self, children: list[_Module]) -> list[_Module]:
-        """Numbered children by number; others as in the file, or in the order of execution where the file has lost it."""
-        if all(child.name.isdecimal() for child in children):
-            return sorted(children, key=lambda child: int(child.name[:18]))
+    def _sum(self, shape: _Shape) -> None:
+        """Fill in the figures of a new signature."""
+        ledger = self.ledger
+        shape.tensors = len(shape.lines)
+        shape.parameters = sum([ledger.parameters[line] for line in shape.lines])
+        shape.elements = sum([ledger.owned[line] for line in shape.lines])
+        shape.nbytes = sum([ledger.nbytes[line] for line in shape.lines])
+        for _, inside in shape.children:
+            shape.tensors += inside.tensors
+            shape.parameters += inside.parameters
+            shape.elements += inside.elements
+            shape.nbytes += inside.nbytes
+
+    def _ordered(self, names: list[str]) -> list[str]:
+        """Numbered modules by number; others as in the file, or in the order of execution where the file has lost it."""
+        if all([name.isdecimal() for name in names]):
+            return sorted(names, key=lambda name: int(name[:18]))
         if self.ledger.checkpoint.ordered:
-            return children
-        return sorted(children, key=lambda child: (execution_rank(child.name), natural(child.name)))
+            return names
+        return sorted(names, key=lambda name: (execution_rank(name), natural(name)))
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
@@ -205,12 +210,12 @@ class ModuleTree:
         key = (name if not name.isdecimal() else "0", top)
         found = shape.kinds.get(key)
         if found is None:
-            tensors = {self.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
+            tensors = {self.ledger.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
             inner = {child: self.kind(child, inside, False) for child, inside in _some_children(shape.children)}
             found = shape.kinds[key] = kind_of(name, tensors, inner, shape.class_name, top=top)
         return found
 
-    def _rows_inside(self, name: str, shape: _Shape, copies: int, numbered: bool) -> list[SizeRow]:
+    def _rows_inside(self, shape: _Shape, copies: int, numbered: bool) -> list[SizeRow]:
         """Rows of the direct tensors and the (folded) children of a module."""
         rows = [self._tensor_row(i, copies) for i in shape.lines]
         for names, inside in self._folded(shape.children):
@@ -235,7 +240,7 @@ class ModuleTree:
         if not shape.children and (kind.name or len(shape.lines) == 1):
             row.tied = self._tie(shape, copies)
             return row
-        row.children = self._rows_inside(names[0], shape, copies, numbered)
+        row.children = self._rows_inside(shape, copies, numbered)
         row.opaque = kind.name in OPAQUE_KINDS
         if len(row.children) == 1 and shape.children and row.fold == 1:
             return _merged(row)
@@ -244,7 +249,7 @@ class ModuleTree:
     def _tie(self, shape: _Shape, copies: int) -> str | None:
         """What a module shares all its parameters with."""
         tied = self.ledger.tied
-        if copies > 1 or not shape.lines or not all(i in tied or self.leaves[i] == "bias" for i in shape.lines):
+        if copies > 1 or not shape.lines or not all(i in tied or self.ledger.leaves[i] == "bias" for i in shape.lines):
             return None
         first = next((i for i in shape.lines if i in tied), None)
         return None if first is None else self.ledger.names[tied[first]]
@@ -256,8 +261,8 @@ class ModuleTree:
         word = {WEIGHT: "Parameter", BIAS: "Parameter"}.get(role, role)
         shape = " × ".join(f"{extent:,}" for extent in ledger.shapes[index]) or "scalar"
         return SizeRow(
-            self.leaves[index] or "(the object itself)",
-            Kind(word, shape, ATTENTION if self.leaves[index].startswith("in_proj") else OTHER, inferred=index not in ledger.roles_result.recorded),
+            self.ledger.leaves[index] or "(the object itself)",
+            Kind(word, shape, ATTENTION if self.ledger.leaves[index].startswith("in_proj") else OTHER, inferred=index not in ledger.roles_result.recorded),
             tensors=copies,
             parameters=ledger.parameters[index] * copies,
             elements=ledger.owned[index] * copies,
@@ -313,7 +318,7 @@ class ModuleTree:
         return outline
 
     def _outline(self, path: str, shape: _Shape, copies: int, outline: Outline) -> None:
-        outline.lines.extend((f"{path}.{self.leaves[index]}" if path else self.leaves[index], index) for index in shape.lines)
+        outline.lines.extend((f"{path}.{self.ledger.leaves[index]}" if path else self.ledger.leaves[index], index) for index in shape.lines)
         groups = self._folded(shape.children)
         numbered = [names for names, _ in groups if names[0].isdecimal()]
         if numbered:
@@ -324,17 +329,21 @@ class ModuleTree:
     def labels(self) -> dict[int, tuple[str, Kind]]:
         """For each line the path of its module with folds written in (`model.layers.0–31.self_attn.q_proj`), and its kind."""
         found: dict[int, tuple[str, Kind]] = {}
-        self._label(self.root, self.shape, "", found, False)
+        self._label("", "", self.shape, "", found, False)
         return found
 
-    def _label(self, module: _Module, shape: _Shape, path: str, found: dict[int, tuple[str, Kind]], numbered: bool) -> None:
-        kind = self.kind(module.name, shape, not numbered)
-        for index in module.lines:
-            found[index] = (path, kind)
-        inner = dict(shape.children)
-        written = {name: fold_label(names) for names, _ in self._folded(shape.children) for name in names}
-        for name, child in module.children.items():
-            self._label(child, inner[name], f"{path}.{written[name]}" if path else written[name], found, numbered or name.isdecimal())
+    def _label(self, path: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool) -> None:
+        kind = self.kind(name, shape, not numbered)
+        for line in self.lines.get(path, _NONE):
+            found[line] = (written, kind)
+        for names, inside in self._folded(shape.children):
+            label = fold_label(names)
+            for child in names:
+                below = f"{path}.{child}" if path else child
+                self._label(below, child, inside, f"{written}.{label}" if written else label, found, numbered or child.isdecimal())
+
+
+_NONE: list[int] = []
 
 
 def _some_children(children: list[tuple[str, _Shape]]) -> list[tuple[str, _Shape]]:

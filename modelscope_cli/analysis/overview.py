@@ -14,7 +14,7 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree, kind_totals
 from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, OTHER, WEIGHT
 from modelscope_cli.analysis.size_row import SizeRow, count, depth, total
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.checkpoint import Checkpoint, FileRecord
 from modelscope_cli.report.document import (
     BOTH,
     MACHINES,
@@ -36,6 +36,7 @@ from modelscope_cli.report.document import (
 SCHEMA = "mscope.inspect/1"
 READABLE_ROWS = 48  # rows of the module table up to which it is shown in full
 DEFAULT_TOP = 20  # rows beside each other under the other keys
+MOST_SHARDS = 12  # shards listed to people; of more the first eight and the last four
 LONGEST_METADATA = 24  # metadata rows shown to people
 WIDE = 112  # terminal width from which kinds and shapes have columns of their own
 ROLE_TITLES = {WEIGHT: "weights", BIAS: "biases", BUFFER: "buffers", OPTIMIZER: "optimizer state", EMA: "EMA copy", MASTER: "master copy", OTHER: "other tensors"}  # fmt: skip
@@ -165,9 +166,11 @@ def main_table(overview: Overview) -> Table:
     rows, caption = readable(overview.rows, options)
     if any(row.kind.inferred and row.kind.name for row in walk(overview.rows)) and key in ("module", "kind"):
         caption = "; ".join(filter(None, ["~ kind inferred from names and shapes", caption]))
-    levels = [(1, row) for row in overview.rows] if options.complete else []
-    shown = list(size_rows(rows, overview)) if not levels else list(size_rows(overview.rows, overview, opaque=True))
-    shown.append(size_line(total(overview.rows), overview, 0, "total"))
+    summed = total(overview.rows)
+    if summed.nbytes != overview.checkpoint.nbytes:
+        raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.checkpoint.nbytes:,} bytes")
+    shown = list(size_rows(rows, overview, opaque=options.complete))
+    shown.append(size_line(summed, overview, 0, "total"))
     titles = " › ".join(KEY_TITLES[part] for part in options.by)
     return Table("modules" if options.by == ("module",) else "groups", "", size_columns(titles), shown, tree=True, caption=caption)
 
@@ -320,23 +323,27 @@ def role_table(overview: Overview) -> Table:
 
 def shard_table(overview: Overview) -> Table | None:
     """A line a shard: what it holds."""
-    files = [(number, file) for number, file in enumerate(overview.checkpoint.files) if len(file.tensors) or not file.path.endswith(".json")]
+    files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
     if len(files) < 2:
         return None
-    ledger = overview.ledger
-    rows = []
-    for number, file in files:
-        span = file.tensors
-        parameters = sum(ledger.parameters[span.start : span.stop])
-        rows.append(Row((os.path.basename(file.path), contents(ledger.names[span.start : span.stop]), Count(len(span)), Count(parameters), Bytes(file.nbytes), Ratio(file.nbytes / overview.checkpoint.nbytes))))
-        del number
-    shown = rows
     caption = "no merge is needed: loaders read all shards through the index"
-    if len(rows) > 24 and not overview.options.complete:
-        shown = [*rows[:8], Row((f"({len(rows) - 12:,} more)", None, None, None, None, None), mark="more"), *rows[-4:]]
+    if len(files) > MOST_SHARDS and not overview.options.complete:
+        rows = [shard_row(overview, file) for file in files[: MOST_SHARDS - 4]]
+        rows.append(Row((f"({len(files) - MOST_SHARDS:,} more)", None, None, None, None, None), mark="more"))
+        rows += [shard_row(overview, file) for file in files[-4:]]
         caption += "; --by shard -n 0 lists all"
+    else:
+        rows = [shard_row(overview, file) for file in files]
     columns = (Column("file", "Shard"), Column("holds", "Holds", show_from=96), Column("tensors", "Tensors"), Column("parameters", "Params"), Column("bytes", "Bytes"), Column("file_share", "% file"))
-    return Table("shard_files", "Shards", columns, shown, caption=caption)
+    return Table("shard_files", "Shards", columns, rows, caption=caption)
+
+
+def shard_row(overview: Overview, file: FileRecord) -> Row:
+    """What one shard holds."""
+    span = file.tensors
+    parameters = sum(overview.ledger.parameters[span.start : span.stop])
+    holds = contents(overview.ledger.names[span.start : span.stop])
+    return Row((os.path.basename(file.path), holds, Count(len(span)), Count(parameters), Bytes(file.nbytes), Ratio(file.nbytes / overview.checkpoint.nbytes)))
 
 
 def contents(names: list[str]) -> str:

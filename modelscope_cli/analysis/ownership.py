@@ -37,6 +37,8 @@ def own(checkpoint: Checkpoint) -> Ownership:
     """Divide the bytes of a checkpoint among its tensors."""
     tensors = checkpoint.tensors
     elements = list(map(math.prod, tensors.shapes))
+    if _all_alone(tensors, elements):
+        return Ownership(elements, elements, tensors.storage.stored[:], {}, [], [], [])
     result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [])
     shared = _settle_plain(tensors, result)
     if shared:
@@ -44,6 +46,16 @@ def own(checkpoint: Checkpoint) -> Ownership:
         for storage, users in shared.items():
             budget -= _settle_shared(tensors, storage, users, result, budget)
     return result
+
+
+def _all_alone(tensors: TensorTable, elements: list[int]) -> bool:
+    """Whether every tensor is contiguous and fills the storage of its own number: the rule in safetensors and most state_dicts."""
+    if tensors.parts or tensors.storages != list(range(len(tensors.storage))) or any(tensors.strides) or any(tensors.offsets):
+        return False
+    try:
+        return [(count * dtype.bits + 7) >> 3 for count, dtype in zip(elements, tensors.dtypes, strict=True)] == tensors.storage.nbytes  # type: ignore[operator]
+    except TypeError:  # a dtype of unknown size
+        return False
 
 
 def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int]]:

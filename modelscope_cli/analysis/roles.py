@@ -18,12 +18,12 @@ ROLES = (WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER)
 
 # Dictionary paths, by any of their parts.
 SECTION_NAMES = (
-    (MASTER, re.compile(r"(master_(params|weights|copy).*|.*fp32_(from_fp16_)?(flat_)?groups?(_flat)?|single_partition_of_fp32_groups|fp32_flat_groups)")),
-    (OPTIMIZER, re.compile(r"(.*_)?(optim|optimizer|opt)s?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?")),
-    (EMA, re.compile(r"(model_?)?ema(_.*)?|.+_ema|ema\d*|shadow(_params)?|averaged_model|swa_(model|state_dict)|.*_averaged")),
-    (OTHER, re.compile(r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats")),
+    (MASTER, r"(master_(params|weights|copy).*|.*fp32_(from_fp16_)?(flat_)?groups?(_flat)?|single_partition_of_fp32_groups|fp32_flat_groups)"),
+    (OPTIMIZER, r"(.*_)?(optim|optimizer|opt)s?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?"),
+    (EMA, r"(model_?)?ema(_.*)?|.+_ema|ema\d*|shadow(_params)?|averaged_model|swa_(model|state_dict)|.*_averaged"),
+    (OTHER, r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats"),
 )  # fmt: skip
-FLAT_EMA = re.compile(r"(model_ema|ema_model|ema)\.")  # inside a flat state_dict
+FLAT_EMA = r"(model_ema|ema_model|ema)\."  # inside a flat state_dict
 
 # Last parts of names.
 BUFFER_LEAVES = frozenset({
@@ -79,8 +79,8 @@ class Roles(NamedTuple):
     promoted: str | None  # a section that counts as the weights because the file has no other
 
 
-def assign_roles(checkpoint: Checkpoint) -> Roles:
-    """The role of every tensor of a checkpoint."""
+def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) -> Roles:
+    """The role of every tensor of a checkpoint; `parents` and `leaves` are the two halves of their names."""
     names, count = checkpoint.tensors.names, len(checkpoint.tensors)
     optimizer_paths = [path for path, _ in param_groups(checkpoint.metadata)]
     starts = [start for start, _ in checkpoint.groups] + [count]
@@ -103,7 +103,7 @@ def assign_roles(checkpoint: Checkpoint) -> Roles:
         promoted = next((section for section in (EMA, MASTER) if section in roles), None)
         if promoted:
             roles = [WEIGHT if role == promoted else role for role in roles]
-    _classify_weights(checkpoint, roles)
+    _classify_weights(checkpoint, roles, parents, leaves)
     return Roles(roles, recorded, name_optimizers(checkpoint, roles), promoted)
 
 
@@ -113,9 +113,9 @@ def section_of(path: str, optimizer_paths: list[str]) -> str:
     for owner in optimizer_paths:
         if path == owner or not owner or path.startswith(owner + "."):
             inner = path[len(owner) :].split(".")
-            return MASTER if any(SECTION_NAMES[0][1].fullmatch(part.lower()) for part in inner) else OPTIMIZER
+            return MASTER if any(re.fullmatch(SECTION_NAMES[0][1], part.lower()) for part in inner) else OPTIMIZER
     for section, pattern in SECTION_NAMES:
-        if any(pattern.fullmatch(part.lower()) for part in (parts if section == MASTER else parts[:3])):
+        if any(re.fullmatch(pattern, part.lower()) for part in (parts if section == MASTER else parts[:3])):
             return section
     return WEIGHT
 
@@ -135,32 +135,30 @@ def _loose(name: str, recorded: str | None) -> str:
     leaf = name.rpartition(".")[2]
     if recorded or "." in name or leaf in ("weight", "bias"):
         return WEIGHT
-    return next((section for section, pattern in SECTION_NAMES if pattern.fullmatch(leaf.lower())), OTHER)
+    return next((section for section, pattern in SECTION_NAMES if re.fullmatch(pattern, leaf.lower())), OTHER)
 
 
 def _mark_flat_ema(names: list[str], roles: list[str]) -> None:
     """A flat state_dict may hold an averaged copy under model_ema. beside the weights themselves."""
     prefixes = {name.partition(".")[0] for name in names}
-    copies = {prefix for prefix in prefixes if FLAT_EMA.match(prefix + ".")}
+    copies = {prefix for prefix in prefixes if re.match(FLAT_EMA, prefix + ".")}
     if copies and copies != prefixes:
         for index, name in enumerate(names):
             if name.partition(".")[0] in copies:
                 roles[index] = EMA
 
 
-def _classify_weights(checkpoint: Checkpoint, roles: list[str]) -> None:
+def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[str], leaves: list[str]) -> None:
     """Tell weight, bias and buffer apart among the tensors that are weights so far."""
     tensors = checkpoint.tensors
     shapes, recorded = tensors.shapes, tensors.recorded
-    known: dict[str, str] = {}
+    known = {leaf: role_of_leaf(leaf) for leaf in set(leaves)}
+    integral = {id(dtype) for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values() if dtype.kind in ("int", "uint", "bool")}
     every_name: set[str] | None = None
-    for index, (name, dtype) in enumerate(zip(tensors.names, tensors.dtypes, strict=True)):
-        if roles[index] != WEIGHT:
+    for index, (leaf, dtype) in enumerate(zip(leaves, tensors.dtypes, strict=True)):
+        role = known[leaf]
+        if (role == WEIGHT and not integral and not recorded) or roles[index] != WEIGHT:
             continue
-        leaf = name.rpartition(".")[2]
-        role = known.get(leaf)
-        if role is None:
-            role = known[leaf] = role_of_leaf(leaf)
         if recorded:
             stated = recorded.get(index)
             if stated is not None:
@@ -169,17 +167,20 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str]) -> None:
         if role == "helper":
             if every_name is None:
                 every_name = set(tensors.names)
-            parent = name[: -len(leaf) - 1] if len(leaf) < len(name) else ""
-            beside = any((f"{parent}.{packed}" if parent else packed) in every_name for packed in PACKED_WEIGHTS)
-            role = BUFFER if beside or parent in every_name else WEIGHT
+            role = BUFFER if _helps(parents[index], every_name) else WEIGHT
         elif role == BIAS:
             shape = shapes[index]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
                 role = BUFFER  # GPT-2 calls its causal mask attn.bias
-        elif role == WEIGHT and dtype.kind in ("int", "uint", "bool") and leaf not in PACKED_WEIGHTS:
+        elif role == WEIGHT and id(dtype) in integral and leaf not in PACKED_WEIGHTS:
             role = BUFFER  # torch trains no integers
-        if role != WEIGHT:
-            roles[index] = role
+        roles[index] = role
+
+
+def _helps(parent: str, every_name: set[str]) -> bool:
+    """Whether a quantised weight stands in the same module, or is the parent itself (weight.absmax)."""
+    prefix = f"{parent}." if parent else ""
+    return f"{prefix}weight" in every_name or parent in every_name or any(f"{prefix}{packed}" in every_name for packed in PACKED_WEIGHTS)
 
 
 def role_of_leaf(leaf: str) -> str:

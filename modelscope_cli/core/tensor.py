@@ -113,7 +113,7 @@ class TensorTable:
         self.names += other.names
         self.shapes += other.shapes
         self.dtypes += other.dtypes
-        self.storages += [NOWHERE if index < 0 else index + first_storage for index in other.storages]
+        self.storages += [index + first_storage if index >= 0 else NOWHERE for index in other.storages]
         self.offsets += other.offsets
         self.strides += other.strides
         for index, views in other.parts.items():

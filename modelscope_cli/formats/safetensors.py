@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -32,12 +32,15 @@ METADATA = "__metadata__"
 FORMAT_MAXIMUM = 100_000_000  # bytes of header the reference accepts
 
 
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Entry(msgspec.Struct, gc=False):
     """One tensor of the header. All fields are optional only so that `__metadata__` passes through the same decoder."""
 
     dtype: str | None = None
-    shape: tuple[int, ...] | None = None
-    data_offsets: tuple[int, int] | None = None
+    shape: tuple[Natural, ...] | None = None
+    data_offsets: tuple[Natural, Natural] | None = None
 
 
 class MetadataOnly(msgspec.Struct):
@@ -56,17 +59,21 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     """The checkpoint in a safetensors file. Raises CorruptFileError or LimitError; `lenient` turns damage into notes."""
     problems = Problems(window.name, lenient)
     header, data_start = read_header(window, limits)
-    entries = decode_header(header, window.name, problems)
-    entries.pop(METADATA, None)
     metadata = header_metadata(header, window.name)
+    entries = decode_header(header, metadata, window.name, problems)
     if len(entries) > limits.tensors:
         raise LimitError("tensors", limits.tensors, len(entries), path=window.name)
 
     table = TensorTable()
     table.filenames.append(window.name)
-    reach = fill_table(table, entries, data_start, window.size - data_start, problems)
-    if not any(note.code == "damaged" for note in problems.notes):
-        check_cover(table, data_start, window.size, problems)
+    available = window.size - data_start
+    if fill_at_once(table, entries, data_start, available):
+        reach = available
+    else:
+        reach = fill_one_by_one(table, entries, data_start, available, problems)
+        if not any(note.code == "damaged" for note in problems.notes):
+            check_cover(table, data_start, window.size, problems)
+    add_storages(table)
     aliases = {dropped: kept for dropped, kept in metadata.items() if kept in entries and dropped not in entries}
     return Checkpoint(
         window.name,
@@ -116,25 +123,29 @@ def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:
     return header, LENGTH_SIZE + length
 
 
-def decode_header(header: bytes, path: str, problems: Problems) -> dict[str, Entry]:
-    """The entries, in the order of the header. A duplicate key anywhere is damage."""
+def decode_header(header: bytes, metadata: dict[str, str], path: str, problems: Problems) -> dict[str, Entry]:
+    """The entries, in the order of the header, without the metadata. A duplicate key anywhere is damage."""
     try:
         entries = _decode_entries(header)
     except (ValueError, RecursionError):  # damage, or metadata that uses the name of a field: looked at entry by entry
         raw = guarded(_decode_raw, header, path)
-        entries = {name: guarded(_decode_entry, bytes(value), path) for name, value in raw.items() if name != METADATA}
-    if b"\\u" in header or _mentions(header) != len(entries) - (METADATA in entries):
+        entries = {name: guarded(_decode_entry, bytes(value), path) for name, value in raw.items()}
+    described = METADATA in entries
+    entries.pop(METADATA, None)
+    if not surely_unique(header, len(entries), len(metadata) if described else None):
         _refuse_duplicates(header, path, problems)
     return entries
 
 
-def _mentions(header: bytes) -> int:
-    """How often each field name stands in the header, if the three agree: then it is the number of entries, duplicates included.
+def surely_unique(header: bytes, tensors: int, metadata: int | None) -> bool:
+    """Whether counting alone shows that no key stands twice (decoders keep the last of two and say nothing).
 
-    Only a \\u escape could spell a field name differently, and the caller excludes those.
+    Every entry has ten quotes, every pair of metadata four; with escapes about, the field names themselves are counted.
     """
-    counts = {header.count(b'"dtype"'), header.count(b'"shape"'), header.count(b'"data_offsets"')}
-    return counts.pop() if len(counts) == 1 and header.count(b'"' + METADATA.encode() + b'"') <= 1 else -1
+    if b"\\" not in header:
+        return header.count(b'"') == 10 * tensors + (0 if metadata is None else 2 + 4 * metadata)
+    fields = {header.count(b'"dtype"'), header.count(b'"shape"'), header.count(b'"data_offsets"')}
+    return fields == {tensors} and b"\\u" not in header and header.count(b'"__metadata__"') <= 1
 
 
 def _refuse_duplicates(header: bytes, path: str, problems: Problems) -> None:
@@ -175,13 +186,33 @@ def guarded(decode: Callable[[bytes], Decoded], header: bytes, path: str) -> Dec
         raise CorruptFileError("the header is nested too deeply", path=path, offset=LENGTH_SIZE) from None
 
 
-def fill_table(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int, problems: Problems) -> int:
-    """One row and one storage an entry, each checked by itself. Returns how far the data reaches."""
-    names, shapes, dtypes = table.names, table.shapes, table.dtypes
-    starts, nbytes = table.storage.starts, table.storage.nbytes
-    known = SAFETENSORS_DTYPES
+def fill_at_once(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int) -> bool:
+    """Fill the table in whole columns, if every entry is in order; False, with nothing done, if anything is not."""
+    rows = entries.values()
+    try:
+        dtypes = [SAFETENSORS_DTYPES[row.dtype] for row in rows]  # type: ignore[index]
+        shapes = [row.shape for row in rows]
+        sizes = [math.prod(shape) * dtype.bits for shape, dtype in zip(shapes, dtypes, strict=True)]  # type: ignore[arg-type, operator]
+        starts = [row.data_offsets[0] for row in rows]  # type: ignore[index]
+        stops = [row.data_offsets[1] for row in rows]  # type: ignore[index]
+    except (KeyError, TypeError):
+        return False
+    nbytes = [stop - start for start, stop in zip(starts, stops, strict=True)]
+    if starts[:1] not in ([0], []) or starts[1:] != stops[:-1] or (stops[-1] if stops else 0) != available:
+        return False
+    if sizes != [size * 8 for size in nbytes] or (nbytes and min(nbytes) < 0):
+        return False
+    table.names += entries
+    table.shapes += shapes  # type: ignore[arg-type]
+    table.dtypes += dtypes
+    table.storage.starts += [data_start + start for start in starts]
+    table.storage.nbytes += nbytes
+    return True
+
+
+def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int, problems: Problems) -> int:
+    """Fill the table entry by entry, saying what is wrong with each. Returns how far the data reaches."""
     others: dict[str, DType] = {}
-    prod = math.prod
     reach = 0
     for name, entry in entries.items():
         shape, offsets, dtype_name = entry.shape, entry.data_offsets, entry.dtype
@@ -189,37 +220,42 @@ def fill_table(table: TensorTable, entries: dict[str, Entry], data_start: int, a
             problems.report(f"tensor {name!r} lacks dtype, shape or data_offsets", LENGTH_SIZE)
             continue
         start, stop = offsets
-        dtype = known.get(dtype_name) or others.setdefault(dtype_name, unknown(dtype_name))
-        if not 0 <= start <= stop <= available:
+        dtype = SAFETENSORS_DTYPES.get(dtype_name) or others.setdefault(dtype_name, unknown(dtype_name))
+        if not start <= stop <= available:
             problems.report(f"tensor {name!r} lies at {start:,} to {stop:,}, the data has {available:,} bytes", LENGTH_SIZE)
             continue
-        bits = dtype.bits
-        wanted = prod(shape) * bits if bits is not None else (stop - start) * 8
-        if wanted != (stop - start) * 8 or (shape and min(shape) < 0):
+        wanted = math.prod(shape) * dtype.bits if dtype.bits is not None else (stop - start) * 8
+        if wanted != (stop - start) * 8:
             problems.report(
-                f"tensor {name!r}: shape {list(shape)} of {dtype_name} takes {wanted / 8:,.10g} bytes, its range has {stop - start:,}",
+                f"tensor {name!r}: shape {list(shape)} of {dtype_name} takes {_in_bytes(wanted)} bytes, its range has {stop - start:,}",
                 LENGTH_SIZE,
             )
             continue
-        names.append(name)
-        shapes.append(shape)
-        dtypes.append(dtype)
-        starts.append(data_start + start)
-        nbytes.append(stop - start)
-        if stop > reach:
-            reach = stop
+        table.names.append(name)
+        table.shapes.append(shape)
+        table.dtypes.append(dtype)
+        table.storage.starts.append(data_start + start)
+        table.storage.nbytes.append(stop - start)
+        reach = max(reach, stop)
     for name in others:
-        problems.notes.append(
-            Note("unknown-dtype", "error", problems.path, f"dtype {name!r} is not known: its bytes are counted, its elements not checked")
-        )
-    count = len(names)
+        message = f"dtype {name!r} is not known: its bytes are counted, its elements cannot be checked"
+        problems.notes.append(Note("unknown-dtype", "error", problems.path, message))
+    return reach
+
+
+def _in_bytes(bits: int) -> str:
+    return f"{bits // 8:,}" if bits % 8 == 0 else f"{bits:,}/8"
+
+
+def add_storages(table: TensorTable) -> None:
+    """Every tensor is alone on a storage of its own name."""
+    count = len(table.names)
     table.storages += range(count)
     table.offsets += [0] * count
     table.strides += [None] * count
-    table.storage.keys += names
+    table.storage.keys += table.names
     table.storage.files += [0] * count
-    table.storage.stored += nbytes
-    return reach
+    table.storage.stored += table.storage.nbytes
 
 
 def check_cover(table: TensorTable, data_start: int, size: int, problems: Problems) -> None:
