@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from itertools import repeat
 from typing import NamedTuple
 
 from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
@@ -98,25 +97,14 @@ class ModuleTree:
         self.inside: dict[str, list[str]] = {}  # path of a module → names of the modules in it
         self._registered: set[str] = set()
         self.classes: dict[str, str] = {}  # path → recorded class
-        self._shapes: dict[object, _Shape] = {}
+        self._shapes: dict[object, _Shape] = {}  # by signature
+        self._leaf_shapes: dict[object, _Shape] = {}  # the same for modules without modules in them
         optimizer = self._group(range(len(ledger)) if lines is None else lines)
         for path in list(self.lines):
             self._register(path)
         if lines is None:
             self._add_recorded()
-        tied = ledger.tied
-        self._keys = list(  # what has to be equal for two tensors to be copies of each other
-            zip(
-                ledger.leaves,
-                ledger.shapes,
-                [dtype.name for dtype in ledger.dtypes],
-                ledger.roles,
-                ledger.owned,
-                ledger.nbytes,
-                [line in tied for line in range(len(ledger))] if tied else repeat(False),
-                strict=False,
-            )
-        )
+        self._keys = copy_keys(ledger)
         self.shape = self._shape_of("")
         self.rows = self._rows_inside(self.shape, 1, False) + self._optimizer_rows(optimizer)
 
@@ -165,35 +153,45 @@ class ModuleTree:
     # Signatures -------------------------------------------------------------------------------------------------------
 
     def _shape_of(self, path: str) -> _Shape:
-        lines = self.lines.get(path, _NONE)
-        names = self.inside.get(path)
-        inner: list[tuple[str, _Shape]] = []
-        if names is not None:
-            if len(names) > 1:
-                names = self._ordered(names)
-            prefix = f"{path}." if path else ""
-            inner = [(name, self._shape_of(prefix + name)) for name in names]
-        keys = self._keys
-        class_name = self.classes.get(path)
-        key = (class_name, tuple([keys[line] for line in lines]), tuple([(name, id(shape)) for name, shape in inner]))
-        found = self._shapes.get(key)
-        if found is None:
-            found = self._shapes[key] = _Shape(lines, inner, class_name)
-            self._sum(found)
-        return found
+        """The signature of a module and all below it. Nine modules in ten have none below them and are settled in the loop."""
+        names = self.inside.get(path, [])
+        if len(names) > 1:
+            names = self._ordered(names)
+        prefix = f"{path}." if path else ""
+        inside, lines_of, keys, classes, leaf_shapes = self.inside, self.lines, self._keys, self.classes, self._leaf_shapes
+        shapes: list[_Shape] = []
+        for name in names:
+            below = prefix + name
+            if below in inside or below in classes:
+                shapes.append(self._shape_of(below))
+                continue
+            lines = lines_of.get(below, _NONE)
+            leaf_key = tuple([keys[line] for line in lines])
+            found = leaf_shapes.get(leaf_key)
+            if found is None:
+                found = leaf_shapes[leaf_key] = self._new_shape(lines, [], None)
+            shapes.append(found)
+        lines, class_name = lines_of.get(path, _NONE), classes.get(path)
+        key = (class_name, tuple([keys[line] for line in lines]), tuple(names), tuple(map(id, shapes)))
+        known = self._shapes.get(key)
+        if known is None:
+            known = self._shapes[key] = self._new_shape(lines, list(zip(names, shapes, strict=True)), class_name)
+        return known
 
-    def _sum(self, shape: _Shape) -> None:
-        """Fill in the figures of a new signature."""
+    def _new_shape(self, lines: list[int], children: list[tuple[str, _Shape]], class_name: str | None) -> _Shape:
+        """A signature with its figures summed."""
         ledger = self.ledger
-        shape.tensors = len(shape.lines)
-        shape.parameters = sum([ledger.parameters[line] for line in shape.lines])
-        shape.elements = sum([ledger.owned[line] for line in shape.lines])
-        shape.nbytes = sum([ledger.nbytes[line] for line in shape.lines])
-        for _, inside in shape.children:
+        shape = _Shape(lines, children, class_name)
+        shape.tensors = len(lines)
+        shape.parameters = sum([ledger.parameters[line] for line in lines])
+        shape.elements = sum([ledger.owned[line] for line in lines])
+        shape.nbytes = sum([ledger.nbytes[line] for line in lines])
+        for _, inside in children:
             shape.tensors += inside.tensors
             shape.parameters += inside.parameters
             shape.elements += inside.elements
             shape.nbytes += inside.nbytes
+        return shape
 
     def _ordered(self, names: list[str]) -> list[str]:
         """Numbered modules by number; others as in the file, or in the order of execution where the file has lost it."""
@@ -344,6 +342,15 @@ class ModuleTree:
 
 
 _NONE: list[int] = []
+
+
+def copy_keys(ledger: Ledger) -> list[tuple[object, ...]]:
+    """What has to be equal for two tensors to be copies of each other, for each line."""
+    dtypes = [dtype.name for dtype in ledger.dtypes]
+    if ledger.owned is ledger.elements and not ledger.tied:  # all alone on their storages: shape and dtype tell the rest
+        return list(zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, strict=True))
+    tied = [line in ledger.tied for line in range(len(ledger))]
+    return list(zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, ledger.owned, ledger.nbytes, tied, strict=True))
 
 
 def _some_children(children: list[tuple[str, _Shape]]) -> list[tuple[str, _Shape]]:
