@@ -43,6 +43,15 @@ EXECUTION_ORDER = (
 MIDDLE = 8
 
 
+def split_layer(path: str) -> tuple[str | None, str]:
+    """A module path cut behind its first number, if that is among the first parts: model.layers.3 and mlp.gate_proj."""
+    parts = path.split(".", 4)
+    for position, part in enumerate(parts[:4]):
+        if part.isdecimal():
+            return ".".join(parts[: position + 1]), ".".join(parts[position + 1 :])
+    return None, path
+
+
 @cache
 def execution_rank(name: str) -> int:
     """Where a module of this name comes among its siblings; unknown names stand where layers do."""
@@ -99,12 +108,16 @@ class ModuleTree:
         self.classes: dict[str, str] = {}  # path → recorded class
         self._shapes: dict[object, _Shape] = {}  # by signature
         self._leaf_shapes: dict[object, _Shape] = {}  # the same for modules without modules in them
-        optimizer = self._group(range(len(ledger)) if lines is None else lines)
-        for path in list(self.lines):
-            self._register(path)
-        if lines is None:
-            self._add_recorded()
         self._keys = copy_keys(ledger)
+        self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
+        optimizer = self._group(range(len(ledger)) if lines is None else lines)
+        self.classes = {path: record.class_name for path, record in ledger.checkpoint.modules.items() if record.class_name is not None}
+        for path in list(self.lines) if self.classes else self._distinct():
+            self._register(path)
+        if lines is None and (self.classes or empty):
+            for path in ledger.checkpoint.modules:
+                if path.count(".") < DEEPEST:
+                    self._register(path)
         self.shape = self._shape_of("")
         self.rows = self._rows_inside(self.shape, 1, False) + self._optimizer_rows(optimizer)
 
@@ -141,28 +154,51 @@ class ModuleTree:
                 listed.append(name)
             path = container
 
-    def _add_recorded(self) -> None:
-        """Modules that the file records: classes, and modules without parameters such as Dropout."""
-        for path, record in self.ledger.checkpoint.modules.items():
-            if path.count(".") >= DEEPEST:
+    def _distinct(self) -> list[str]:
+        """The modules to take apart: all of them, but of equal numbered layers (model.layers.0, .1, …) those of the first.
+
+        Two layers are equal when they hold equal tensors under the same names, in the same order where the file keeps one.
+        """
+        keys = self._keys
+        layers: dict[str, list[tuple[str, tuple[object, ...]]]] = {}
+        paths: dict[str, list[str]] = {}
+        kept: list[str] = []
+        for path, lines in self.lines.items():
+            layer, rest = split_layer(path)
+            if layer is None:
+                kept.append(path)
                 continue
-            if record.class_name is not None:
-                self.classes[path] = record.class_name
-            self._register(path)
+            held = layers.get(layer)
+            if held is None:
+                held = layers[layer] = []
+                paths[layer] = []
+            held.append((rest, tuple([keys[line] for line in lines])))
+            paths[layer].append(path)
+        gather = tuple if self.ledger.checkpoint.ordered else frozenset
+        first: dict[object, str] = {}
+        for layer, held in layers.items():
+            known = first.setdefault((layer.rpartition(".")[0], gather(held)), layer)
+            if known is layer:
+                kept += paths[layer]
+            else:
+                self._same_as[layer] = known
+                self._register(layer)
+        return kept
 
     # Signatures -------------------------------------------------------------------------------------------------------
 
     def _shape_of(self, path: str) -> _Shape:
         """The signature of a module and all below it. Nine modules in ten have none below them and are settled in the loop."""
+        path = self._same_as.get(path, path)
         names = self.inside.get(path, [])
         if len(names) > 1:
             names = self._ordered(names)
         prefix = f"{path}." if path else ""
-        inside, lines_of, keys, classes, leaf_shapes = self.inside, self.lines, self._keys, self.classes, self._leaf_shapes
+        inside, lines_of, keys, classes, leaf_shapes, same_as = self.inside, self.lines, self._keys, self.classes, self._leaf_shapes, self._same_as
         shapes: list[_Shape] = []
         for name in names:
             below = prefix + name
-            if below in inside or below in classes:
+            if below in inside or below in same_as or below in classes:
                 shapes.append(self._shape_of(below))
                 continue
             lines = lines_of.get(below, _NONE)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.core.checkpoint import Checkpoint
 
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
+HELPER = "helper"  # on the way only: belongs to a quantised weight if there is one beside it
 ROLES = (WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER)
 
 # Dictionary paths, by any of their parts.
@@ -154,41 +155,44 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     shapes, recorded = tensors.shapes, tensors.recorded
     known = {leaf: role_of_leaf(leaf) for leaf in set(leaves)}
     integral = {id(dtype) for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values() if dtype.kind in ("int", "uint", "bool")}
-    every_name: set[str] | None = None
-    for index, (leaf, dtype) in enumerate(zip(leaves, tensors.dtypes, strict=True)):
+    if not integral and not recorded and set(roles) == {WEIGHT}:
+        roles[:] = [known[leaf] for leaf in leaves]
+        lines = [line for line, role in enumerate(roles) if role in (HELPER, BIAS)]
+    else:
+        lines = [line for line, role in enumerate(roles) if role == WEIGHT]
+    packed: set[str] = set()
+    if HELPER in known.values():
+        packed = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in PACKED_WEIGHTS}
+    for line in lines:
+        leaf = leaves[line]
         role = known[leaf]
-        if (role == WEIGHT and not integral and not recorded) or roles[index] != WEIGHT:
-            continue
-        if recorded:
-            stated = recorded.get(index)
-            if stated is not None:
-                roles[index] = BUFFER if stated == BUFFER else BIAS if role == BIAS else WEIGHT
-                continue
-        if role == "helper":
-            if every_name is None:
-                every_name = set(tensors.names)
-            role = BUFFER if _helps(parents[index], every_name) else WEIGHT
+        stated = recorded.get(line) if recorded else None
+        if stated is not None:
+            role = BUFFER if stated == BUFFER else BIAS if role == BIAS else WEIGHT
+        elif role == HELPER:
+            parent = parents[line]
+            role = BUFFER if parent in packed or _is_packed_weight(parent, packed) else WEIGHT
         elif role == BIAS:
-            shape = shapes[index]
+            shape = shapes[line]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
                 role = BUFFER  # GPT-2 calls its causal mask attn.bias
-        elif role == WEIGHT and id(dtype) in integral and leaf not in PACKED_WEIGHTS:
+        elif role == WEIGHT and id(tensors.dtypes[line]) in integral and leaf not in PACKED_WEIGHTS:
             role = BUFFER  # torch trains no integers
-        roles[index] = role
+        roles[line] = role
 
 
-def _helps(parent: str, every_name: set[str]) -> bool:
-    """Whether a quantised weight stands in the same module, or is the parent itself (weight.absmax)."""
-    prefix = f"{parent}." if parent else ""
-    return f"{prefix}weight" in every_name or parent in every_name or any(f"{prefix}{packed}" in every_name for packed in PACKED_WEIGHTS)
+def _is_packed_weight(path: str, packed: set[str]) -> bool:
+    """Whether the helper hangs below the weight itself, as in weight.absmax."""
+    parent, _, leaf = path.rpartition(".")
+    return leaf in PACKED_WEIGHTS and parent in packed
 
 
 def role_of_leaf(leaf: str) -> str:
-    """The role that the last part of a name suggests; "helper" needs a look at its neighbours."""
+    """The role that the last part of a name suggests; HELPER needs a look at its neighbours."""
     if leaf in BUFFER_LEAVES:
         return BUFFER
     if leaf in QUANTISATION_HELPERS:
-        return "helper"
+        return HELPER
     if leaf.endswith("bias") or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta" or leaf.endswith("bias_orig"):
         return BIAS
     if leaf.startswith("quant_state.") or leaf.endswith(("_observer", "_fake_quant")):

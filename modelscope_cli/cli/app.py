@@ -61,8 +61,26 @@ def main() -> None:
     gc.disable()  # a short life: collecting cycles in a million objects would cost more than it frees
     try:
         app(prog_name=os.path.basename(sys.argv[0]) if not sys.argv[0].endswith("__main__.py") else "mscope")
-    except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code: object = 0
+    except SystemExit as ended:
+        code = ended.code
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def leave(code: int) -> None:
+    """Flush and end at once: taking a million objects apart one by one would take longer than reading the file did."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
+        pass
+    except OSError as error:  # a full disk behind a redirection
+        from modelscope_cli.cli.problems import UNREADABLE, say
+
+        say(f"mscope: the output cannot be written: {(error.strerror or str(error)).lower()}")
+        code = UNREADABLE
+    sys.stderr.flush()
+    os._exit(code)

@@ -50,7 +50,11 @@ def limits(assignments: list[str] | None) -> Limits:
 
 def console(color: Color, file: Any = None) -> Any:
     """A rich console on stdout (or a file), as wide as the terminal, obeying --color and NO_COLOR."""
-    from rich.console import Console
+    from rich.console import Console as RichConsole
+
+    class Console(RichConsole):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1, which means something else here
 
     stream = file or sys.stdout
     terminal = file is None and stream.isatty()
