@@ -6,6 +6,7 @@ what three matrices of fitting shapes are called, whatever the activation. Facts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, QUERY
@@ -16,17 +17,56 @@ from modelscope_cli.core.tensor import Shape
 
 GATES = ("gate_proj", "w1", "wi_0")
 UPS = ("up_proj", "w3", "wi_1")
-FIRST_MLP = ("linear1", "fc1", "c_fc", "dense_h_to_4h", "fc_in", "up_proj", "w_1", "lin1", "intermediate.dense", "ff.layers.0", "mlp.0", "fc", "wi")
-LAST_MLP = ("linear2", "fc2", "c_proj", "dense_4h_to_h", "fc_out", "down_proj", "w_2", "lin2", "output.dense", "ff.layers.2", "mlp.2", "w2", "wo")
+FIRST_MLP = (
+    "linear1",
+    "fc1",
+    "c_fc",
+    "dense_h_to_4h",
+    "fc_in",
+    "up_proj",
+    "w_1",
+    "lin1",
+    "intermediate.dense",
+    "ff.layers.0",
+    "mlp.0",
+    "fc",
+    "wi",
+)
+LAST_MLP = (
+    "linear2",
+    "fc2",
+    "c_proj",
+    "dense_4h_to_h",
+    "fc_out",
+    "down_proj",
+    "w_2",
+    "lin2",
+    "output.dense",
+    "ff.layers.2",
+    "mlp.2",
+    "w2",
+    "wo",
+)
 FUSED_GATED = ("gate_up_proj",)
-HEADS = ("lm_head", "output_layer", "out_head", "head", "embed_out", "fc", "output", "decoder.final_projection", "generator", "lm_head.decoder")
+HEADS = (
+    "lm_head",
+    "output_layer",
+    "out_head",
+    "head",
+    "embed_out",
+    "fc",
+    "output",
+    "decoder.final_projection",
+    "generator",
+    "lm_head.decoder",
+)
 CONFIG_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
 CONFIG_KV_HEADS = ("num_key_value_heads", "n_head_kv", "multi_query_group_num", "num_kv_heads")
 CONFIG_ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "num_selected_experts")
 
 
 class ArchitectureFact(NamedTuple):
-    """`value` for machines, `text` for people, `evidence` says what shows it, `inferred` that it is read off names and shapes."""
+    """`value` for machines, `text` for people; `evidence` says what shows it, `inferred` that names and shapes do."""
 
     key: str
     label: str
@@ -79,6 +119,20 @@ class Architecture:
                 best, best_rank = (path, inside), rank
         return best
 
+    def layers(self, path: str) -> list[dict[str, Shape]]:
+        """The dense matrices of one layer of each kind in a stack, by path within the layer."""
+        found = []
+        for group in self.stacks[path].groups:
+            prefix = f"{path}.{group[0]}." if path else f"{group[0]}."
+            found.append(
+                {
+                    name[len(prefix) :]: shape
+                    for name, shape in self.weights.items()
+                    if name.startswith(prefix) and _dense(name, shape)
+                }
+            )
+        return found
+
     def add(self, key: str, label: str, value: Any, text: str, evidence: str, *, inferred: bool = True) -> None:
         self.facts.append(ArchitectureFact(key, label, value, text, evidence, inferred))
 
@@ -92,7 +146,14 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
     if not attended and embedding is None:
         return []
     if found.config.get("model_type"):
-        found.add("model_type", "Model type", found.config["model_type"], str(found.config["model_type"])[:60], "config.json", inferred=False)
+        found.add(
+            "model_type",
+            "Model type",
+            found.config["model_type"],
+            str(found.config["model_type"])[:60],
+            "config.json",
+            inferred=False,
+        )
     if path:
         _layers(found, path)
     if embedding is not None:
@@ -110,8 +171,8 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
 
 def _layers(found: Architecture, path: str) -> None:
     stack = found.stacks[path]
-    kinds = len(stack.groups)
-    alike = ", all alike" if kinds == 1 else f", in {kinds} runs of equal ones" if kinds <= stack.size // 2 else ""
+    runs = [len(group) for group in stack.groups]
+    alike = ", all alike" if len(runs) == 1 else f": {' + '.join(map(str, runs))} alike" if len(runs) <= 4 else ""
     numbers = [int(number[:9]) for group in stack.groups for number in group]
     span = f"{path}.{min(numbers)}–{max(numbers)}" if stack.size > 1 else f"{path}.{numbers[0]}"
     found.add("layers", "Layers", stack.size, f"{stack.size}{alike if stack.size > 1 else ''}", span)
@@ -122,7 +183,13 @@ def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
     best: tuple[str, tuple[int, int]] | None = None
     for name, shape in found.weights.items():
         outside = not any(part.isdecimal() for part in name.split("."))
-        if len(shape) == 2 and outside and EMBEDDING_NAME.fullmatch(_last(name)) and name not in found.biases and (best is None or shape[0] > best[1][0]):
+        if (
+            len(shape) == 2
+            and outside
+            and EMBEDDING_NAME.fullmatch(_last(name))
+            and name not in found.biases
+            and (best is None or shape[0] > best[1][0])
+        ):
             best = (name, (shape[0], shape[1]))
     return best
 
@@ -139,7 +206,13 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     fused = next(((name, shape) for name, shape in layer.items() if _last(name) in (*FUSED_QKV, "in_proj")), None)
     given = f", {heads} heads ({heads_from})" if heads else ""
     if latent is not None:
-        found.add("attention", "Attention", "MLA", f"MLA (compressed keys and values){given}", f"{latent} compresses them to {layer[latent][0]:,}")
+        found.add(
+            "attention",
+            "Attention",
+            "MLA",
+            f"MLA (compressed keys and values){given}",
+            f"{latent} compresses them to {layer[latent][0]:,}",
+        )
     elif query and key and len(query) == len(key) == 2:
         if query[0] == key[0]:
             found.add("attention", "Attention", "MHA", f"MHA{given}", f"keys as wide as queries ({key[0]:,})")
@@ -148,11 +221,22 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
             word = "MQA" if kv_heads == 1 else "GQA"
             shared = f"{ratio} query heads to a key head" if word == "GQA" else "one key head for all"
-            found.add("attention", "Attention", word, f"{word}, {shared}{given}{kv}", f"queries {query[0]:,} wide, keys {key[0]:,}")
+            found.add(
+                "attention", "Attention", word, f"{word}, {shared}{given}{kv}", f"queries {query[0]:,} wide, keys {key[0]:,}"
+            )
     elif fused:
         name, shape = fused
-        out, into = (shape[1], shape[0]) if _last(name) == "c_attn" and shape[1] % 3 == 0 and shape[1] == 3 * shape[0] else shape[:2]
-        output = next((s for n, s in layer.items() if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo") and "mlp" not in n and "ff" not in n), None)
+        out, into = (
+            (shape[1], shape[0]) if _last(name) == "c_attn" and shape[1] % 3 == 0 and shape[1] == 3 * shape[0] else shape[:2]
+        )
+        output = next(
+            (
+                s
+                for n, s in layer.items()
+                if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo") and "mlp" not in n and "ff" not in n
+            ),
+            None,
+        )
         width = output[1] if output and len(output) == 2 else into
         if out == 3 * width:
             found.add("attention", "Attention", "MHA", f"MHA{given}", f"{name} is 3 × {width:,} rows")
@@ -160,27 +244,58 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             side = (out - width) // 2
             kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
             word = "MQA" if kv_heads == 1 else "GQA"
-            found.add("attention", "Attention", word, f"{word}{given}{kv}", f"{name} has {out:,} rows: queries {width:,}, keys and values {side:,} each")
+            found.add(
+                "attention",
+                "Attention",
+                word,
+                f"{word}{given}{kv}",
+                f"{name} has {out:,} rows: queries {width:,}, keys and values {side:,} each",
+            )
     if any("cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")) for name in layer):
         where = next(name for name in layer if "cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")))
         found.add("cross_attention", "Cross-attention", True, "yes", where.rpartition(".")[0] or where)
 
 
 def _feed_forward(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
-    dense = {name: shape for name, shape in layer.items() if len(shape) == 2 and ".experts." not in f".{name}"}
+    dense = {name: shape for name, shape in layer.items() if _dense(name, shape)}
+    if any(".experts." in f".{name}" for name in layer):
+        dense = next((inside for inside in found.layers(path) if _named(inside, GATES) or _named(inside, FIRST_MLP)), {})
     gate = _named(dense, GATES)
     up = _named(dense, UPS)
     fused = _named(dense, FUSED_GATED)
     first, last = _named(dense, FIRST_MLP), _named(dense, LAST_MLP)
     if gate and up and gate[1] == up[1]:
-        found.add("feed_forward", "Feed-forward", gate[1][0], f"{gate[1][0]:,}, gated MLP", f"{gate[0]} and {_last(up[0])}: {gate[1][1]:,} → {gate[1][0]:,}")
+        found.add(
+            "feed_forward",
+            "Feed-forward",
+            gate[1][0],
+            f"{gate[1][0]:,}, gated MLP",
+            f"{gate[0]} and {_last(up[0])}: {gate[1][1]:,} → {gate[1][0]:,}",
+        )
     elif fused:
-        found.add("feed_forward", "Feed-forward", fused[1][0] // 2, f"{fused[1][0] // 2:,}, gated MLP", f"{fused[0]} holds both halves")
+        found.add(
+            "feed_forward",
+            "Feed-forward",
+            fused[1][0] // 2,
+            f"{fused[1][0] // 2:,}, gated MLP",
+            f"{fused[0]} holds both halves",
+        )
     elif first and last and first[1][0] == 2 * last[1][1]:
-        found.add("feed_forward", "Feed-forward", last[1][1], f"{last[1][1]:,}, gated MLP", f"{first[0]} gives {first[1][0]:,} = 2 × the {last[1][1]:,} that {_last(last[0])} takes")
+        found.add(
+            "feed_forward",
+            "Feed-forward",
+            last[1][1],
+            f"{last[1][1]:,}, gated MLP",
+            f"{first[0]} gives {first[1][0]:,} = 2 × the {last[1][1]:,} that {_last(last[0])} takes",
+        )
     elif first and last and (first[1][0] == last[1][1] or first[1][1] == last[1][0]):
         size = max(first[1])
         found.add("feed_forward", "Feed-forward", size, f"{size:,}", f"{first[0]} and {_last(last[0])}")
+
+
+def _dense(name: str, shape: Shape) -> bool:
+    """Whether a weight of a layer is a matrix outside the experts."""
+    return len(shape) == 2 and ".experts." not in f".{name}" and "shared_expert" not in name
 
 
 def _experts(found: Architecture, path: str) -> None:
@@ -191,14 +306,31 @@ def _experts(found: Architecture, path: str) -> None:
     if stacks:
         name, largest = max(stacks, key=lambda pair: pair[1].size)
         layers = sum(stack.copies for _, stack in stacks if stack.size == largest.size)
-        router = next((path for path in found.weights if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router")), None)
+        router = next(
+            (
+                path
+                for path in found.weights
+                if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router")
+            ),
+            None,
+        )
         evidence = name + (f"; the router {router} has {found.weights[router][0]} rows" if router else "")
-        found.add("experts", "Experts", largest.size, f"{largest.size} in each of {layers} layers{used}", evidence)
+        width = _expert_width(found, f"{name}.{largest.groups[0][0]}.")
+        found.add("experts", "Experts", largest.size, f"{largest.size} in each of {layers} layers{width}{used}", evidence)
         return
     fused = [(name, shape) for name, shape in found.cubes.items() if ".experts." in f".{name}"]
     if fused:
         name, shape = fused[0]
         found.add("experts", "Experts", shape[0], f"{shape[0]} a layer{used}", f"{name} has {shape[0]} slices")
+
+
+def _expert_width(found: Architecture, prefix: str) -> str:
+    """The feed-forward size of one expert."""
+    inside = {
+        path[len(prefix) :]: shape for path, shape in found.weights.items() if path.startswith(prefix) and len(shape) == 2
+    }
+    gate = _named(inside, GATES)
+    return f", each a gated MLP of {gate[1][0]:,}" if gate else ""
 
 
 def _head(found: Architecture, embedding: str) -> None:
@@ -226,7 +358,7 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, **inner} if isinstance(inner, dict) else config
 
 
-def _named(layer: dict[str, Shape], names: tuple[str, ...]) -> tuple[str, Shape] | None:
+def _named(layer: Mapping[str, Shape], names: tuple[str, ...]) -> tuple[str, Shape] | None:
     """The first weight whose path ends in one of the names, in the order of the names."""
     for wanted in names:
         for name, shape in layer.items():

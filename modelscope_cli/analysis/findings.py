@@ -13,29 +13,64 @@ from modelscope_cli.report.document import Finding
 MOST_NAMED = 5
 
 # Modules whose names in a pickle only rebuild data; everything else is named as something torch.load would import.
-HARMLESS_MODULES = frozenset({"torch", "torch._utils", "torch._tensor", "torch.tensor", "torch.nn.parameter", "torch.storage", "collections", "torch.serialization", "torch.cuda", "torch.sparse", "_codecs"})  # fmt: skip
+HARMLESS_MODULES = frozenset(
+    {
+        "torch",
+        "torch._utils",
+        "torch._tensor",
+        "torch.tensor",
+        "torch.nn.parameter",
+        "torch.storage",
+        "collections",
+        "torch.serialization",
+        "torch.cuda",
+        "torch.sparse",
+        "_codecs",
+    }
+)
 HARMLESS_GLOBALS = frozenset({
     "builtins.set", "builtins.frozenset", "builtins.dict", "builtins.list", "builtins.complex", "builtins.slice", "builtins.bytearray", "builtins.int",
     "builtins.float", "builtins.bool", "builtins.str", "builtins.bytes", "builtins.tuple", "builtins.object", "__builtin__.set", "__builtin__.dict",
     "__builtin__.list", "__builtin__.object", "__builtin__.long", "__builtin__.unicode", "copy_reg._reconstructor", "copyreg._reconstructor",
     "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath",
 })  # fmt: skip
-HARMLESS_PREFIXES = ("numpy.core.multiarray.", "numpy._core.multiarray.", "numpy.dtype", "numpy.ndarray", "torch.nn.modules.", "torch._utils.", "__torch__.", "numpy.dtypes.")
+HARMLESS_PREFIXES = (
+    "numpy.core.multiarray.",
+    "numpy._core.multiarray.",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "torch.nn.modules.",
+    "torch._utils.",
+    "__torch__.",
+    "numpy.dtypes.",
+)
 TORCH_HARMLESS = ("Storage", "Tensor", "device", "Size", "dtype")
 
 
 def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     """All findings, the gravest first."""
     checkpoint = ledger.checkpoint
-    found = [Finding(note.severity, note.code, os.path.basename(note.where) or note.where, note.message) for note in checkpoint.notes]
+    found = [
+        Finding(note.severity, note.code, os.path.basename(note.where) or note.where, note.message) for note in checkpoint.notes
+    ]
     found += executable(checkpoint)
     found += ties(ledger)
     found += waste(ledger, grouping)
-    found += shards(checkpoint)
     if ledger.roles_result.promoted:
-        found.append(Finding("info", "only-copy", "", f"the only weights are those under {ledger.roles_result.promoted}: they are counted as the parameters"))
+        found.append(
+            Finding(
+                "info",
+                "only-copy",
+                "",
+                f"the only weights are those under {ledger.roles_result.promoted}: they are counted as the parameters",
+            )
+        )
     if any(dtype.kind in ("int", "uint") and role == "weight" for dtype, role in zip(ledger.dtypes, ledger.roles, strict=True)):
-        found.append(Finding("info", "packed", "", "weights stored as integers (quantised): elements are counted as stored, not unpacked"))
+        found.append(
+            Finding(
+                "info", "packed", "", "weights stored as integers (quantised): elements are counted as stored, not unpacked"
+            )
+        )
     order = {"error": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
 
@@ -47,9 +82,18 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
         strange = [use for use in trace.globals if not harmless(use.module, use.name)]
         if strange:
             called = sum(use.calls > 0 for use in strange)
-            shown = ", ".join(f"{use.module}.{use.name}" for use in strange[:MOST_NAMED]) + (", …" if len(strange) > MOST_NAMED else "")
+            shown = ", ".join(f"{use.module}.{use.name}" for use in strange[:MOST_NAMED]) + (
+                ", …" if len(strange) > MOST_NAMED else ""
+            )
             verb = "import and call" if called else "import"
-            found.append(Finding("warning", "imports", os.path.basename(trace.where), f"loading it with pickle would {verb} {shown}; nothing was executed here"))
+            found.append(
+                Finding(
+                    "warning",
+                    "imports",
+                    os.path.basename(trace.where),
+                    f"loading it with pickle would {verb} {shown}; nothing was executed here",
+                )
+            )
     return found
 
 
@@ -61,7 +105,9 @@ def harmless(module: str, name: str) -> bool:
     if path in HARMLESS_GLOBALS or path.startswith(HARMLESS_PREFIXES):
         return True
     if module == "torch" or module in ("torch.cuda", "torch.sparse", "torch.storage"):
-        return name.endswith(TORCH_HARMLESS) or (module == "torch" and name.islower() and name not in ("load", "compile", "save", "jit", "hub"))
+        return name.endswith(TORCH_HARMLESS) or (
+            module == "torch" and name.islower() and name not in ("load", "compile", "save", "jit", "hub")
+        )
     return module in HARMLESS_MODULES and (module != "torch.serialization" or name.startswith("_get_layout"))
 
 
@@ -72,17 +118,35 @@ def ties(ledger: Ledger) -> list[Finding]:
     for line, first in ledger.tied.items():
         groups.setdefault(first, []).append(line)
     if groups:
-        shown = [f"{', '.join(ledger.names[line] for line in lines[:3])}{' …' if len(lines) > 3 else ''} = {ledger.names[first]}" for first, lines in list(groups.items())[:MOST_NAMED]]
+        shown = [
+            f"{', '.join(ledger.names[line] for line in lines[:3])}{' …' if len(lines) > 3 else ''} = {ledger.names[first]}"
+            for first, lines in list(groups.items())[:MOST_NAMED]
+        ]
         more = f"; {len(groups) - MOST_NAMED:,} more" if len(groups) > MOST_NAMED else ""
         count = len(ledger.tied)
         found.append(Finding("info", "tied", "", f"{count:,} tied {_tensors(count)}, counted once: {'; '.join(shown)}{more}"))
     overlaps = ledger.ownership.overlaps
     if overlaps:
         line, other = overlaps[0]
-        found.append(Finding("info", "overlap", "", f"{len(overlaps):,} {_tensors(len(overlaps))} overlap others in part, as {ledger.names[line]} and {ledger.names[other]} do; shared elements are counted once"))
+        found.append(
+            Finding(
+                "info",
+                "overlap",
+                "",
+                f"{len(overlaps):,} {_tensors(len(overlaps))} overlap others in part, as {ledger.names[line]} and "
+                f"{ledger.names[other]} do; shared elements are counted once",
+            )
+        )
     if ledger.ownership.approximate:
         count = len(ledger.ownership.approximate)
-        found.append(Finding("info", "approximate", "", f"{count:,} strided {_tensors(count)} on shared storages counted by the span they reach over"))
+        found.append(
+            Finding(
+                "info",
+                "approximate",
+                "",
+                f"{count:,} strided {_tensors(count)} on shared storages counted by the span they reach over",
+            )
+        )
     return found
 
 
@@ -98,9 +162,23 @@ def waste(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     for line, index in enumerate(ledger.checkpoint.tensors.storages):
         if index in wanted:
             users.setdefault(index, ledger.names[line])
-    examples = [f"{users.get(index, 'storage ' + storage.keys[index])} uses {storage.nbytes[index] - lost:,} of {storage.nbytes[index]:,} bytes" for index, lost in worst]
-    where = f": {'; '.join(examples)}. Saving tensor.clone() instead of a view drops them" if examples else ": storages that no tensor refers to"
-    return [Finding("warning" if unused * 20 > ledger.checkpoint.nbytes else "info", "waste", "", f"{unused:,} bytes of storage belong to no tensor{where}")]
+    examples = [
+        f"{users.get(index, 'storage ' + storage.keys[index])} uses {storage.nbytes[index] - lost:,} of {storage.nbytes[index]:,} bytes"
+        for index, lost in worst
+    ]
+    where = (
+        f": {'; '.join(examples)}. Saving tensor.clone() instead of a view drops them"
+        if examples
+        else ": storages that no tensor refers to"
+    )
+    return [
+        Finding(
+            "warning" if unused * 20 > ledger.checkpoint.nbytes else "info",
+            "waste",
+            "",
+            f"{unused:,} bytes of storage belong to no tensor{where}",
+        )
+    ]
 
 
 def shards(checkpoint: Checkpoint) -> list[Finding]:
@@ -108,7 +186,10 @@ def shards(checkpoint: Checkpoint) -> list[Finding]:
     parts = [file for file in checkpoint.files if file.path.rpartition(".")[2] != "json"]
     if len(parts) < 2:
         return []
-    text = f"{len(parts)} shards make one checkpoint; loaders read them through the index or their names, so no merge is needed. Shards exist because hosts and file systems limit file sizes, and loading one at a time needs less memory"
+    text = (
+        f"{len(parts)} shards make one checkpoint. Loaders read them through the index or by their names, so no merge is "
+        "needed. Shards exist because hosts and file systems limit file sizes, and one at a time needs less memory to load"
+    )
     return [Finding("info", "shards", "", text)]
 
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.ledger import Ledger, unused_bytes
-from modelscope_cli.analysis.modules import ModuleTree, natural
+from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.core.span import SECTIONS
 
@@ -33,7 +34,14 @@ class Remainder(NamedTuple):
 class Grouping:
     """Divides a checkpoint by keys. `include` and `exclude` are patterns searched in tensor names."""
 
-    def __init__(self, ledger: Ledger, *, include: re.Pattern[str] | None = None, exclude: re.Pattern[str] | None = None, fold: bool = True):
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        include: re.Pattern[str] | None = None,
+        exclude: re.Pattern[str] | None = None,
+        fold: bool = True,
+    ):
         self.ledger = ledger
         self.fold = fold
         self.filtered = SizeRow("[filtered out]", section=True)
@@ -81,7 +89,9 @@ class Grouping:
         outside: dict[str, list[Remainder]] = {}
         for remainder in rest:
             outside.setdefault(self._outside_label(key, remainder), []).append(remainder)
-        rows = [self._row(label, kinds.get(label), members, outside.pop(label, []), deeper) for label, members in buckets.items()]
+        rows = [
+            self._row(label, kinds.get(label), members, outside.pop(label, []), deeper) for label, members in buckets.items()
+        ]
         for label, left in outside.items():
             bracket = label.startswith("[") or key == "section"
             row = SizeRow(label, nbytes=sum(remainder.nbytes for remainder in left), section=bracket)
@@ -125,7 +135,10 @@ class Grouping:
         if key == "role":
             return lambda index: (ledger.roles[index], None)
         if key == "tensor":
-            return lambda index: (ledger.names[index] or "(the object itself)", Kind(ledger.dtypes[index].name, _times(ledger, index), "other", False))
+            return lambda index: (
+                ledger.names[index] or "(the object itself)",
+                Kind(ledger.dtypes[index].name, _times(ledger, index), "other", False),
+            )
         if key == "layer":
             return lambda index: (layer_of(ledger.names[index]), None)
         if key == "section":
@@ -139,22 +152,30 @@ class Grouping:
                 where = tensors.storages[index] if index < len(tensors) else -1
                 if where < 0:
                     return "(no storage)", None
-                shard = f"{os.path.basename(tensors.filenames[tensors.storage.files[where]])}:" if len(tensors.filenames) > 1 else ""
+                shard = (
+                    f"{os.path.basename(tensors.filenames[tensors.storage.files[where]])}:"
+                    if len(tensors.filenames) > 1
+                    else ""
+                )
                 return f"{shard}{tensors.storage.keys[where]}", None
 
             return storage
         labels = ModuleTree(ledger, lines, fold=self.fold).labels()
         if key == "kind":
-            return lambda index: (labels[index][1].name or "other", _plain_kind(labels[index][1])) if index in labels else ("optimizer state", None)
-        return lambda index: (labels[index][0] or "(top level)", labels[index][1]) if index in labels else ("optimizer state", None)
-
-
-def _plain_kind(kind: Kind) -> Kind:
-    return kind._replace(detail="")
+            return lambda index: (
+                (labels[index][1].name or "other", Kind("", "", labels[index][1].category))
+                if index in labels
+                else ("optimizer state", None)
+            )
+        return lambda index: (
+            (labels[index][0] or "(top level)", labels[index][1]) if index in labels else ("optimizer state", None)
+        )
 
 
 def _line(ledger: Ledger, index: int) -> SizeRow:
-    return SizeRow("", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index])
+    return SizeRow(
+        "", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index]
+    )
 
 
 def _times(ledger: Ledger, index: int) -> str:
@@ -211,7 +232,11 @@ def sort(rows: list[SizeRow], by: str, *, reverse: bool = False) -> list[SizeRow
         if reverse:
             inside.reverse()
     else:
-        figure: Callable[[SizeRow], int] = {"bytes": lambda r: r.nbytes, "parameters": lambda r: r.parameters, "tensors": lambda r: r.tensors}[by]  # type: ignore[no-any-return, attr-defined]
+        figure: Callable[[SizeRow], int] = {
+            "bytes": lambda r: r.nbytes,
+            "parameters": lambda r: r.parameters,
+            "tensors": lambda r: r.tensors,
+        }[by]
         inside.sort(key=figure, reverse=not reverse)
     for row in inside:
         if row.children:

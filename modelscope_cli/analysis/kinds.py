@@ -11,7 +11,18 @@ from typing import NamedTuple
 
 from modelscope_cli.core.tensor import Shape
 
-EMBEDDING, ATTENTION, MLP, NORM, CONV, HEAD, LINEAR, RECURRENT, BLOCK, OTHER = "embedding", "attention", "mlp", "norm", "conv", "head", "linear", "recurrent", "block", "other"  # fmt: skip
+EMBEDDING, ATTENTION, MLP, NORM, CONV, HEAD, LINEAR, RECURRENT, BLOCK, OTHER = (
+    "embedding",
+    "attention",
+    "mlp",
+    "norm",
+    "conv",
+    "head",
+    "linear",
+    "recurrent",
+    "block",
+    "other",
+)
 
 
 class Kind(NamedTuple):
@@ -23,10 +34,16 @@ class Kind(NamedTuple):
     inferred: bool = True
 
 
-EMBEDDING_NAME = re.compile(r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_tokens|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$", re.IGNORECASE)  # fmt: skip
+EMBEDDING_NAME = re.compile(
+    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_tokens|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$",
+    re.IGNORECASE,
+)
 NORM_NAME = re.compile(r"(.*[._])?(.*norm.*|ln.*|.*_ln|ln\d*|bn\d*|gn\d*|.*layernorm.*|rms.*|.*_norm\d*)$", re.IGNORECASE)
 GROUP_NORM_NAME = re.compile(r"(gn\d*|group_?norm\d*)$", re.IGNORECASE)
-HEAD_NAME = re.compile(r"(.*_)?head|lm_head|output|out_head|output_layer|classifier|fc|embed_out|score|logits|generator|proj_out|decoder_out|vocab_proj", re.IGNORECASE)  # fmt: skip
+HEAD_NAME = re.compile(
+    r"(.*_)?head|lm_head|output|out_head|output_layer|classifier|fc|embed_out|score|logits|generator|proj_out|decoder_out|vocab_proj",
+    re.IGNORECASE,
+)
 ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|mixer|sa|ca", re.IGNORECASE)
 MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludense|expert|ff|moe).*", re.IGNORECASE)
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
@@ -82,7 +99,11 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     for leaf in ("weight", "weight_orig", "weight_packed", "kernel"):
         if leaf in tensors:
             return _weighted(name, tensors[leaf], tensors.get("bias", tensors.get("bias_orig")), top)
-    if set(tensors) <= {"gamma", "beta", "scale", "shift", "g", "b"} and ("gamma" in tensors or "scale" in tensors) and NORM_NAME.match(name):
+    if (
+        set(tensors) <= {"gamma", "beta", "scale", "shift", "g", "b"}
+        and ("gamma" in tensors or "scale" in tensors)
+        and NORM_NAME.match(name)
+    ):
         scale = tensors.get("gamma", tensors.get("scale", ()))
         return Kind("LayerNorm" if len(tensors) > 1 else "RMSNorm", f"{_first(scale):,}", NORM)
     if "inv_freq" in tensors:
@@ -94,7 +115,11 @@ def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
     """A module whose main tensor is `weight`, by the number of its dimensions."""
     last = name.rpartition(".")[2]
     if len(weight) == 0 or (len(weight) == 1 and not NORM_NAME.fullmatch(last)):
-        return Kind("LayerNorm" if bias is not None and len(weight) == 1 else "scale" if weight else "scalar", _times(weight), NORM if bias is not None else OTHER)
+        return Kind(
+            "LayerNorm" if bias is not None and len(weight) == 1 else "scale" if weight else "scalar",
+            _times(weight),
+            NORM if bias is not None else OTHER,
+        )
     if len(weight) == 1:
         if bias is None:
             return Kind("RMSNorm", _times(weight), NORM)
@@ -131,18 +156,25 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
     """A module of modules: said structurally, in small letters, because its class is not in the file."""
     names = set(children)
     last = name.rpartition(".")[2]
-    if names & set(QUERY) and names & set(KEY) or names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last):
+    if (names & set(QUERY) and names & set(KEY)) or (names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last)):
         return Kind("attention", "", ATTENTION)
-    if names & set(GATE) and names & set(UP) and names & set(DOWN) or names & set(FUSED_GATE) and names & set(DOWN):
+    if (names & set(GATE) and names & set(UP) and names & set(DOWN)) or (names & set(FUSED_GATE) and names & set(DOWN)):
         return Kind("gated MLP", "", MLP)
     if "experts" in names:
         return Kind("mixture of experts", "", MLP)
     categories = [kind.category for kind in children.values()]
     attentions = categories.count(ATTENTION)
-    if attentions and not name.rpartition(".")[2].isdecimal() and categories.count(ATTENTION) == 1 and ATTENTION_NAME.fullmatch(last):
+    if (
+        attentions
+        and not name.rpartition(".")[2].isdecimal()
+        and categories.count(ATTENTION) == 1
+        and ATTENTION_NAME.fullmatch(last)
+    ):
         return Kind("attention", "", ATTENTION)
     if attentions and (MLP in categories or LINEAR in categories or NORM in categories):
-        crossed = attentions > 1 or any("cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names)
+        crossed = attentions > 1 or any(
+            "cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names
+        )
         return Kind("decoder layer" if crossed or _gated(children) else "transformer layer", "", BLOCK)
     if MLP_NAME.fullmatch(last) and set(categories) <= {LINEAR, MLP, NORM, OTHER, HEAD} and LINEAR in categories:
         return Kind("MLP", "", MLP)

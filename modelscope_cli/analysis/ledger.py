@@ -18,10 +18,26 @@ from modelscope_cli.core.tensor import Shape
 class Ledger:
     """Columns over all lines: names, shapes, dtypes, roles, elements (by shape), owned (distinct), nbytes (in the files).
 
-    `parents[i]` and `leaves[i]` are the name up to its last dot and behind it. `parameters[i]` is owned[i] where the role is weight or bias, else 0. `tied` maps a line to the one it is tied to.
+    `parents[i]` and `leaves[i]` are the name up to its last dot and behind it. `parameters[i]` is owned[i] where the role is
+    weight or bias, else 0. `tied` maps a line to the one it is tied to.
     """
 
-    __slots__ = ("checkpoint", "dtypes", "elements", "leaves", "names", "nbytes", "owned", "ownership", "parameters", "parents", "roles", "roles_result", "shapes", "tied")  # fmt: skip
+    __slots__ = (
+        "checkpoint",
+        "dtypes",
+        "elements",
+        "leaves",
+        "names",
+        "nbytes",
+        "owned",
+        "ownership",
+        "parameters",
+        "parents",
+        "roles",
+        "roles_result",
+        "shapes",
+        "tied",
+    )
 
     def __init__(self, checkpoint: Checkpoint):
         tensors = checkpoint.tensors

@@ -8,39 +8,21 @@ single child is merged with it. The state of an optimizer is shown by entry (exp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from functools import cache
 from typing import NamedTuple
 
+from modelscope_cli.analysis.execution_order import execution_rank, natural
 from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.roles import BIAS, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.size_row import SizeRow
 
 DEEPEST = 64  # levels of modules; longer names keep the rest as one part
 MANY_GROUPS = 6  # runs of equal siblings above which equal ones are folded although others stand between
 MOST_RANGES = 4  # ranges written out in the label of a fold
+COPIES = {EMA: "EMA copy", MASTER: "master copy"}  # shown as one row; the model itself is above
 OPAQUE_KINDS = ("MultiheadAttention",)
-
-# Where the file does not keep the order of the model (safetensors sorts names), known names are put in the order of execution.
-EXECUTION_ORDER = (
-    r"(.*[._])?(shared|wte|embed_tokens|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)",
-    r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token",
-    r"encoder|encoders|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
-    r"bn1|self_attn\w*|attn|attention|self_attention|q_a_proj|q_proj|query\w*|qkv\w*|c_attn|wq|down_proj_in",
-    r"q_a_layernorm|q_b_proj|k_proj|key|wk|kv_a_\w+|mid_block|layer1",
-    r"kv_b_proj|v_proj|value|wv|layer2",
-    r"o_proj|c_proj|wo|out_proj|dense|layer3",
-    r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm",
-    r"layers?|h|blocks?|decoder|up_blocks|transformer|model|backbone|gate|router|experts",
-    r"mlp|ffn|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?",
-    r"up_proj|w3|linear2|fc2",
-    r"down_proj|w2",
-    r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool",
-    r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls",
-)
-MIDDLE = 8
 
 
 def split_layer(path: str) -> tuple[str | None, str]:
@@ -50,12 +32,6 @@ def split_layer(path: str) -> tuple[str | None, str]:
         if part.isdecimal():
             return ".".join(parts[: position + 1]), ".".join(parts[position + 1 :])
     return None, path
-
-
-@cache
-def execution_rank(name: str) -> int:
-    """Where a module of this name comes among its siblings; unknown names stand where layers do."""
-    return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if re.fullmatch(pattern, name)), MIDDLE)
 
 
 class Stack(NamedTuple):
@@ -76,22 +52,17 @@ class Outline(NamedTuple):
     stacks: dict[str, Stack]
 
 
-@cache
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts conv2 before conv10."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name))
-
-
 class _Shape:
     """What modules of one signature have in common."""
 
-    __slots__ = ("children", "class_name", "elements", "kinds", "lines", "nbytes", "parameters", "tensors")
+    __slots__ = ("children", "class_name", "copy_of", "elements", "kinds", "lines", "nbytes", "parameters", "tensors")
 
     def __init__(self, lines: list[int], children: list[tuple[str, _Shape]], class_name: str | None):
         self.lines = lines
         self.children = children
         self.class_name = class_name
         self.tensors = self.parameters = self.elements = self.nbytes = 0
+        self.copy_of: str | None = None  # the role of everything in it, when that is a copy of the weights
         self.kinds: dict[tuple[str, bool], Kind] = {}
 
 
@@ -111,13 +82,15 @@ class ModuleTree:
         self._keys = copy_keys(ledger)
         self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
         optimizer = self._group(range(len(ledger)) if lines is None else lines)
-        self.classes = {path: record.class_name for path, record in ledger.checkpoint.modules.items() if record.class_name is not None}
-        for path in list(self.lines) if self.classes else self._distinct():
+        self.classes = {
+            path: record.class_name for path, record in ledger.checkpoint.modules.items() if record.class_name is not None
+        }
+        recorded = ledger.checkpoint.modules if self.classes or empty else {}
+        for path in recorded:  # in the order of the model
+            if path.count(".") < DEEPEST:
+                self._register(path)
+        for path in list(self.lines) if recorded else self._distinct():
             self._register(path)
-        if lines is None and (self.classes or empty):
-            for path in ledger.checkpoint.modules:
-                if path.count(".") < DEEPEST:
-                    self._register(path)
         self.shape = self._shape_of("")
         self.rows = self._rows_inside(self.shape, 1, False) + self._optimizer_rows(optimizer)
 
@@ -161,28 +134,33 @@ class ModuleTree:
         """
         keys = self._keys
         layers: dict[str, list[tuple[str, tuple[object, ...]]]] = {}
+        order: list[str] = []  # paths and, where they begin, layers
         paths: dict[str, list[str]] = {}
-        kept: list[str] = []
         for path, lines in self.lines.items():
             layer, rest = split_layer(path)
             if layer is None:
-                kept.append(path)
+                order.append(path)
                 continue
             held = layers.get(layer)
             if held is None:
                 held = layers[layer] = []
                 paths[layer] = []
+                order.append(layer)
             held.append((rest, tuple([keys[line] for line in lines])))
             paths[layer].append(path)
         gather = tuple if self.ledger.checkpoint.ordered else frozenset
         first: dict[object, str] = {}
-        for layer, held in layers.items():
-            known = first.setdefault((layer.rpartition(".")[0], gather(held)), layer)
-            if known is layer:
-                kept += paths[layer]
+        kept: list[str] = []
+        for path in order:
+            if path in layers:
+                known = first.setdefault((path.rpartition(".")[0], gather(layers[path])), path)
+                if known is path:
+                    kept += paths[path]
+                else:
+                    self._same_as[path] = known
+                    kept.append(path)
             else:
-                self._same_as[layer] = known
-                self._register(layer)
+                kept.append(path)
         return kept
 
     # Signatures -------------------------------------------------------------------------------------------------------
@@ -194,7 +172,14 @@ class ModuleTree:
         if len(names) > 1:
             names = self._ordered(names)
         prefix = f"{path}." if path else ""
-        inside, lines_of, keys, classes, leaf_shapes, same_as = self.inside, self.lines, self._keys, self.classes, self._leaf_shapes, self._same_as
+        inside, lines_of, keys, classes, leaf_shapes, same_as = (
+            self.inside,
+            self.lines,
+            self._keys,
+            self.classes,
+            self._leaf_shapes,
+            self._same_as,
+        )
         shapes: list[_Shape] = []
         for name in names:
             below = prefix + name
@@ -227,6 +212,8 @@ class ModuleTree:
             shape.parameters += inside.parameters
             shape.elements += inside.elements
             shape.nbytes += inside.nbytes
+        roles = {ledger.roles[line] for line in lines} | {inside.copy_of for _, inside in children if inside.tensors}
+        shape.copy_of = roles.pop() if len(roles) == 1 and roles <= COPIES.keys() else None
         return shape
 
     def _ordered(self, names: list[str]) -> list[str]:
@@ -245,7 +232,10 @@ class ModuleTree:
         found = shape.kinds.get(key)
         if found is None:
             tensors = {self.ledger.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
-            inner = {child: self.kind(child, inside, False) for child, inside in _some_children(shape.children)}
+            children = shape.children
+            if len(children) == 1 and not shape.lines and not children[0][1].lines and children[0][1].children:
+                children = children[0][1].children  # a wrapper around a list (ff.layers.0, .2): what counts is in the list
+            inner = {child: self.kind(child, inside, False) for child, inside in _some_children(children)}
             found = shape.kinds[key] = kind_of(name, tensors, inner, shape.class_name, top=top)
         return found
 
@@ -276,6 +266,9 @@ class ModuleTree:
             return row
         row.children = self._rows_inside(shape, copies, numbered)
         row.opaque = kind.name in OPAQUE_KINDS
+        if shape.copy_of:
+            row.kind, row.opaque = Kind(COPIES[shape.copy_of], "", OTHER), True
+            return row
         if len(row.children) == 1 and shape.children and row.fold == 1:
             return _merged(row)
         return row
@@ -292,11 +285,16 @@ class ModuleTree:
         """The row of a tensor that stands directly in a module with children."""
         ledger = self.ledger
         role = ledger.roles[index]
-        word = {WEIGHT: "Parameter", BIAS: "Parameter"}.get(role, role)
+        word = {WEIGHT: "Parameter", BIAS: "Parameter", OTHER_ROLE: "other tensor"}.get(role, role)
         shape = " × ".join(f"{extent:,}" for extent in ledger.shapes[index]) or "scalar"
         return SizeRow(
             self.ledger.leaves[index] or "(the object itself)",
-            Kind(word, shape, ATTENTION if self.ledger.leaves[index].startswith("in_proj") else OTHER, inferred=index not in ledger.roles_result.recorded),
+            Kind(
+                word,
+                shape,
+                ATTENTION if self.ledger.leaves[index].startswith("in_proj") else OTHER,
+                inferred=index not in ledger.roles_result.recorded,
+            ),
             tensors=copies,
             parameters=ledger.parameters[index] * copies,
             elements=ledger.owned[index] * copies,
@@ -330,7 +328,9 @@ class ModuleTree:
         entries: dict[tuple[str, str], SizeRow] = {}
         for index in lines:
             name = ledger.names[index]
-            owner = next((fact.path for fact in facts if not fact.path or name.startswith(fact.path + ".")), name.partition(".")[0])
+            owner = next(
+                (fact.path for fact in facts if not fact.path or name.startswith(fact.path + ".")), name.partition(".")[0]
+            )
             slot = name.rpartition(".")[2]
             top = tops.get(owner)
             if top is None:
@@ -340,7 +340,9 @@ class ModuleTree:
             if entry is None:
                 entry = entries[(owner, slot)] = SizeRow(slot, Kind("optimizer state", "", OTHER, inferred=False))
                 top.children.append(entry)
-            line = SizeRow("", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index])
+            line = SizeRow(
+                "", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index]
+            )
             entry.add(line)
             top.add(line)
         return list(tops.values())
@@ -352,7 +354,9 @@ class ModuleTree:
         return outline
 
     def _outline(self, path: str, shape: _Shape, copies: int, outline: Outline) -> None:
-        outline.lines.extend((f"{path}.{self.ledger.leaves[index]}" if path else self.ledger.leaves[index], index) for index in shape.lines)
+        outline.lines.extend(
+            (f"{path}.{self.ledger.leaves[index]}" if path else self.ledger.leaves[index], index) for index in shape.lines
+        )
         groups = self._folded(shape.children)
         numbered = [names for names, _ in groups if names[0].isdecimal()]
         if numbered:
@@ -366,7 +370,9 @@ class ModuleTree:
         self._label("", "", self.shape, "", found, False)
         return found
 
-    def _label(self, path: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool) -> None:
+    def _label(
+        self, path: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool
+    ) -> None:
         kind = self.kind(name, shape, not numbered)
         for line in self.lines.get(path, _NONE):
             found[line] = (written, kind)
@@ -374,7 +380,9 @@ class ModuleTree:
             label = fold_label(names)
             for child in names:
                 below = f"{path}.{child}" if path else child
-                self._label(below, child, inside, f"{written}.{label}" if written else label, found, numbered or child.isdecimal())
+                self._label(
+                    below, child, inside, f"{written}.{label}" if written else label, found, numbered or child.isdecimal()
+                )
 
 
 _NONE: list[int] = []
@@ -451,5 +459,3 @@ def kind_totals(rows: list[SizeRow]) -> dict[str, SizeRow]:
     for row in rows:
         visit(row)
     return totals
-
-

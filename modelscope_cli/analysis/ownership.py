@@ -49,13 +49,11 @@ def own(checkpoint: Checkpoint) -> Ownership:
 
 
 def _all_alone(tensors: TensorTable, elements: list[int]) -> bool:
-    """Whether every tensor is contiguous and fills the storage of its own number: the rule in safetensors and most state_dicts."""
+    """Whether every tensor is contiguous and fills the storage of its own number, as in safetensors and most state_dicts."""
     if tensors.parts or tensors.storages != list(range(len(tensors.storage))) or any(tensors.strides) or any(tensors.offsets):
         return False
-    try:
-        return [(count * dtype.bits + 7) >> 3 for count, dtype in zip(elements, tensors.dtypes, strict=True)] == tensors.storage.nbytes  # type: ignore[operator]
-    except TypeError:  # a dtype of unknown size
-        return False
+    sizes = [dtype.nbytes(count) for count, dtype in zip(elements, tensors.dtypes, strict=True)]
+    return sizes == tensors.storage.nbytes  # a dtype of unknown size gives None, which no storage has
 
 
 def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int]]:
@@ -65,7 +63,7 @@ def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int
     seen: set[int] = set()
     contested: set[int] = set()
     for index, (storage, dtype, strides) in enumerate(zip(tensors.storages, tensors.dtypes, tensors.strides, strict=True)):
-        if storage < 0 or parts and index in parts:
+        if storage < 0 or (parts and index in parts):
             result.owned[index] = 0
             contested.update(view.storage for view in parts.get(index, ()) if view.storage >= 0)
             continue
@@ -165,7 +163,9 @@ def runs(view: View, most: int, *, alone: bool) -> list[Interval] | None:
         return []
     if view.strides is None:
         return [span(view)]
-    dims = sorted((stride, extent) for extent, stride in zip(view.shape, view.strides, strict=True) if extent != 1 and stride != 0)
+    dims = sorted(
+        (stride, extent) for extent, stride in zip(view.shape, view.strides, strict=True) if extent != 1 and stride != 0
+    )
     length = 1
     while dims and dims[0][0] == length:
         length *= dims.pop(0)[1]

@@ -22,7 +22,11 @@ SECTION_NAMES = (
     (MASTER, r"(master_(params|weights|copy).*|.*fp32_(from_fp16_)?(flat_)?groups?(_flat)?|single_partition_of_fp32_groups|fp32_flat_groups)"),
     (OPTIMIZER, r"(.*_)?(optim|optimizer|opt)s?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?"),
     (EMA, r"(model_?)?ema(_.*)?|.+_ema|ema\d*|shadow(_params)?|averaged_model|swa_(model|state_dict)|.*_averaged"),
-    (OTHER, r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats"),
+    (
+        OTHER,
+        r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|"
+        r"metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats",
+    ),
 )  # fmt: skip
 FLAT_EMA = r"(model_ema|ema_model|ema)\."  # inside a flat state_dict
 
@@ -34,7 +38,9 @@ BUFFER_LEAVES = frozenset({
     "num_updates", "anchor_grid", "stride_grid", "_extra_state", "_num_elements", "observer_enabled", "fake_quant_enabled", "min_val", "max_val",
     "zero_point", "eps", "weight_mask", "bias_mask", "spectral_norm_u", "weight_u", "_float_tensor", "std_dev", "activation_post_process",
 })  # fmt: skip
-AMBIGUOUS_BUFFERS = frozenset({"freqs", "eps", "min_val", "max_val", "pe"})  # can be learned: only a buffer when the name is not a Parameter's
+AMBIGUOUS_BUFFERS = frozenset(
+    {"freqs", "eps", "min_val", "max_val", "pe"}
+)  # can be learned: only a buffer when the name is not a Parameter's
 # Names that quantised formats put beside a packed or 8-bit weight: helpers of it, not parameters.
 QUANTISATION_HELPERS = frozenset({
     "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "output_scale", "input_amax",
@@ -154,7 +160,9 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     tensors = checkpoint.tensors
     shapes, recorded = tensors.shapes, tensors.recorded
     known = {leaf: role_of_leaf(leaf) for leaf in set(leaves)}
-    integral = {id(dtype) for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values() if dtype.kind in ("int", "uint", "bool")}
+    integral = {
+        id(dtype) for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values() if dtype.kind in ("int", "uint", "bool")
+    }
     if not integral and not recorded and set(roles) == {WEIGHT}:
         roles[:] = [known[leaf] for leaf in leaves]
         lines = [line for line, role in enumerate(roles) if role in (HELPER, BIAS)]
@@ -193,7 +201,7 @@ def role_of_leaf(leaf: str) -> str:
         return BUFFER
     if leaf in QUANTISATION_HELPERS:
         return HELPER
-    if leaf.endswith("bias") or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta" or leaf.endswith("bias_orig"):
+    if leaf.endswith(("bias", "bias_orig")) or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta":
         return BIAS
     if leaf.startswith("quant_state.") or leaf.endswith(("_observer", "_fake_quant")):
         return BUFFER
@@ -231,7 +239,11 @@ def optimizer_name(slots: set[str], options: dict[str, Any]) -> str | None:
         if slots.issuperset(entries):
             if name.startswith("Adam") and name != "Adamax" and "decoupled_weight_decay" in options:
                 return name.replace("Adam", "AdamW", 1) if options["decoupled_weight_decay"] else name
-            return name.replace("Adam", "Adam or AdamW", 1) if name.startswith("Adam") and name not in ("Adamax", "Adafactor") else name
+            return (
+                name.replace("Adam", "Adam or AdamW", 1)
+                if name.startswith("Adam") and name not in ("Adamax", "Adafactor")
+                else name
+            )
     if not slots and "nesterov" in options:
         return "SGD"
     return None

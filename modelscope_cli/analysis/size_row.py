@@ -16,7 +16,20 @@ class SizeRow:
     `opaque` rows have children that are shown only when asked for. `tied` names what the row shares its elements with.
     """
 
-    __slots__ = ("children", "copies", "elements", "fold", "kind", "label", "nbytes", "opaque", "parameters", "section", "tensors", "tied")  # fmt: skip
+    __slots__ = (
+        "children",
+        "copies",
+        "elements",
+        "fold",
+        "kind",
+        "label",
+        "nbytes",
+        "opaque",
+        "parameters",
+        "section",
+        "tensors",
+        "tied",
+    )
 
     def __init__(
         self,

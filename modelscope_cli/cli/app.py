@@ -20,7 +20,10 @@ class DefaultingGroup(TyperGroup):
     """A group that takes a path in place of a command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = {option for parameter in self.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+        own = {option for parameter in self.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+            "--help",
+            "-h",
+        }
         if args and args[0] not in self.commands and args[0].partition("=")[0] not in own:
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
@@ -44,7 +47,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Look inside model files: what is in them, which layer takes the space, where every byte is.
 

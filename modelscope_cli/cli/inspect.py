@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 KEYS = "module, kind, dtype, role, layer, shard, storage, tensor, section"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     table = "table"
     tree = "tree"
     json = "json"
 
 
-class Sort(str, Enum):
+class Sort(StrEnum):
     order = "order"
     bytes = "bytes"
     parameters = "parameters"
@@ -48,22 +48,98 @@ Examples:
 
 
 def inspect(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Model files, shards, index files or folders.", show_default=False)],
-    by: Annotated[str, typer.Option("--by", metavar="KEYS", help=f"Divide by {KEYS}; several, comma-separated, make a hierarchy.", rich_help_panel=SIZES)] = "module",
-    depth: Annotated[int | None, typer.Option("-d", "--depth", min=0, help="Levels of the tree to show (0 = all; default: as many as fit a page).", rich_help_panel=SHOWN, show_default=False)] = None,
-    top: Annotated[int | None, typer.Option("-n", "--top", min=0, help="Rows beside each other (0 = all); the rest goes into one row.", rich_help_panel=SHOWN, show_default=False)] = None,
-    sort: Annotated[Sort | None, typer.Option("--sort", help="Order of the rows.", rich_help_panel=SIZES, show_default=False)] = None,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Model files, shards, index files or folders.", show_default=False)
+    ],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", metavar="KEYS", help=f"Divide by {KEYS}; several, comma-separated, make a hierarchy.", rich_help_panel=SIZES
+        ),
+    ] = "module",
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            "-d",
+            "--depth",
+            min=0,
+            help="Levels of the tree to show (0 = all; default: as many as fit a page).",
+            rich_help_panel=SHOWN,
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--top",
+            min=0,
+            help="Rows beside each other (0 = all); the rest goes into one row.",
+            rich_help_panel=SHOWN,
+            show_default=False,
+        ),
+    ] = None,
+    sort: Annotated[
+        Sort | None, typer.Option("--sort", help="Order of the rows.", rich_help_panel=SIZES, show_default=False)
+    ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order round.", rich_help_panel=SIZES)] = False,
-    include: Annotated[str | None, typer.Option("--include", metavar="RE", help="Only tensors whose name matches.", rich_help_panel=SHOWN, show_default=False)] = None,
-    exclude: Annotated[str | None, typer.Option("--exclude", metavar="RE", help="Leave out tensors whose name matches.", rich_help_panel=SHOWN, show_default=False)] = None,
-    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Fold repeated blocks into one row.", rich_help_panel=SHOWN)] = True,
-    unit: Annotated[Unit, typer.Option("--unit", help="Sizes in KiB/MiB (iec, auto), kB/MB (si) or bytes.", rich_help_panel=OUTPUT)] = Unit.auto,
-    format: Annotated[Format, typer.Option("-f", "--format", help="table, tree (like print(model)) or json (complete).", rich_help_panel=OUTPUT)] = Format.table,
-    output: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.", rich_help_panel=OUTPUT, show_default=False)] = None,
-    color: Annotated[Color, typer.Option("--color", help="When to use colours; NO_COLOR is obeyed.", rich_help_panel=OUTPUT)] = Color.auto,
-    only: Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)] = False,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Show what can be shown of a damaged safetensors file (still exit code 3).", rich_help_panel=READING)] = False,
-    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="Raise a limit, e.g. header_bytes=100000000.", rich_help_panel=READING, show_default=False)] = None,
+    include: Annotated[
+        str | None,
+        typer.Option(
+            "--include", metavar="RE", help="Only tensors whose name matches.", rich_help_panel=SHOWN, show_default=False
+        ),
+    ] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(
+            "--exclude", metavar="RE", help="Leave out tensors whose name matches.", rich_help_panel=SHOWN, show_default=False
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Fold repeated blocks into one row.", rich_help_panel=SHOWN)
+    ] = True,
+    unit: Annotated[
+        Unit, typer.Option("--unit", help="Sizes in KiB/MiB (iec, auto), kB/MB (si) or bytes.", rich_help_panel=OUTPUT)
+    ] = Unit.auto,
+    format: Annotated[
+        Format,
+        typer.Option("-f", "--format", help="table, tree (like print(model)) or json (complete).", rich_help_panel=OUTPUT),
+    ] = Format.table,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write to a file instead of stdout.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    color: Annotated[
+        Color, typer.Option("--color", help="When to use colours; NO_COLOR is obeyed.", rich_help_panel=OUTPUT)
+    ] = Color.auto,
+    only: Annotated[
+        bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)
+    ] = False,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient",
+            help="Show what can be shown of a damaged safetensors file (still exit code 3).",
+            rich_help_panel=READING,
+        ),
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=VALUE",
+            help="Raise a limit, e.g. header_bytes=100000000.",
+            rich_help_panel=READING,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """What is in a model file: parameters, bytes and shares of every layer.
 
@@ -96,7 +172,18 @@ def inspect(
 inspect.__doc__ = f"{inspect.__doc__}\n{EXAMPLES}"
 
 
-def run(paths: list[str], options: Options, bounds: Limits, format: Format, output: str | None, color: Color, unit: Unit, *, only: bool, lenient: bool) -> None:
+def run(
+    paths: list[str],
+    options: Options,
+    bounds: Limits,
+    format: Format,
+    output: str | None,
+    color: Color,
+    unit: Unit,
+    *,
+    only: bool,
+    lenient: bool,
+) -> None:
     """Read every path, show what could be read, tell what could not."""
     from modelscope_cli.cli.problems import UNREADABLE, tell
     from modelscope_cli.formats.locate import locate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from modelscope_cli.core.limits import Limits
 
 
-class Color(str, Enum):
+class Color(StrEnum):
     auto = "auto"
     always = "always"
     never = "never"
 
 
-class Unit(str, Enum):
+class Unit(StrEnum):
     auto = "auto"
     iec = "iec"
     si = "si"
@@ -62,7 +62,14 @@ def console(color: Color, file: Any = None) -> Any:
     if color is Color.always:
         return Console(file=stream, force_terminal=True, width=width, no_color=False, highlight=False, legacy_windows=False)
     plain = color is Color.never or not terminal
-    return Console(file=stream, force_terminal=not plain, width=width, no_color=True if plain else None, color_system=None if plain else "auto", highlight=False)
+    return Console(
+        file=stream,
+        force_terminal=not plain,
+        width=width,
+        no_color=True if plain else None,
+        color_system=None if plain else "auto",
+        highlight=False,
+    )
 
 
 def write_file(path: str, data: bytes) -> None:

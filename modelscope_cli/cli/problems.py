@@ -31,4 +31,10 @@ def say(line: str) -> None:
 
 def as_object(problem: ModelscopeError) -> dict[str, Any]:
     """An error for machine formats."""
-    return {"error": type(problem).__name__, "path": problem.path, "message": problem.message, "offset": problem.offset, "hint": problem.hint}
+    return {
+        "error": type(problem).__name__,
+        "path": problem.path,
+        "message": problem.message,
+        "offset": problem.offset,
+        "hint": problem.hint,
+    }

@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, Call, Global, Mapping, Mark, SetOf
 from modelscope_cli.core.checkpoint import GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
@@ -27,75 +28,6 @@ from modelscope_cli.errors import CorruptFileError, LimitError
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
 
-
-class Global:
-    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called."""
-
-    __slots__ = ("calls", "module", "name", "offset")
-
-    def __init__(self, module: str, name: str, offset: int = 0):
-        self.module = module
-        self.name = name
-        self.offset = offset
-        self.calls = 0
-
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.name}"
-
-    def __repr__(self) -> str:
-        return f"<{self.module}.{self.name}>"
-
-
-class Call:
-    """The result of calling `function` with `args`, had it been called. `state` comes from BUILD, the rest from later opcodes."""
-
-    __slots__ = ("args", "entries", "function", "items", "state")
-
-    def __init__(self, function: Any, args: Any):
-        self.function = function
-        self.args = args
-        self.state: Any = None
-        self.entries: list[tuple[Any, Any]] | None = None
-        self.items: list[Any] | None = None
-
-
-class Mapping:
-    """A dict, OrderedDict, defaultdict or Counter: `pairs` in order, later pairs win. `state` is the instance's own attributes."""
-
-    __slots__ = ("pairs", "state")
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[Any, Any]] = []
-        self.state: Any = None
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The last value under a string key."""
-        for name, value in reversed(self.pairs):
-            if type(name) is str and name == key:
-                return value
-        return default
-
-
-class SetOf:
-    """A set or frozenset."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, items: list[Any]):
-        self.items = items
-
-
-class _Mark:
-    """The MARK object of the stack."""
-
-
-MARK = _Mark()
-
-DICT_CLASSES = {
-    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
-    ("builtins", "dict"), ("__builtin__", "dict"),
-}  # fmt: skip
 
 PersistentLoad = Callable[[Any, int], Any]
 Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or b"" at the end
@@ -134,7 +66,7 @@ class PickleMachine:
         while True:
             try:
                 return self._run_from(position)
-            except (IndexError, struct.error, _EndOfData) as reason:
+            except (IndexError, struct.error, _EndOfDataError) as reason:
                 position = self.end
                 if not self._refilled():
                     raise self._broken(reason) from None
@@ -195,13 +127,13 @@ class PickleMachine:
                 elif op == 0x58:  # BINUNICODE
                     stop = pos + 5 + int.from_bytes(data[pos + 1 : pos + 5], "little")
                     if stop > len(data):
-                        raise _EndOfData
+                        raise _EndOfDataError
                     push(data[pos + 5 : stop].decode("utf-8", "surrogatepass"))
                     pos = stop
                 elif op == 0x8C:  # SHORT_BINUNICODE
                     stop = pos + 2 + data[pos + 1]
                     if stop > len(data):
-                        raise _EndOfData
+                        raise _EndOfDataError
                     push(data[pos + 2 : stop].decode("utf-8", "surrogatepass"))
                     pos = stop
                 elif op == 0x94:  # MEMOIZE
@@ -292,13 +224,19 @@ class PickleMachine:
 
     def _broken(self, reason: Exception) -> CorruptFileError:
         """The error for a stream that cannot go on, naming what it would have imported up to there."""
-        if isinstance(reason, _EndOfData) or (isinstance(reason, IndexError | struct.error) and self.end + 9 > len(self.data)):
+        if isinstance(reason, _EndOfDataError) or (
+            isinstance(reason, IndexError | struct.error) and self.end + 9 > len(self.data)
+        ):
             what = "the pickle ends in the middle of an instruction"
         elif isinstance(reason, IndexError):
             what = "the pickle takes more from its stack than it put there"
         elif isinstance(reason, KeyError):
             op = self.data[self.end]
-            what = f"no pickle instruction 0x{op:02x}" if op not in _KNOWN else f"the pickle refers to memo {reason}, which was never set"
+            what = (
+                f"no pickle instruction 0x{op:02x}"
+                if op not in _KNOWN
+                else f"the pickle refers to memo {reason}, which was never set"
+            )
         elif isinstance(reason, UnicodeDecodeError):
             what = "a string in the pickle is not UTF-8"
         else:
@@ -315,7 +253,7 @@ class PickleMachine:
     def _take(self, pos: int, length: int) -> bytes | bytearray:
         """`length` operand bytes at `pos`."""
         if pos + length > len(self.data):
-            raise _EndOfData
+            raise _EndOfDataError
         return self.data[pos : pos + length]
 
     def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
@@ -329,7 +267,7 @@ class PickleMachine:
         """A text operand up to the newline, and the position behind it."""
         end = self.data.find(b"\n", pos)
         if end < 0:
-            raise _EndOfData
+            raise _EndOfDataError
         return self.data[pos:end], end + 1
 
     # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
@@ -531,7 +469,7 @@ class PickleMachine:
         line, after = self._line(pos)
         if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
             raise ValueError("a string without its quotes")
-        raw: bytes = codecs.escape_decode(line[1:-1])[0]  # type: ignore[attr-defined]
+        raw: bytes = codecs.escape_decode(line[1:-1])[0]
         self.stack.append(_python2_text(raw))
         return after
 
@@ -561,7 +499,7 @@ class PickleMachine:
         return pos
 
 
-class _EndOfData(Exception):
+class _EndOfDataError(Exception):
     """An operand goes past the bytes that are there."""
 
 
@@ -571,7 +509,7 @@ def _kind(value: Any) -> str:
         return "a class or function"
     if isinstance(value, Call):
         return "an object"
-    return {Mapping: "a dictionary", SetOf: "a set", _Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
+    return {Mapping: "a dictionary", SetOf: "a set", Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
 
 
 def _number(text: bytes | bytearray) -> int:

@@ -89,7 +89,9 @@ class ZipDirectory:
             )
         return data
 
-    def claim(self, byte_map: ByteMapBuilder, label_of: dict[str, str], default: str, inner: list[tuple[int, int, str]]) -> None:
+    def claim(
+        self, byte_map: ByteMapBuilder, label_of: dict[str, str], default: str, inner: list[tuple[int, int, str]]
+    ) -> None:
         """Label every byte: headers, alignment, the data of each member (by its name), descriptors, the directory.
 
         `inner` are ranges inside members that carry a label of their own.
@@ -106,7 +108,7 @@ class ZipDirectory:
 
 
 def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
-    """Parse the directory and every local header. Reads no data. Raises CorruptFileError, LimitError, UnsupportedFeatureError."""
+    """Parse the directory and every local header. Raises CorruptFileError, LimitError, UnsupportedFeatureError."""
     notes: list[Note] = []
     count, size, offset, end_at = _find_end(window, notes)
     if count > limits.members:
@@ -147,9 +149,13 @@ def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
     end_at = window.size - tail_size + at
     disk, _, _, count, size, offset, comment = struct.unpack_from("<4H2IH", tail, at + 4)
     if end_at + END_SIZE + comment != window.size:
-        notes.append(Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record"))
+        notes.append(
+            Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record")
+        )
     if tail.count(END) > 1:
-        notes.append(Note("zip-two-ends", "warning", window.name, "a second end-of-directory record: parsers may disagree about it"))
+        notes.append(
+            Note("zip-two-ends", "warning", window.name, "a second end-of-directory record: parsers may disagree about it")
+        )
     if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
         (end64_at,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
         record = window.read(end64_at, END64_SIZE, "zip64 end record")
@@ -189,7 +195,9 @@ def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_En
             raise CorruptFileError("the zip directory ends inside an entry", path=path, offset=base + name_at)
         raw_name = central[name_at:extra_at]
         if FILLED_32 in (stored, size, header):
-            size, stored, header = _zip64_values(central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at)
+            size, stored, header = _zip64_values(
+                central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at
+            )
         entries.append(_Entry(raw_name.decode("utf-8", "surrogateescape"), raw_name, method, flags, stored, size, header))
     return entries
 
@@ -216,16 +224,25 @@ def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
     if local[:4] != LOCAL:
         raise CorruptFileError(f"no zip header for {entry.name!r}", path=window.name, offset=entry.header)
     _, _, flags, method, _, _, _, _, _, name_length, extra_length = _unpack_local(local)
-    if flags != entry.flags or method != entry.method or local[LOCAL_SIZE:] != entry.raw_name or name_length != len(entry.raw_name):
+    if (
+        flags != entry.flags
+        or method != entry.method
+        or local[LOCAL_SIZE:] != entry.raw_name
+        or name_length != len(entry.raw_name)
+    ):
         which = "flags" if flags != entry.flags else "compression" if method != entry.method else "name"
         notes.append(Note("zip-headers-differ", "warning", entry.name, f"the local header and the directory differ in {which}"))
     if (flags | entry.flags) & ENCRYPTED_FLAGS:
-        notes.append(Note("zip-encrypted-flag", "warning", entry.name, "marked as encrypted; torch ignores the mark, zipfile refuses it"))
+        notes.append(
+            Note("zip-encrypted-flag", "warning", entry.name, "marked as encrypted; torch ignores the mark, zipfile refuses it")
+        )
     start = entry.header + LOCAL_SIZE + name_length + extra_length
     stop = start + entry.stored
     if stop > window.size:
         raise CorruptFileError(
-            f"{entry.name!r}: expected {entry.stored:,} bytes, found {max(0, window.size - start):,}", path=window.name, offset=start
+            f"{entry.name!r}: expected {entry.stored:,} bytes, found {max(0, window.size - start):,}",
+            path=window.name,
+            offset=start,
         )
     if entry.method == STORED and entry.stored != entry.size:
         raise CorruptFileError(f"{entry.name!r} is stored, but its two sizes differ", path=window.name, offset=entry.header)

@@ -61,7 +61,22 @@ class Checkpoint:
     `ordered` tells whether the order of names is the model's own (safetensors sorts them).
     """
 
-    __slots__ = ("aliases", "byte_maps", "config", "files", "format", "groups", "metadata", "modules", "notes", "ordered", "path", "pickles", "skipped", "tensors")  # fmt: skip
+    __slots__ = (
+        "aliases",
+        "byte_maps",
+        "config",
+        "files",
+        "format",
+        "groups",
+        "metadata",
+        "modules",
+        "notes",
+        "ordered",
+        "path",
+        "pickles",
+        "skipped",
+        "tensors",
+    )
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class DType(NamedTuple):
-    """An element type: `bits` per element (None when unknown), `kind` one of float, int, uint, bool, complex, quantized, raw."""
+    """An element type: `bits` per element (None when unknown), `kind` is float, int, uint, bool, complex, quantized or raw."""
 
     name: str
     kind: str

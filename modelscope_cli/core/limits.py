@@ -35,7 +35,9 @@ class Limits(NamedTuple):
             if name not in self._fields:
                 raise ModelscopeError(f"no limit is called {name!r}", hint="limits: " + ", ".join(self._fields))
             if not value.replace("_", "").isdecimal():
-                raise ModelscopeError(f"the limit {name} needs a whole number, not {value!r}", hint=f"for example --limit {name}=1000000")
+                raise ModelscopeError(
+                    f"the limit {name} needs a whole number, not {value!r}", hint=f"for example --limit {name}=1000000"
+                )
             changes[name] = int(value)
         return self._replace(**changes)
 

@@ -87,7 +87,9 @@ class ByteMapBuilder:
             regions.append(region)
             position = region.stop
         if position > size:
-            raise CorruptFileError(f"{regions[-1].label} ends at byte {position:,}, past the end of the file", path=path, offset=size)
+            raise CorruptFileError(
+                f"{regions[-1].label} ends at byte {position:,}, past the end of the file", path=path, offset=size
+            )
         if position < size:
             regions.append(Region(position, size, "unmapped"))
         return ByteMap(regions, size)

@@ -53,7 +53,9 @@ class Window:
         while have < length:
             piece = _pread(self._descriptor, length - have, self.base + offset + have)
             if not piece:
-                raise CorruptFileError(f"{what}: the file became shorter while it was read", path=self.name, offset=offset + have)
+                raise CorruptFileError(
+                    f"{what}: the file became shorter while it was read", path=self.name, offset=offset + have
+                )
             self.bytes_read += len(piece)
             pieces.append(piece)
             have += len(piece)
@@ -95,7 +97,9 @@ def open_window(path: str) -> Window:
     """A window on a regular file. Raises SourceError for everything else, without blocking on a FIFO."""
     try:
         refuse_unless_regular(os.stat(path), path)
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        )
     except OSError as error:
         raise source_error(path, error) from None
     except ValueError:  # a NUL in the path

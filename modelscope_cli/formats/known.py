@@ -15,7 +15,7 @@ _NOT_YET = "this version reads PyTorch and safetensors files"
 
 FOREIGN: tuple[tuple[str, str, str], ...] = (
     (r"version https://git-lfs\.github\.com/spec/v1", "a Git LFS pointer: the model itself was not downloaded", "run `git lfs pull` in the repository"),
-    (r"(?i)\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", "an HTML page, probably an error or login page instead of the download", "look at it in a browser and download again"),
+    (r"(?i)\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", "an HTML page, perhaps an error page instead of the download", "look at it in a browser, then download again"),
     (r"\s*<\?xml|\s*<svg", "an XML file", ""),
     (r"GGUF", "a GGUF file", _NOT_YET),
     (r"lmgg|fmgg|tjgg|algg", "an old ggml file (before GGUF)", _NOT_YET),
@@ -75,7 +75,11 @@ def foreign_error(head: bytes, size: int, path: str) -> UnknownFormatError | Uns
     found = recognise(head)
     if found is None:
         if not any(head):
-            return UnknownFormatError(f"the first {len(head):,} bytes are all zero", path=path, hint="the download did not finish, or the disk was full")
+            return UnknownFormatError(
+                f"the first {len(head):,} bytes are all zero",
+                path=path,
+                hint="the download did not finish, or the disk was full",
+            )
         shown = " ".join(f"{byte:02x}" for byte in head[:16])
         return UnknownFormatError(f"not a model file of a known kind; it begins {shown}", path=path, hint=_NOT_YET)
     what, hint = found

@@ -20,9 +20,33 @@ from modelscope_cli.core.window import open_window, source_error
 from modelscope_cli.errors import ModelscopeError, SourceError
 
 INDEX_SUFFIX = ".index.json"
-SHARD_NAME = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{5,6})[-_]of[-_](?P<count>\d{5,6})(?P<rest>[\w.-]*)\.(?P<suffix>safetensors|bin|pt|pth|ckpt)")
-MODEL_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar", ".pkl", ".pickle", ".model", ".th", ".t7", ".ptl", ".jit")
-NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "tokenizer.model", "spiece.model")
+SHARD_NAME = re.compile(
+    r"(?P<stem>.+?)[-_](?P<number>\d{5,6})[-_]of[-_](?P<count>\d{5,6})(?P<rest>[\w.-]*)\.(?P<suffix>safetensors|bin|pt|pth|ckpt)"
+)
+MODEL_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".tar",
+    ".pkl",
+    ".pickle",
+    ".model",
+    ".th",
+    ".t7",
+    ".ptl",
+    ".jit",
+)
+NOT_WEIGHTS = (
+    "training_args.bin",
+    "optimizer.pt",
+    "optimizer.bin",
+    "scheduler.pt",
+    "scaler.pt",
+    "tokenizer.model",
+    "spiece.model",
+)
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|hf:", re.IGNORECASE)
 
 # Sets that hold the same model, best first: what from_pretrained would take.
@@ -37,12 +61,12 @@ SAME_MODEL = (
 
 
 class Target(NamedTuple):
-    """One checkpoint to read. `shards` lists the files of a set (None for a single file); `index` is its index, if it has one."""
+    """One checkpoint to read. `shards` lists the files of a set (None for a single file)."""
 
     path: str
     folder: str
     shards: tuple[str, ...] | None
-    index: str | None
+    index_path: str | None
     notes: tuple[Note, ...] = ()
 
 
@@ -63,7 +87,7 @@ def locate(paths: list[str], *, only: bool = False) -> Located:
             problems.append(problem)
             continue
         for target in targets:
-            identity = os.path.realpath(target.index or (target.shards[0] if target.shards else target.path))
+            identity = os.path.realpath(target.index_path or (target.shards[0] if target.shards else target.path))
             if identity not in seen:
                 seen.add(identity)
                 found.append(target)
@@ -104,16 +128,26 @@ def _set_of_shard(folder: str, match: re.Match[str], path: str) -> Target:
     count = int(match["count"])
     width = len(match["number"])
     start, stop = match.start("number") - len(match.string), match.end("number") - len(match.string)
-    names = [match.string[:start] + str(number).zfill(width) + match.string[stop:] for number in range(1, min(count, 100_000) + 1)]
+    names = [
+        match.string[:start] + str(number).zfill(width) + match.string[stop:] for number in range(1, min(count, 100_000) + 1)
+    ]
     if count == 0 or not 1 <= int(match["number"]) <= count:
         return _file(path)
-    return Target(os.path.join(folder, match["stem"] + "." + match["suffix"]), folder, tuple(os.path.join(folder, name) for name in names), None)
+    return Target(
+        os.path.join(folder, match["stem"] + "." + match["suffix"]),
+        folder,
+        tuple(os.path.join(folder, name) for name in names),
+        None,
+    )
 
 
 def _index_for(folder: str, match: re.Match[str]) -> str | None:
     """The index beside a shard, when there is one that could be its own."""
     for rest in dict.fromkeys((match["rest"], "")):
-        for name in (f"{match['stem']}.{match['suffix']}{rest}{INDEX_SUFFIX}", f"{match['stem']}{rest}.{match['suffix']}{INDEX_SUFFIX}"):
+        for name in (
+            f"{match['stem']}.{match['suffix']}{rest}{INDEX_SUFFIX}",
+            f"{match['stem']}{rest}.{match['suffix']}{INDEX_SUFFIX}",
+        ):
             path = os.path.join(folder, name)
             if os.path.isfile(path):
                 return path
@@ -129,18 +163,34 @@ def _in_folder(folder: str) -> list[Target]:
     except OSError as error:
         raise source_error(folder, error) from None
     if hidden and any(name.endswith(".distcp") for name in names):
-        raise SourceError("a distributed checkpoint (DCP): not read yet", path=folder, hint="python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE")
+        raise SourceError(
+            "a distributed checkpoint (DCP): not read yet",
+            path=folder,
+            hint="python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE",
+        )
     candidates = _candidates(folder, names)
     if not candidates:
         inside = [name for name in names if os.path.isdir(os.path.join(folder, name))]
-        hint = f"look in its folders: {', '.join(inside[:5])}" if inside else "expected .safetensors, .bin, .pt, .pth or .ckpt files"
+        hint = (
+            f"look in its folders: {', '.join(inside[:5])}"
+            if inside
+            else "expected .safetensors, .bin, .pt, .pth or .ckpt files"
+        )
         raise SourceError("a folder without a model file", path=folder, hint=hint)
     for position, pattern in enumerate(SAME_MODEL):
         chosen = [target for name, target in candidates if re.fullmatch(pattern, name)]
         if chosen:
-            same = [(name, target) for name, target in candidates if any(re.fullmatch(other, name) for other in SAME_MODEL[position:])]
+            same = [
+                (name, target)
+                for name, target in candidates
+                if any(re.fullmatch(other, name) for other in SAME_MODEL[position:])
+            ]
             duplicates = [name for name, target in same if target is not chosen[0]]
-            others = [target for name, target in candidates if target is not chosen[0] and name not in duplicates and name not in NOT_WEIGHTS]
+            others = [
+                target
+                for name, target in candidates
+                if target is not chosen[0] and name not in duplicates and name not in NOT_WEIGHTS
+            ]
             aside = [name for name, _ in candidates if name in NOT_WEIGHTS]
             return [chosen[0]._replace(notes=tuple(_folder_notes(folder, duplicates, aside))), *others]
     return [target for _, target in candidates]
@@ -153,7 +203,9 @@ def _candidates(folder: str, names: list[str]) -> list[tuple[str, Target]]:
     singles: list[str] = []
     for name in names:
         path = os.path.join(folder, name)
-        if name.endswith(INDEX_SUFFIX) and name.removesuffix(INDEX_SUFFIX).endswith((".safetensors", ".bin", ".pt", ".pth")) or ".safetensors.index." in name:
+        if (
+            name.endswith(INDEX_SUFFIX) and name.removesuffix(INDEX_SUFFIX).endswith((".safetensors", ".bin", ".pt", ".pth"))
+        ) or ".safetensors.index." in name:
             found.append((name, _set_of_index(path)))
             sets.add(path)
     for name in names:
@@ -165,11 +217,11 @@ def _candidates(folder: str, names: list[str]) -> list[tuple[str, Target]]:
             singles.append(name)
             continue
         target = _set_of_shard(folder, match, path)
-        key = target.index or target.path
+        key = target.index_path or target.path
         if key not in sets:
             sets.add(key)
             found.append((os.path.basename(target.path), target))
-    listed = _listed_in_indexes([target.index for _, target in found if target.index]) if singles else set()
+    listed = _listed_in_indexes([target.index_path for _, target in found if target.index_path]) if singles else set()
     found += [(name, _file(os.path.join(folder, name))) for name in singles if name not in listed]
     return sorted(found, key=lambda pair: pair[0])
 
@@ -192,7 +244,14 @@ def _listed_in_indexes(indexes: list[str]) -> set[str]:
 def _folder_notes(folder: str, duplicates: list[str], aside: list[str]) -> list[Note]:
     notes = []
     if duplicates:
-        notes.append(Note("other-sets", "info", folder, "the folder also holds " + ", ".join(duplicates) + ": probably the same model again"))
+        notes.append(
+            Note(
+                "other-sets",
+                "info",
+                folder,
+                "the folder also holds " + ", ".join(duplicates) + ": probably the same model again",
+            )
+        )
     if aside:
         notes.append(Note("aside", "info", folder, "not weights of the model: " + ", ".join(aside)))
     return notes

@@ -22,21 +22,31 @@ class Format(NamedTuple):
     """`magic` is matched against the first bytes; `suffixes` decide when content says nothing."""
 
     name: str
-    title: str
     magic: str
     suffixes: tuple[str, ...]
     module: str
 
 
 FORMATS = (
-    Format("torch-zip", "PyTorch zip", r"PK\x03\x04|PK\x05\x06", (), "modelscope_cli.formats.torch_zip"),
-    # a protocol 2–5 pickle, or one of the ways that protocols 0 and 1 begin
-    Format("torch-legacy", "PyTorch stacked pickles", r"\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n", (".pkl", ".pickle"), "modelscope_cli.formats.torch_legacy"),
-    # eight bytes of length, not all of them text, and the brace that opens the header
-    Format("safetensors", "safetensors", r"(?![\t\n\r -~]{8}).{8}\{", (".safetensors",), "modelscope_cli.formats.safetensors"),
-)  # fmt: skip
-
-TITLES = {"torch-zip": "PyTorch (zip)", "torch-legacy": "PyTorch (legacy stacked pickles)", "torchscript": "TorchScript (zip)", "pickle": "bare pickle", "safetensors": "safetensors"}  # fmt: skip
+    Format(
+        name="torch-zip",
+        magic=r"PK\x03\x04|PK\x05\x06",
+        suffixes=(),
+        module="modelscope_cli.formats.torch_zip",
+    ),
+    Format(
+        name="torch-legacy",  # a protocol 2 to 5 pickle, or one of the ways that protocols 0 and 1 begin
+        magic=r"\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n",
+        suffixes=(".pkl", ".pickle"),
+        module="modelscope_cli.formats.torch_legacy",
+    ),
+    Format(
+        name="safetensors",  # eight bytes of length, not all of them text, and the brace that opens the header
+        magic=r"(?![\t\n\r -~]{8}).{8}\{",
+        suffixes=(".safetensors",),
+        module="modelscope_cli.formats.safetensors",
+    ),
+)
 
 
 def sniff(head: bytes, path: str) -> Format | None:

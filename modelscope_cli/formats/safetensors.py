@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -114,7 +115,9 @@ def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:
             hint="cut short, or not a safetensors file",
         )
     if length > FORMAT_MAXIMUM:
-        raise CorruptFileError(f"a header of {length:,} bytes; the format allows {FORMAT_MAXIMUM:,}", path=window.name, offset=0)
+        raise CorruptFileError(
+            f"a header of {length:,} bytes; the format allows {FORMAT_MAXIMUM:,}", path=window.name, offset=0
+        )
     if length > limits.header_bytes:
         raise LimitError("header_bytes", limits.header_bytes, length, path=window.name, offset=0)
     header = window.read(LENGTH_SIZE, length, "header")
@@ -263,7 +266,7 @@ def check_cover(table: TensorTable, data_start: int, size: int, problems: Proble
     starts, nbytes = table.storage.starts, table.storage.nbytes
     position = data_start
     order: Any = range(len(starts))
-    if any(later < earlier for earlier, later in zip(starts, starts[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(starts)):
         order = sorted(order, key=lambda i: (starts[i], nbytes[i]))
     for index in order:
         if starts[index] != position:
@@ -284,4 +287,3 @@ def byte_map(header: bytes, data_start: int, data_stop: int, size: int) -> ByteM
         Region(data_stop, size, "unmapped"),
     ]
     return ByteMap([region for region in regions if region.stop > region.start], size)
-

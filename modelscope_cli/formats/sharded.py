@@ -40,7 +40,7 @@ class Index(msgspec.Struct):
 
 def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
     """One checkpoint out of all shards. A shard that cannot be read becomes a note of severity error; the others are kept."""
-    index, index_size, repeated = read_index(target.index, limits) if target.index else (None, 0, [])
+    index, index_size, repeated = read_index(target.index_path, limits) if target.index_path else (None, 0, [])
     paths = shard_paths(target, index, limits)
     table = TensorTable()
     files: list[FileRecord] = []
@@ -51,24 +51,31 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
     for path in paths:
         try:
             add_part(merged, open_part(path), limits)
-        except ModelscopeError as problem:
+        except ModelscopeError:
             if not os.path.exists(path):
-                problem = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
+                problem = MissingShardError(
+                    "this shard of the set is missing", path=path, hint="download it into the same folder"
+                )
             problems.append(problem)
             notes.append(Note("shard-unreadable", "error", os.path.basename(path), problem.message))
     if not files:
-        raise problems[0] if problems else CorruptFileError("the index names no shard", path=target.index)
-    if index is not None and target.index is not None:
-        files.append(FileRecord(target.index, index_size, range(len(table), len(table))))
+        raise problems[0] if problems else CorruptFileError("the index names no shard", path=target.index_path)
+    if index is not None and target.index_path is not None:
+        files.append(FileRecord(target.index_path, index_size, range(len(table), len(table))))
         maps.append(ByteMap([Region(0, index_size, "index")] if index_size else [], index_size))
-        table.filenames.append(target.index)
+        table.filenames.append(target.index_path)
         unreadable = {os.path.basename(problem.path or "") for problem in problems}
         notes += compare(index, merged, target, unreadable)
-        notes += [Note("index-repeats", "error", target.index, f"{name!r} stands twice in the index") for name in repeated[:MOST_NAMED]]
+        notes += [
+            Note("index-repeats", "error", target.index_path, f"{name!r} stands twice in the index")
+            for name in repeated[:MOST_NAMED]
+        ]
         if isinstance(index.metadata, dict):
             merged.metadata.update(index.metadata)
     else:
-        notes.append(Note("no-index", "info", target.path, "no index beside the shards: the set was found by the names of its files"))
+        notes.append(
+            Note("no-index", "info", target.path, "no index beside the shards: the set was found by the names of its files")
+        )
         notes += in_two_shards(merged)
     return merged
 
@@ -91,7 +98,9 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
 def repeated_names(raw: bytes, index: Index) -> list[str]:
     """Names that the weight map holds more than once. A count of the keys mostly shows that there are none."""
     metadata = index.metadata
-    flat = metadata is None or (isinstance(metadata, dict) and not any(isinstance(value, dict | list | str) for value in metadata.values()))
+    flat = metadata is None or (
+        isinstance(metadata, dict) and not any(isinstance(value, dict | list | str) for value in metadata.values())
+    )
     keys = len(index.weight_map) + (1 if metadata is None else 2 + len(metadata) if flat else 0)
     if flat and b"\\" not in raw and raw.count(b'":') == keys:
         return []
@@ -117,14 +126,14 @@ def shard_paths(target: Target, index: Index | None, limits: Limits) -> list[str
         return list(target.shards or ())
     names = sorted(set(index.weight_map.values()))
     if len(names) > limits.shards:
-        raise LimitError("shards", limits.shards, len(names), path=target.index)
+        raise LimitError("shards", limits.shards, len(names), path=target.index_path)
     for name in names:
         parts = re.split(r"[\\/]", name)
         if os.path.isabs(name) or not name or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
-            raise CorruptFileError(f"the index names {name!r}, a file outside its folder", path=target.index)
+            raise CorruptFileError(f"the index names {name!r}, a file outside its folder", path=target.index_path)
         path = os.path.join(target.folder, name)
-        if target.index and os.path.realpath(path) == os.path.realpath(target.index):
-            raise CorruptFileError("the index names itself as a shard", path=target.index)
+        if target.index_path and os.path.realpath(path) == os.path.realpath(target.index_path):
+            raise CorruptFileError("the index names itself as a shard", path=target.index_path)
     return [os.path.join(target.folder, name) for name in names]
 
 
@@ -134,9 +143,13 @@ def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
     if first + len(part.tensors) > limits.tensors:
         raise LimitError("tensors", limits.tensors, first + len(part.tensors), path=part.path)
     merged.tensors.extend(part.tensors)
-    merged.files.extend(FileRecord(file.path, file.nbytes, range(first + file.tensors.start, first + file.tensors.stop)) for file in part.files)
+    merged.files.extend(
+        FileRecord(file.path, file.nbytes, range(first + file.tensors.start, first + file.tensors.stop)) for file in part.files
+    )
     merged.byte_maps.extend(part.byte_maps)
-    merged.groups.extend((first + start, path) for start, path in part.groups if not merged.groups or path != merged.groups[-1][1])
+    merged.groups.extend(
+        (first + start, path) for start, path in part.groups if not merged.groups or path != merged.groups[-1][1]
+    )
     merged.format = merged.format or part.format
     merged.ordered = merged.ordered and part.ordered
     merged.modules.update(part.modules)
@@ -150,7 +163,7 @@ def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
 def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[str]) -> list[Note]:
     """Every way in which index and shards disagree. `unreadable` shards are not held against the index a second time."""
     notes: list[Note] = []
-    where = target.index or target.path
+    where = target.index_path or target.path
     weight_map = index.weight_map
     names = merged.tensors.names
     held = dict.fromkeys(names)
@@ -194,14 +207,21 @@ def check_total(index: Index, merged: Checkpoint, where: str) -> list[Note]:
     for shape, dtype, storage in zip(merged.tensors.shapes, merged.tensors.dtypes, merged.tensors.storages, strict=True):
         actual += dtype.nbytes(math.prod(shape)) or (merged.tensors.storage.nbytes[storage] if storage >= 0 else 0)
     if not isinstance(claimed, int) or isinstance(claimed, bool):
-        return [Note("index-total", "warning", where, f"its total_size is {claimed!r:.60}, not a number; the tensors take {actual:,} bytes")]
+        return [
+            Note(
+                "index-total",
+                "warning",
+                where,
+                f"its total_size is {claimed!r:.60}, not a number; the tensors take {actual:,} bytes",
+            )
+        ]
     if claimed != actual:
         return [Note("index-total", "warning", where, f"its total_size is {claimed:,}, the tensors take {actual:,} bytes")]
     return []
 
 
 def unlisted_shards(target: Target, listed: set[str]) -> list[Note]:
-    """Files beside the set that could be shards of it, by their numbering or else their suffix, but that the index does not name."""
+    """Files beside the set that could be shards of it, by number or suffix, but that the index does not name."""
     suffixes = {os.path.splitext(name)[1] for name in listed}
     stems = {match["stem"] for name in listed if (match := SHARD_NAME.fullmatch(os.path.basename(name)))}
     extra = []
@@ -211,7 +231,11 @@ def unlisted_shards(target: Target, listed: set[str]) -> list[Note]:
         match = SHARD_NAME.fullmatch(name)
         if match["stem"] in stems if match and stems else not stems and not match:
             extra.append(name)
-    return [Note("shard-unlisted", "warning", target.folder or ".", f"{_some(sorted(extra))} not named by the index")] if extra else []
+    return (
+        [Note("shard-unlisted", "warning", target.folder or ".", f"{_some(sorted(extra))} not named by the index")]
+        if extra
+        else []
+    )
 
 
 def in_two_shards(merged: Checkpoint) -> list[Note]:

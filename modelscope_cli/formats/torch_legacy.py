@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_cli.containers.pickle_machine import CHUNK, Global, Mapping, PickleMachine
+from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine
+from modelscope_cli.containers.pickle_nodes import Global, Mapping
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.span import ByteMapBuilder
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
-from modelscope_cli.formats.torch_objects import BadTensor, StorageRef, storage_dtype
-from modelscope_cli.formats.torch_walk import Walk, pruned
+from modelscope_cli.formats.plain_values import pruned
+from modelscope_cli.formats.torch_objects import BadTensorError, StorageRef, storage_dtype
+from modelscope_cli.formats.torch_walk import Walk
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
@@ -81,11 +83,15 @@ class Stream:
             self.nested.begin(self.data, self.window.base)
             if self.position < self.window.size:
                 left = self.window.size - self.position
-                self.notes.append(Note("after-stop", "warning", self.window.name, f"{left:,} bytes follow the end of the pickle"))
+                self.notes.append(
+                    Note("after-stop", "warning", self.window.name, f"{left:,} bytes follow the end of the pickle")
+                )
             return first
         version = self.next_pickle()
         if version != PROTOCOL_VERSION or type(version) is not int:
-            raise UnsupportedFeatureError(f"legacy protocol {version!r:.40}, known is {PROTOCOL_VERSION}", path=self.window.name)
+            raise UnsupportedFeatureError(
+                f"legacy protocol {version!r:.40}, known is {PROTOCOL_VERSION}", path=self.window.name
+            )
         system = self.next_pickle()
         if type(system) is Mapping and system.get("little_endian") is False:
             self.little_endian = False
@@ -116,11 +122,11 @@ class Stream:
     def load(self, pid: Any, offset: int) -> Any:
         """What a persistent id stands for: a storage, or the class of a module saved with its source."""
         if type(pid) is not tuple or len(pid) < 2:
-            raise BadTensor("a persistent id that is no storage")
+            raise BadTensorError("a persistent id that is no storage")
         if pid[0] == "module" and type(pid[1]) is Global:
             return pid[1]
         if pid[0] != "storage" or len(pid) < 5:
-            raise BadTensor("a persistent id that is no storage")
+            raise BadTensorError("a persistent id that is no storage")
         _, cls, key, _, numel = pid[:5]
         dtype = storage_dtype(cls)
         if type(key) is bytes:
@@ -128,23 +134,31 @@ class Stream:
         if type(key) is int:
             key = str(key)
         if type(key) is not str or type(numel) is not int or numel < 0:
-            raise BadTensor("a storage without key or size")
+            raise BadTensorError("a storage without key or size")
         if dtype.bits is None:
-            raise BadTensor(f"a storage of unknown type {dtype.name}")
+            raise BadTensorError(f"a storage of unknown type {dtype.name}")
         root = self.refs.get(key)
         if root is None:
             nbytes = numel * dtype.bits // 8
             if nbytes > self.window.size:
-                raise BadTensor(f"the storage {key[:40]!r} should have {nbytes:,} bytes, the whole file has {self.window.size:,}")
+                raise BadTensorError(
+                    f"the storage {key[:40]!r} should have {nbytes:,} bytes, the whole file has {self.window.size:,}"
+                )
             root = self.refs[key] = StorageRef(self.table.storage.add(key, 0, -1, nbytes), dtype, nbytes)
         part = pid[5] if len(pid) > 5 else None
         if part is None:
             return root if root.dtype is dtype else StorageRef(root.index, dtype, root.nbytes)
-        if type(part) is not tuple or len(part) != 3 or type(part[1]) is not int or type(part[2]) is not int or min(part[1:]) < 0:
-            raise BadTensor("a storage view without offset and size")
+        if (
+            type(part) is not tuple
+            or len(part) != 3
+            or type(part[1]) is not int
+            or type(part[2]) is not int
+            or min(part[1:]) < 0
+        ):
+            raise BadTensorError("a storage view without offset and size")
         start, nbytes = part[1] * dtype.bits // 8, part[2] * dtype.bits // 8
         if start + nbytes > root.nbytes:
-            raise BadTensor(f"a storage view that leaves the storage {key[:40]!r}")
+            raise BadTensorError(f"a storage view that leaves the storage {key[:40]!r}")
         return StorageRef(root.index, dtype, nbytes, start)
 
     def _read_storages(self, keys: list[Any], builder: ByteMapBuilder) -> None:
@@ -155,7 +169,9 @@ class Stream:
         for key in keys:
             key = key.decode("utf-8", "replace") if type(key) is bytes else str(key) if type(key) is int else key
             if type(key) is not str or key not in missing:
-                raise CorruptFileError("the list of storages names one that the object does not use", path=self.window.name, offset=position)
+                raise CorruptFileError(
+                    "the list of storages names one that the object does not use", path=self.window.name, offset=position
+                )
             ref = missing.pop(key)
             count = int.from_bytes(self.window.read(position, COUNT_SIZE, "storage size"), order, signed=True)  # type: ignore[arg-type]
             numel = ref.nbytes * 8 // (ref.dtype.bits or 8)
@@ -176,7 +192,9 @@ class Stream:
             storage.starts[ref.index] = self.window.base + start
             position = start + ref.nbytes
         if missing:
-            raise CorruptFileError(f"the storage {next(iter(missing))[:40]!r} is used but not stored", path=self.window.name, offset=position)
+            raise CorruptFileError(
+                f"the storage {next(iter(missing))[:40]!r} is used but not stored", path=self.window.name, offset=position
+            )
 
     def claim_pickles(self, builder: ByteMapBuilder) -> None:
         builder.claim_around("pickle", 0, self.position, self.nested.spans)

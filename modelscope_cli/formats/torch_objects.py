@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from modelscope_cli.containers.pickle_machine import Call, Global, Mapping
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
 from modelscope_cli.core.dtype import DTYPES, STORAGE_CLASSES, DType, unknown
 from modelscope_cli.core.tensor import Shape, View
 
@@ -18,7 +18,7 @@ LARGEST = 1 << 62
 
 
 class StorageRef:
-    """A reference to a storage, from a persistent id. `index` is its row in the storage table, `base` the byte its view starts at."""
+    """A reference to a storage, from a persistent id: its row in the storage table, and the byte `base` its view starts at."""
 
     __slots__ = ("base", "dtype", "index", "nbytes")
 
@@ -39,18 +39,18 @@ class Found(NamedTuple):
     parameter: bool | None = None  # True where the pickle says Parameter
 
 
-class BadTensor(ValueError):
+class BadTensorError(ValueError):
     """The arguments of a rebuild function do not make a tensor; the message says why."""
 
 
 def storage_dtype(cls: Any) -> DType:
     """The dtype that a storage class stands for, from any module: torch.FloatStorage, torch.cuda.HalfStorage …"""
     if type(cls) is not Global:
-        raise BadTensor("the class of a storage is not a class")
+        raise BadTensorError("the class of a storage is not a class")
     found = STORAGE_CLASSES.get(cls.name)
     if found is None:
         if not cls.name.endswith("Storage"):
-            raise BadTensor(f"{cls.path} is not a storage class")
+            raise BadTensorError(f"{cls.path} is not a storage class")
         return unknown(cls.name.removesuffix("Storage").lower())
     return found
 
@@ -59,7 +59,7 @@ def dtype_of(value: Any) -> DType:
     """The dtype named by a global such as torch.float8_e4m3fn."""
     if type(value) is Global and value.module == "torch":
         return DTYPES.get(value.name) or unknown(value.name)
-    raise BadTensor("a dtype was expected")
+    raise BadTensorError("a dtype was expected")
 
 
 def extents(value: Any, what: str) -> Shape:
@@ -69,23 +69,29 @@ def extents(value: Any, what: str) -> Shape:
     if type(value) is list:
         value = tuple(value)
     if type(value) is not tuple:
-        raise BadTensor(f"its {what} is not a tuple")
+        raise BadTensorError(f"its {what} is not a tuple")
     for number in value:
         if type(number) is not int or not 0 <= number < LARGEST:
-            raise BadTensor(f"its {what} holds {number!r}" if type(number) in (int, float, str, bool) else f"its {what} holds no number")
+            raise BadTensorError(
+                f"its {what} holds {number!r}" if type(number) in (int, float, str, bool) else f"its {what} holds no number"
+            )
     return value
 
 
 def strided(storage: Any, offset: Any, size: Any, stride: Any, dtype: DType | None = None) -> View:
-    """The view of `storage` that a strided tensor sees. Raises BadTensor when it leaves the storage."""
+    """The view of `storage` that a strided tensor sees. Raises BadTensorError when it leaves the storage."""
     if type(storage) is not StorageRef:
-        raise BadTensor("its storage is not a storage")
-    shape = size if type(size) is tuple and size and all([type(n) is int and 0 <= n < LARGEST for n in size]) else extents(size, "size")
+        raise BadTensorError("its storage is not a storage")
+    shape = (
+        size
+        if type(size) is tuple and size and all([type(n) is int and 0 <= n < LARGEST for n in size])
+        else extents(size, "size")
+    )
     strides = extents(stride, "stride")
     if len(strides) != len(shape):
-        raise BadTensor(f"it has {len(shape)} dimensions and {len(strides)} strides")
+        raise BadTensorError(f"it has {len(shape)} dimensions and {len(strides)} strides")
     if type(offset) is not int or offset < 0:
-        raise BadTensor("its offset is not a position")
+        raise BadTensorError("its offset is not a position")
     dtype = dtype or storage.dtype
     expected = 1
     contiguous = True
@@ -98,7 +104,7 @@ def strided(storage: Any, offset: Any, size: Any, stride: Any, dtype: DType | No
     if dtype.bits is not None and expected:
         needed = (offset + reach) * dtype.bits
         if needed > storage.nbytes * 8:
-            raise BadTensor(f"it reaches to byte {(needed + 7) // 8:,} of a storage of {storage.nbytes:,} bytes")
+            raise BadTensorError(f"it reaches to byte {(needed + 7) // 8:,} of a storage of {storage.nbytes:,} bytes")
     start = storage.base + (offset * dtype.bits // 8 if dtype.bits is not None else 0)
     return View(storage.index, start, shape, dtype, None if contiguous else strides)
 
@@ -112,7 +118,9 @@ def _tensor(args: tuple[Any, ...]) -> Found:  # storage, storage_offset, size, s
     return _from_view(strided(storage, offset, size, stride))
 
 
-def _tensor_v3(args: tuple[Any, ...]) -> Found:  # storage, offset, size, stride, requires_grad, backward_hooks, dtype[, metadata]
+def _tensor_v3(
+    args: tuple[Any, ...],
+) -> Found:  # storage, offset, size, stride, requires_grad, backward_hooks, dtype[, metadata]
     storage, offset, size, stride, _, _, dtype = args[:7]
     return _from_view(strided(storage, offset, size, stride, dtype_of(dtype)))
 
@@ -124,11 +132,13 @@ def _fa_tensor(args: tuple[Any, ...]) -> Found:  # fastai: cls, storage, offset,
 def _parameter(args: tuple[Any, ...]) -> Found:  # data, requires_grad, backward_hooks[, state]
     found = rebuilt(args[0])
     if found is None:
-        raise BadTensor("a Parameter of something that is no tensor")
+        raise BadTensorError("a Parameter of something that is no tensor")
     return found._replace(parameter=True)
 
 
-def _quantised(args: tuple[Any, ...]) -> Found:  # storage, offset, size, stride, quantizer_params, requires_grad, backward_hooks
+def _quantised(
+    args: tuple[Any, ...],
+) -> Found:  # storage, offset, size, stride, quantizer_params, requires_grad, backward_hooks
     storage, offset, size, stride, quantiser = args[:5]
     inner = quantiser if type(quantiser) is tuple else ()
     others = tuple(view for value in inner if (found := rebuilt(value)) for view in _views(found))
@@ -138,22 +148,22 @@ def _quantised(args: tuple[Any, ...]) -> Found:  # storage, offset, size, stride
 def _sparse(args: tuple[Any, ...]) -> Found:  # layout, (indices, values, size, …) or (compressed, plain, values, size)
     layout, data = args[:2]
     if type(layout) is not Global or type(data) is not tuple:
-        raise BadTensor("a sparse tensor without layout and data")
+        raise BadTensorError("a sparse tensor without layout and data")
     tensors = [found for value in data if (found := rebuilt(value)) is not None]
     if len(tensors) < 2:
-        raise BadTensor("a sparse tensor without indices and values")
+        raise BadTensorError("a sparse tensor without indices and values")
     sizes = [value for value in data if rebuilt(value) is None and type(value) in (tuple, list, Call)]
     values = tensors[-1]
     views = tuple(view for found in (values, *tensors[:-1]) for view in _views(found))
     if not views or not sizes:
-        raise BadTensor("a sparse tensor without a size")
+        raise BadTensorError("a sparse tensor without a size")
     return Found(extents(sizes[0], "size"), values.dtype, views[0], views[1:])
 
 
 def _nested(args: tuple[Any, ...]) -> Found:  # buffer, sizes, strides, storage_offsets
     tensors = [found for value in args if (found := rebuilt(value)) is not None]
     if not tensors:
-        raise BadTensor("a nested tensor without a buffer")
+        raise BadTensorError("a nested tensor without a buffer")
     views = tuple(view for found in tensors for view in _views(found))
     return Found(tensors[0].shape, tensors[0].dtype, views[0] if views else None, views[1:])
 
@@ -163,7 +173,9 @@ def _meta(args: tuple[Any, ...]) -> Found:  # dtype, size, stride, requires_grad
     return Found(extents(size, "size"), dtype_of(dtype), None)
 
 
-def _wrapper(args: tuple[Any, ...]) -> Found:  # cls, dtype, size, stride, offset, layout, device, requires_grad: data lives in the state
+def _wrapper(
+    args: tuple[Any, ...],
+) -> Found:  # cls, dtype, size, stride, offset, layout, device, requires_grad: data lives in the state
     _, dtype, size = args[:3]
     return Found(extents(size, "size"), dtype_of(dtype), None)
 
@@ -171,14 +183,14 @@ def _wrapper(args: tuple[Any, ...]) -> Found:  # cls, dtype, size, stride, offse
 def _from_type(args: tuple[Any, ...]) -> Found:  # (func, type, args, state) or (func, type, args)
     function, _, inner = args[:3]
     if type(inner) is not tuple:
-        raise BadTensor("a tensor subclass without arguments")
+        raise BadTensorError("a tensor subclass without arguments")
     made = Call(function, inner)
     found = rebuilt(made)
     state = args[3] if len(args) > 3 else None
     views = _views_in_state(state)
     if found is None:
         if not views:
-            raise BadTensor(f"a tensor subclass built by {function!r}")
+            raise BadTensorError(f"a tensor subclass built by {function!r}")
         found = Found(views[0].shape, views[0].dtype, None)
     if found.main is None and views:
         return found._replace(main=views[0], others=found.others + views[1:])
@@ -195,7 +207,7 @@ def _from_numpy(args: tuple[Any, ...]) -> Found:  # data, dtype, device, require
 def _on_device(args: tuple[Any, ...]) -> Found:  # data, dtype, device, requires_grad, where data is a tensor on the CPU
     found = rebuilt(args[0])
     if found is None:
-        raise BadTensor("a device tensor without its data")
+        raise BadTensorError("a device tensor without its data")
     return found
 
 
@@ -249,7 +261,7 @@ _PARAMETER_CLASSES = {("torch.nn.parameter", "Parameter"), ("torch.nn.parameter"
 
 
 def rebuilt(node: Any) -> Found | None:
-    """The tensor that a call would make, or None when it makes something else. Raises BadTensor for impossible arguments."""
+    """The tensor that a call would make, or None when it makes something else. Raises BadTensorError for impossible arguments."""
     if type(node) is not Call or type(node.function) is not Global:
         return None
     key = (node.function.module, node.function.name)
@@ -261,10 +273,10 @@ def rebuilt(node: Any) -> Found | None:
             return _parameter(node.args)
         if key[0].startswith("torch") and key[1].endswith("Tensor") and type(node.state) is tuple:
             return _tensor(node.state)  # torch.FloatTensor with __setstate__(storage, offset, size, stride), torch 0.1
-    except BadTensor:
+    except BadTensorError:
         raise
     except RecursionError:
-        raise BadTensor("it is wrapped in itself too often") from None
+        raise BadTensorError("it is wrapped in itself too often") from None
     except (ValueError, IndexError):
-        raise BadTensor(f"{node.function.name} with {len(node.args)} arguments") from None
+        raise BadTensorError(f"{node.function.name} with {len(node.args)} arguments") from None
     return None

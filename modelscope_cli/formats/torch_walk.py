@@ -15,19 +15,17 @@ lists a shared module twice as well). That keeps the work proportional to the fi
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from modelscope_cli.containers.pickle_machine import Call, Global, Mapping, SetOf
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf, mapping
 from modelscope_cli.core.checkpoint import ModuleRecord, Note
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import NOWHERE, TensorTable
 from modelscope_cli.errors import CorruptFileError, LimitError
-from modelscope_cli.formats.torch_objects import BadTensor, Found, StorageRef, rebuilt
+from modelscope_cli.formats.plain_values import LONGEST_KEY, SCALARS, is_plain_sequence, items_of, key_text, plain, simple_value
+from modelscope_cli.formats.torch_objects import BadTensorError, Found, StorageRef, rebuilt
 
-LONGEST_TEXT = 1 << 16  # characters kept of a string in the metadata
-LONGEST_KEY = 4_096  # characters kept of a key in a tensor's name
 DEEPEST_METADATA = 60  # levels of nesting kept of the metadata
 MOST_COPIES = 100_000  # rows repeated for containers that are met again
 MODULE_MEMBERS = ("_parameters", "_buffers", "_modules")
@@ -65,9 +63,18 @@ class Walk:
         else:
             self._descend(mapping([("", root)]))
         if self._left_out:
-            self.notes.append(Note("metadata-cut", "info", self.where, f"{self._left_out:,} more metadata values are not listed"))
+            self.notes.append(
+                Note("metadata-cut", "info", self.where, f"{self._left_out:,} more metadata values are not listed")
+            )
         if self._not_repeated:
-            self.notes.append(Note("not-repeated", "info", self.where, f"{self._not_repeated:,} objects are referred to more than once; listed once"))
+            self.notes.append(
+                Note(
+                    "not-repeated",
+                    "info",
+                    self.where,
+                    f"{self._not_repeated:,} objects are referred to more than once; listed once",
+                )
+            )
 
     def _descend(self, root: Any) -> None:
         self._alive.append(root)
@@ -91,13 +98,13 @@ class Walk:
                 self.bare_storages += 1
                 self._keep(frame.sink, key, f"<storage of {node.nbytes:,} bytes>")
             else:
-                self._keep(frame.sink, key, _plain(node))
+                self._keep(frame.sink, key, plain(node))
 
     # Containers -------------------------------------------------------------------------------------------------------
 
     def _container(self, frames: list[_Frame], node: Any, path: str, key: str, sink: Any) -> None:
-        if type(node) is not Mapping and _is_plain_sequence(node):
-            self._keep(sink, key, [_plain(value) for value in _items(node)[:LONGEST_KEY]])
+        if type(node) is not Mapping and is_plain_sequence(node):
+            self._keep(sink, key, [plain(value) for value in items_of(node)[:LONGEST_KEY]])
         elif not self._met_before(node, path):
             self._enter(frames, node, path, self._child_sink(sink, key))
 
@@ -118,7 +125,14 @@ class Walk:
         table = self.table
         for index in range(first, last):
             name = path + table.names[index][len(old_path) :]
-            row = table.add(name, table.shapes[index], table.dtypes[index], table.storages[index], table.offsets[index], table.strides[index])
+            row = table.add(
+                name,
+                table.shapes[index],
+                table.dtypes[index],
+                table.storages[index],
+                table.offsets[index],
+                table.strides[index],
+            )
             if index in table.parts:
                 table.parts[row] = table.parts[index]
             if index in table.recorded:
@@ -139,11 +153,11 @@ class Walk:
         """(key, value, recorded role) of everything directly inside a container."""
         if type(node) is Mapping:
             self._state_dict_metadata(node, path)
-            return ((_key(key), value, None) for key, value in _last_wins(node.pairs))
+            return ((key_text(key), value, None) for key, value in _last_wins(node.pairs))
         if type(node) is Call:
             state = self._module_state(node)
             return iter(self._module_entries(node, state, path)) if state is not None else iter(_object_entries(node))
-        return ((str(index), value, None) for index, value in enumerate(_items(node)))
+        return ((str(index), value, None) for index, value in enumerate(items_of(node)))
 
     def _state_dict_metadata(self, node: Mapping, path: str) -> None:
         """Module paths from the `_metadata` attribute of a state_dict."""
@@ -161,7 +175,7 @@ class Walk:
         sink = frame.sink
         try:
             found = rebuilt(node)
-        except BadTensor as problem:
+        except BadTensorError as problem:
             raise CorruptFileError(f"tensor {path!r}: {problem}", path=self.where) from None
         if found is not None:
             if not self.groups or self.groups[-1][1] != frame.path:
@@ -177,11 +191,13 @@ class Walk:
             else:
                 self._container(frames, mapping([("", inner)]), path, key, sink)
             return
-        value = _simple_value(node, name)
+        value = simple_value(node, name)
         if value is not None:
             self._keep(sink, key, value)
         elif not self._met_before(node, path):
-            child = None if self._module_state(node) is not None or name.startswith("__torch__") else self._child_sink(sink, key)
+            child = (
+                None if self._module_state(node) is not None or name.startswith("__torch__") else self._child_sink(sink, key)
+            )
             if child is not None and not node.state and not node.entries and not node.items:
                 self._keep(child, "class", name)
             self._enter(frames, node, path, child)
@@ -211,7 +227,7 @@ class Walk:
 
     def _module_entries(self, node: Call, state: Mapping, path: str) -> Iterable[tuple[str, Any, str | None]]:
         """Parameters, buffers, submodules, in the order of state_dict; then attributes that hold tensors not seen before."""
-        attributes = {_key(key): _plain(value) for key, value in state.pairs if type(value) in _SCALARS and type(key) is str}
+        attributes = {key_text(key): plain(value) for key, value in state.pairs if type(value) in SCALARS and type(key) is str}
         cls = node.function.path if type(node.function) is Global else None
         if type(node.function) is Global and node.args and type(node.args[0]) is Global:
             cls = node.args[0].path  # copyreg._reconstructor(cls, object, None)
@@ -220,15 +236,20 @@ class Walk:
             listed = state.get(member)
             for key, value in listed.pairs if type(listed) is Mapping else ():
                 if value is not None:
-                    yield _key(key), value, mark
+                    yield key_text(key), value, mark
         for key, value in state.pairs:
-            if type(key) is str and key not in MODULE_MEMBERS and type(value) in (Mapping, list, tuple, Call) and id(value) not in self._listed:
+            if (
+                type(key) is str
+                and key not in MODULE_MEMBERS
+                and type(value) in (Mapping, list, tuple, Call)
+                and id(value) not in self._listed
+            ):
                 fresh = self._unlisted(value)
                 if fresh is not None:
                     yield key, fresh, None
 
     def _unlisted(self, value: Any) -> Any:
-        """A module's further attribute without tensors that have a row already (an LSTM's _flat_weights), or None if nothing is left."""
+        """A module's further attribute without tensors that have a row (an LSTM's _flat_weights have), or None."""
         if type(value) is list or type(value) is tuple:
             left = [item for item in value if type(item) is Call and id(item) not in self._listed]
             return left or None
@@ -269,41 +290,8 @@ class _Frame:
         self.first = first
 
 
-def mapping(pairs: list[tuple[Any, Any]]) -> Mapping:
-    """A Mapping that no pickle made."""
-    made = Mapping()
-    made.pairs = pairs
-    return made
-
-
-def pruned(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata without the empty shells that dictionaries of tensors leave behind."""
-    kept: dict[str, Any] = {}
-    for key, value in metadata.items():
-        inner = pruned(value) if type(value) is dict else value
-        if inner != {}:
-            kept[key] = inner
-    return kept
-
-
-_SCALARS = (str, int, float, bool, type(None), bytes)
-
-
 def _joined(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
-
-
-def _key(key: Any) -> str:
-    """A dictionary key as part of a name. Keys that are objects or nested are only said to be there."""
-    if type(key) is str:
-        return key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
-    if type(key) in (int, float, bool, type(None)):
-        return str(key)
-    if type(key) is bytes:
-        return key[:LONGEST_KEY].decode("utf-8", "replace")
-    if type(key) is tuple and all(type(part) in _SCALARS for part in key):
-        return "(" + ", ".join(_key(part) for part in key[:8]) + ")"
-    return f"<{type(key).__name__} key>" if type(key) is not Global else key.path
 
 
 def _last_wins(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -313,15 +301,6 @@ def _last_wins(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return pairs
     merged = dict(pairs)
     return list(merged.items())
-
-
-def _items(node: Any) -> list[Any]:
-    return node.items if type(node) is SetOf else list(node)
-
-
-def _is_plain_sequence(node: Any) -> bool:
-    """A list of numbers or words: one metadata value, not a container to walk."""
-    return all(type(item) in _SCALARS for item in _items(node))
 
 
 def _object_entries(node: Call) -> list[tuple[str, Any, str | None]]:
@@ -335,74 +314,12 @@ def _object_entries(node: Call) -> list[tuple[str, Any, str | None]]:
         if state is not None and not halves:
             entries.append(("state", state, None))
     for half in halves:
-        entries += [(_key(key), value, None) for key, value in _last_wins(half.pairs)]
-    entries += [(_key(key), value, None) for key, value in node.entries or ()]
+        entries += [(key_text(key), value, None) for key, value in _last_wins(half.pairs)]
+    entries += [(key_text(key), value, None) for key, value in node.entries or ()]
     entries += [(str(index), value, None) for index, value in enumerate(node.items or ())]
-    entries += [(f"argument {index}", value, None) for index, value in enumerate(node.args) if type(value) not in (*_SCALARS, Global, tuple) or (type(value) is tuple and value and not _is_plain_sequence(value))]
+    entries += [
+        (f"argument {index}", value, None)
+        for index, value in enumerate(node.args)
+        if type(value) not in (*SCALARS, Global, tuple) or (type(value) is tuple and value and not is_plain_sequence(value))
+    ]
     return entries
-
-
-def _plain(node: Any) -> Any:
-    """A plain value for the metadata."""
-    if type(node) is str:
-        return node if len(node) <= LONGEST_TEXT else node[:LONGEST_TEXT] + "…"
-    if type(node) is bytes:
-        return f"<{len(node):,} bytes>"
-    if type(node) is Global:
-        return node.path
-    return node if type(node) in _SCALARS else f"<{type(node).__name__}>"
-
-
-_NUMPY_FORMATS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b", "u8": "Q", "u4": "I", "u2": "H", "u1": "B", "b1": "?"}  # fmt: skip
-_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-
-
-def _simple_value(node: Call, name: str) -> Any:
-    """The value of calls that stand for something plain: torch.device, torch.Size, a path, bytes, a numpy number."""
-    args = node.args
-    if name in ("torch.device", "torch.Size") and _is_plain_sequence(args):
-        return name.removeprefix("torch.") + "(" + ", ".join(map(str, args)) + ")"
-    if name == "torch.Size" and len(args) == 1 and type(args[0]) in (tuple, list) and _is_plain_sequence(args[0]):
-        return list(args[0])
-    if name == "_codecs.encode" and args and type(args[0]) is str:
-        return f"<{len(args[0]):,} bytes>"
-    if name.startswith("pathlib.") and name.rpartition(".")[2] in _PATHS and all(type(part) is str for part in args):
-        return "/".join(args).replace("//", "/")
-    if name.endswith("multiarray.scalar") and len(args) == 2:
-        return _numpy_number(args[0], args[1])
-    if name.endswith("multiarray._reconstruct"):
-        return _numpy_array(node.state)
-    if name in ("builtins.bytearray", "__builtin__.bytearray"):
-        return "<bytearray>"
-    if name in ("builtins.complex", "__builtin__.complex", "builtins.slice", "datetime.timedelta") and _is_plain_sequence(args):
-        return name.rpartition(".")[2] + "(" + ", ".join(map(str, args)) + ")"
-    if not node.state and not node.entries and not node.items and args and len(args) == 1 and type(args[0]) in (str, int) and name != "?":
-        return f"{name}({args[0]!r})"[:LONGEST_KEY]  # an enum member, a wrapped string
-    return None
-
-
-def _dtype_code(dtype: Any) -> str | None:
-    return dtype.args[0] if type(dtype) is Call and dtype.args and type(dtype.args[0]) is str else None
-
-
-def _raw(value: Any) -> bytes | None:
-    """Bytes, also as protocol 2 writes them: _codecs.encode(text, 'latin1')."""
-    if type(value) is Call and value.args and type(value.args[0]) is str:
-        return value.args[0].encode("latin-1", "replace")
-    return value if type(value) is bytes else None
-
-
-def _numpy_number(dtype: Any, raw: Any) -> Any:
-    code, data = _dtype_code(dtype), _raw(raw)
-    layout = _NUMPY_FORMATS.get(code or "")
-    if layout is None or data is None or len(data) != struct.calcsize("<" + layout):
-        return "<numpy number>"
-    return struct.unpack("<" + layout, data)[0]
-
-
-def _numpy_array(state: Any) -> str:
-    if type(state) is not tuple or len(state) < 3 or type(state[1]) is not tuple:
-        return "<numpy array>"
-    shape = "×".join(str(n) for n in state[1] if type(n) is int)
-    return f"<numpy array {_dtype_code(state[2]) or ''} {shape}>".replace("  ", " ")
-

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelscope_cli.containers.pickle_machine import PickleMachine
+from modelscope_cli.containers.pickle_nodes import mapping
 from modelscope_cli.containers.zip_directory import Member, ZipDirectory, read_zip_directory
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits
@@ -22,9 +23,10 @@ from modelscope_cli.core.span import ByteMapBuilder
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import CorruptFileError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.formats.plain_values import pruned
 from modelscope_cli.formats.torch_legacy import NestedFiles
-from modelscope_cli.formats.torch_objects import BadTensor, StorageRef, storage_dtype
-from modelscope_cli.formats.torch_walk import Walk, pruned
+from modelscope_cli.formats.torch_objects import BadTensorError, StorageRef, storage_dtype
+from modelscope_cli.formats.torch_walk import Walk
 
 SMALL_RECORD = 4_096  # bytes read of version, byteorder and their like
 
@@ -48,11 +50,20 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         storages = Storages(archive, folder, table, labels)
         member = archive.members[root + name]
         labels[member.name] = "pickle" if name == "data.pkl" else "code"
-        machine = PickleMachine(directory.read(member, limits.pickle_bytes, "pickle_bytes"), f"{window.name}:{member.name}", limits, storages.load)
+        machine = PickleMachine(
+            directory.read(member, limits.pickle_bytes, "pickle_bytes"), f"{window.name}:{member.name}", limits, storages.load
+        )
         nested.begin(machine.data, member.start if member.method == 0 else None)
         result = run(machine, traces)
         if machine.end < len(machine.data):
-            walk.notes.append(Note("after-stop", "warning", member.name, f"{len(machine.data) - machine.end:,} bytes follow the end of the pickle"))
+            walk.notes.append(
+                Note(
+                    "after-stop",
+                    "warning",
+                    member.name,
+                    f"{len(machine.data) - machine.end:,} bytes follow the end of the pickle",
+                )
+            )
         if name == "data.pkl":
             walk.run(result)
         elif type(result) is tuple and result:
@@ -87,8 +98,6 @@ def run(machine: PickleMachine, traces: list[PickleTrace]) -> Any:
 
 def named_constants(constants: tuple[Any, ...]) -> Any:
     """TorchScript's constants under the name c0, c1 …, as its code refers to them."""
-    from modelscope_cli.formats.torch_walk import mapping
-
     return mapping([("constants", mapping([(f"c{index}", value) for index, value in enumerate(constants)]))])
 
 
@@ -106,7 +115,7 @@ class Archive:
             self.members[member.name] = member
 
     def root(self) -> str:
-        """The folder (with its slash, or empty) that holds data.pkl. Raises UnknownFormatError naming what the zip is instead."""
+        """The folder (with its slash, or empty) that holds data.pkl. Raises an error that names what the zip is instead."""
         roots = sorted((name.removesuffix("data.pkl") for name in self.members if name.endswith("data.pkl")), key=len)
         roots = [root for root in roots if not root or root.endswith("/")]
         if roots:
@@ -119,7 +128,9 @@ def what_else(names: list[str], path: str) -> ModelscopeError:
     tails = {name.partition("/")[2] for name in names}
     if any(tail.startswith("data/weights/") for tail in tails) or "archive_format" in tails:
         return UnsupportedFeatureError(
-            "a torch.export archive (.pt2): not read yet", path=path, hint="save the weights: torch.save(program.state_dict, FILE)"
+            "a torch.export archive (.pt2): not read yet",
+            path=path,
+            hint="save the weights: torch.save(program.state_dict, FILE)",
         )
     if any(name.startswith(".data/") or "/.data/extern_modules" in name for name in names):
         return UnsupportedFeatureError("a torch.package archive: not read yet", path=path, hint="save the model's state_dict()")
@@ -176,26 +187,26 @@ class Storages:
         self.rows: dict[str, int] = {}
 
     def load(self, pid: Any, offset: int) -> StorageRef:
-        """The storage a persistent id means. Raises BadTensor when there is none or it is too small."""
+        """The storage a persistent id means. Raises BadTensorError when there is none or it is too small."""
         if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
-            raise BadTensor("a persistent id that is no storage")
+            raise BadTensorError("a persistent id that is no storage")
         _, cls, key, _, numel = pid[:5]
         dtype = storage_dtype(cls)
         if type(key) is bytes:
             key = key.decode("utf-8", "replace")
         if type(key) is not str and type(key) is not int:
-            raise BadTensor("the key of a storage is not a string")
+            raise BadTensorError("the key of a storage is not a string")
         key = str(key)
         member = self.archive.members.get(self.folder + key)
         if member is None:
-            raise BadTensor(f"the storage {key[:80]!r} is not in the archive")
+            raise BadTensorError(f"the storage {key[:80]!r} is not in the archive")
         if type(numel) is not int or numel < 0:
-            raise BadTensor(f"the storage {key!r} has no size")
+            raise BadTensorError(f"the storage {key!r} has no size")
         nbytes = dtype.nbytes(numel)
         if nbytes is None:
             nbytes = member.size
         if nbytes > member.size:
-            raise BadTensor(f"the storage {key!r} should have {nbytes:,} bytes, its record has {member.size:,}")
+            raise BadTensorError(f"the storage {key!r} should have {nbytes:,} bytes, its record has {member.size:,}")
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = self.table.storage.add(key, 0, member.start, member.size, member.stored)

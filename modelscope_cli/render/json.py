@@ -1,6 +1,8 @@
 """JSON: raw integers, everything, and a schema version. One object for one or many checkpoints.
 
-    {"schema": "mscope.inspect/1", "checkpoints": [{"path": …, "bytes": …, "modules": [{"label": …, "depth": 0, …}], …}], "errors": [{"path": …, "message": …}]}
+    {"schema": "mscope.inspect/1",
+     "checkpoints": [{"path": …, "bytes": …, "modules": [{"label": …, "depth": 0, …}], …}],
+     "errors": [{"path": …, "message": …}]}
 
 Sections become keys: facts without a key stand at the top, tables are lists of objects keyed by column, rows of trees carry
 their depth. Sections and columns meant for people only are left out.
@@ -13,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from modelscope_cli.report.document import PEOPLE, Facts, Findings, Report, Table
+from modelscope_cli.report.document import PEOPLE, Facts, Findings, Phrase, Report, Table, Tree
 
 
 def render(reports: Sequence[Report], errors: Sequence[dict[str, Any]], schema: str) -> bytes:
@@ -26,7 +28,7 @@ def as_object(report: Report) -> dict[str, Any]:
     """One report as nested plain data."""
     document: dict[str, Any] = {}
     for section in report.sections:
-        if section.audience == PEOPLE:
+        if section.audience == PEOPLE or isinstance(section, Tree):
             continue
         if isinstance(section, Facts):
             target = document if not section.key else document.setdefault(section.key, {})
@@ -61,12 +63,14 @@ def _cell(value: Any) -> Any:
         except UnicodeEncodeError:
             return value.encode("utf-8", "backslashreplace").decode("utf-8")
         return value
-    if value is None or kind is bool or kind is list and not value:
+    if value is None or kind is bool or (kind is list and not value):
         return value
     if isinstance(value, int):
         return int(value) if -(1 << 63) <= value < 1 << 64 else str(value)
     if isinstance(value, float):
         return float(value) if value - value == 0 else str(value)
+    if isinstance(value, Phrase):
+        return "".join(f"{part:,}" if isinstance(part, int) else str(part) for part in value)
     if isinstance(value, dict):
         return {_cell(str(key)): _cell(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -15,18 +15,41 @@ from rich.text import Text
 
 from modelscope_cli.render import units
 from modelscope_cli.render.plain import visible
-from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Facts, Findings, Ratio, Report, Row, Table
+from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Facts, Findings, Phrase, Ratio, Report, Row, Table
 
 NARROWEST, WIDEST = 60, 200
 EXACT_COUNTS_FROM = 112  # terminal width from which counts are written out
 BAR_WIDTH = 12
 NARROWEST_TEXT = 10
+NAME_WEIGHT = 0.7  # names give way later than what is said about them
 CATEGORY_STYLES = {
     "embedding": "magenta", "attention": "yellow", "mlp": "blue", "norm": "bright_black", "conv": "green", "head": "red", "linear": "cyan",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
 }  # fmt: skip
 SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
-ASCII = str.maketrans({"×": "x", "→": "->", "–": "-", "…": "...", "·": "-", "│": "|", "├": "|", "└": "`", "─": "-", "✗": "x", "█": "#", "›": ">", "▏": " ", "▎": " ", "▍": " ", "▌": "#", "▋": "#", "▊": "#", "▉": "#"})  # fmt: skip
+ASCII = str.maketrans(
+    {
+        "×": "x",
+        "→": "->",
+        "–": "-",
+        "…": "...",
+        "·": "-",
+        "│": "|",
+        "├": "|",
+        "└": "`",
+        "─": "-",
+        "✗": "x",
+        "█": "#",
+        "›": ">",
+        "▏": " ",
+        "▎": " ",
+        "▍": " ",
+        "▌": "#",
+        "▋": "#",
+        "▊": "#",
+        "▉": "#",
+    }
+)
 BAR_PARTS = " ▏▎▍▌▋▊▉█"
 NUMBERS = (Bytes, Count, Ratio)
 
@@ -49,7 +72,7 @@ class Page:
                 self.facts(section)
             elif isinstance(section, Findings):
                 self.findings(section)
-            elif section.rows:
+            elif isinstance(section, Table) and section.rows:
                 self.table(section)
 
     def line(self, text: Text | str = "") -> None:
@@ -62,7 +85,9 @@ class Page:
             text = self.text(fact.text if fact.text is not None else self.cell(fact.value, False))
             style = "bold" if position == 0 or fact.key == "parameters" else ""
             room = self.width - label_width - 2
-            self.line(Text.assemble((fact.label.ljust(label_width), "bright_black"), "  ", (_cut(text, room, self.ascii), style)))
+            self.line(
+                Text.assemble((fact.label.ljust(label_width), "bright_black"), "  ", (_cut(text, room, self.ascii), style))
+            )
 
     def findings(self, findings: Findings) -> None:
         if not findings.items:
@@ -85,18 +110,53 @@ class Page:
         numeric = [any(isinstance(row.cells[position], NUMBERS) for row in table.rows) for position in columns]
         bars = [table.columns[position].key == "bar" for position in columns]
         titles = [self.text(table.columns[position].title) for position in columns]
+        titles[0] = self.text(table.title) if table.title else titles[0]
         used = [number for number, position in enumerate(columns) if bars[number] or any(row[number] for row in cells)]
-        for row, guide in zip(cells, guides, strict=True):
-            row[0] = self.text(guide) + row[0]
-        widths = self.widths(cells, titles, numeric, bars, used)
+        for texts, guide in zip(cells, guides, strict=True):
+            texts[0] = self.text(guide) + texts[0]
+        widths, gap = self.widths(cells, titles, numeric, bars, used)
 
-        grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, title=None, header_style="bright_black", show_header=any(titles))
+        grid = Grid(
+            box=None,
+            padding=(0, gap, 0, 0),
+            pad_edge=False,
+            show_edge=False,
+            title=None,
+            header_style="bright_black",
+            show_header=any(titles),
+        )
         for number in used:
             right = numeric[number] and not bars[number]
-            grid.add_column(Text(titles[number] if not table.title or number else self.text(table.title)), width=widths[number], no_wrap=True, overflow="crop", justify="right" if right else "left")
-        largest = max((row.cells[columns[number]] for number in used if bars[number] for row in table.rows if row.mark not in ("total",) and row.cells[columns[number]]), default=0)
+            grid.add_column(
+                Text(titles[number]), width=widths[number], no_wrap=True, overflow="crop", justify="right" if right else "left"
+            )
+        largest = max(
+            (
+                row.cells[columns[number]]
+                for number in used
+                if bars[number]
+                for row in table.rows
+                if row.mark not in ("total",) and row.cells[columns[number]]
+            ),
+            default=0,
+        )
         for row, texts, guide in zip(table.rows, cells, guides, strict=True):
-            grid.add_row(*[self.styled(row, texts[number], widths[number], number, guide, bars[number], numeric[number], largest, columns[number]) for number in used])
+            grid.add_row(
+                *[
+                    self.styled(
+                        row,
+                        texts[number],
+                        widths[number],
+                        number,
+                        guide,
+                        bars[number],
+                        numeric[number],
+                        largest,
+                        columns[number],
+                    )
+                    for number in used
+                ]
+            )
         self.line()
         self.console.print(grid)
         if table.caption:
@@ -105,12 +165,18 @@ class Page:
     def shows(self, column: Column) -> bool:
         return column.audience != MACHINES and column.show_from <= self.width <= column.show_until
 
-    def styled(self, row: Row, text: str, width: int, number: int, guide: str, bar: bool, numeric: bool, largest: float, position: int) -> Text:
+    def styled(
+        self, row: Row, text: str, width: int, number: int, guide: str, bar: bool, numeric: bool, largest: float, position: int
+    ) -> Text:
         style = CATEGORY_STYLES.get(row.mark, "")
         if bar:
             value = row.cells[position]
-            return Text(self.text(_bar(value / largest if largest else 0.0)), style=style or "bright_black") if value is not None and row.mark != "total" else Text("")
-        text = _cut(text, width, self.ascii)
+            return (
+                Text(self.text(_bar(value / largest if largest else 0.0)), style=style or "bright_black")
+                if value is not None and row.mark != "total"
+                else Text("")
+            )
+        text = _cut(text, width, self.ascii, middle=number == 0)
         if row.mark in ("total", "section", "more"):
             return Text(text, style=style)
         if number == 0 and guide:
@@ -118,20 +184,24 @@ class Page:
             return Text.assemble((text[:edge], "bright_black"), (text[edge:], style if row.level == 0 else ""))
         return Text(text, style="" if numeric else style if number else "")
 
-    def widths(self, cells: list[list[str]], titles: list[str], numeric: list[bool], bars: list[bool], used: list[int]) -> dict[int, int]:
-        """Widths of the used columns. Figures keep theirs; the widest text column gives way first, down to a minimum."""
+    def widths(
+        self, cells: list[list[str]], titles: list[str], numeric: list[bool], bars: list[bool], used: list[int]
+    ) -> tuple[dict[int, int], int]:
+        """Widths of the used columns and the gap between them. Figures keep their width; the widest text gives way first."""
         natural = {n: BAR_WIDTH if bars[n] else max([cell_len(titles[n])] + [cell_len(row[n]) for row in cells]) for n in used}
-        excess = sum(natural.values()) + len(used) - 1 - self.width
+        gap = 2
+        excess = sum(natural.values()) + gap * (len(used) - 1) - self.width
+        if excess > 0:
+            gap = 1
+            excess -= len(used) - 1
         while excess > 0:
             soft = [n for n in used if not numeric[n] and not bars[n] and natural[n] > NARROWEST_TEXT]
             if not soft:
                 break
-            widest = max(soft, key=lambda n: natural[n])
-            following = max([natural[n] for n in soft if n != widest] + [NARROWEST_TEXT])
-            step = max(1, min(excess, natural[widest] - following))
-            natural[widest] -= step
-            excess -= step
-        return natural
+            widest = max(soft, key=lambda n: natural[n] * (NAME_WEIGHT if n == 0 else 1))
+            natural[widest] -= 1
+            excess -= 1
+        return natural, gap
 
     def guides(self, rows: Sequence[Row]) -> list[str]:
         """The lines that join rows of a tree: ├ and └ before each, │ for what goes on."""
@@ -141,7 +211,11 @@ class Page:
             following = next((later.level for later in rows[position + 1 :] if later.level <= row.level), -1)
             last = following < row.level
             last_at = [*last_at[: row.level], last]
-            guides.append("".join("  " if done else "│ " for done in last_at[1 : row.level]) + ("└ " if last else "├ ") if row.level else "")
+            guides.append(
+                "".join("  " if done else "│ " for done in last_at[1 : row.level]) + ("└ " if last else "├ ")
+                if row.level
+                else ""
+            )
         return guides
 
     def cell(self, value: object, exact: bool) -> str:
@@ -154,6 +228,8 @@ class Page:
             return f"{value:,}" if exact else units.count(value)
         if isinstance(value, Ratio):
             return units.percent(value)
+        if isinstance(value, Phrase):
+            return "".join(self.cell(part, exact) for part in value)
         return visible(str(value))
 
     def text(self, text: str) -> str:
@@ -163,17 +239,17 @@ class Page:
 
 def _bar(share: float) -> str:
     """A bar of eighths of a character."""
-    eighths = max(1, round(share * BAR_WIDTH * 8)) if share > 0 else 0
+    eighths = round(share * BAR_WIDTH * 8)
     return "█" * (eighths // 8) + BAR_PARTS[eighths % 8].strip()
 
 
-def _cut(text: str, width: int, ascii_only: bool) -> str:
-    """The text in at most `width` cells; the middle of a long one gives way, so that both ends of a path can be read."""
+def _cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> str:
+    """The text in at most `width` cells: the end gives way, or the `middle`, so that both ends of a path can be read."""
     if cell_len(text) <= width:
         return text
     dots = "..." if ascii_only else "…"
     room = max(0, width - len(dots))
-    head = room // 2
+    head = room // 2 if middle else 0
     start, end = "", ""
     for character in text:
         if cell_len(start + character) > room - head:

@@ -13,15 +13,13 @@ def size(nbytes: int, unit: str) -> str:
     if unit == "bytes":
         return f"{nbytes:,}"
     step, names = (1000, SI) if unit == "si" else (1024, IEC)
-    if nbytes < step:
+    if nbytes < 1000:
         return f"{nbytes} B"
     value = float(nbytes)
     for name in names:
-        if value < step or name == names[-1]:
+        if value < 999.95 or name == names[-1]:
             break
         value /= step
-    if round(value, 1) >= step and name != names[-1]:
-        value, name = value / step, names[names.index(name) + 1]
     return f"{value:.1f} {name}"
 
 

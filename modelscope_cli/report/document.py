@@ -1,6 +1,7 @@
 """A report: sections of facts, tables and findings, made of typed cells.
 
-A cell is a Bytes, Count, Ratio, plain text or None. Only renderers write "1.2 GiB"; a machine format keeps the integers.
+A cell is a Bytes, Count, Ratio, plain text, a Phrase of these, or None. Only renderers write "1.2 GiB"; a machine format
+keeps the integers.
 Columns and sections say whom they are for, because a person wants forty rows and a program all ninety thousand.
 """
 
@@ -26,6 +27,12 @@ class Count(int):
 
 class Ratio(float):
     """A share between 0 and 1."""
+
+    __slots__ = ()
+
+
+class Phrase(tuple[Any, ...]):
+    """Text with typed cells in it: Phrase((Count(4_204_032), " params each"))."""
 
     __slots__ = ()
 
@@ -116,7 +123,7 @@ class Tree(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A document about one checkpoint. `schema` is the version of the machine format, `title` the path as the person gave it."""
+    """A document about one checkpoint. `schema` is the version of the machine format, `title` the path."""
 
     schema: str
     title: str

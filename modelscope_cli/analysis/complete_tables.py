@@ -1,0 +1,89 @@
+"""What only programs read: every tensor, every file, every recorded module, the metadata as it is nested."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelscope_cli.analysis.grouping import file_of
+from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Fact, Facts, Row, Table
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.overview import Overview
+
+
+def metadata_tree(overview: Overview) -> Facts:
+    """The metadata as it is nested, for machines."""
+    return Facts("", "", [Fact("metadata", "", overview.checkpoint.metadata)], audience=MACHINES)
+
+
+def files_table(overview: Overview) -> Table:
+    """Every file with the bytes under each label of its byte map."""
+    rows = [
+        Row(
+            (
+                file.path,
+                Bytes(file.nbytes),
+                Count(len(file.tensors)),
+                {label: Bytes(nbytes) for label, nbytes in byte_map.totals().items()},
+            )
+        )
+        for file, byte_map in zip(overview.checkpoint.files, overview.checkpoint.byte_maps, strict=True)
+    ]
+    return Table("files", "", (Column("path"), Column("bytes"), Column("tensors"), Column("sections")), rows, audience=MACHINES)
+
+
+def modules_table(overview: Overview) -> Table:
+    """Modules the file records: classes of pickled modules, module paths of a state_dict."""
+    rows = [Row((path, record.class_name, record.attributes)) for path, record in overview.checkpoint.modules.items()]
+    return Table("recorded_modules", "", (Column("path"), Column("class"), Column("attributes")), rows, audience=MACHINES)
+
+
+def tensor_table(overview: Overview) -> Table:
+    """Every tensor with name, shape, dtype, role, file, byte range, storage, and what it owns."""
+    ledger, checkpoint = overview.ledger, overview.checkpoint
+    tensors, where = checkpoint.tensors, checkpoint.tensors.storage
+    recorded = ledger.roles_result.recorded
+    paths = [file.path for file in checkpoint.files]
+    rows = []
+    for line in range(len(ledger)):
+        number = file_of(ledger, line)
+        storage = tensors.storages[line] if line < len(tensors) else -1
+        start = where.starts[storage] if storage >= 0 else None
+        real = line < len(tensors)
+        rows.append(
+            Row(
+                (
+                    ledger.names[line],
+                    list(ledger.shapes[line]),
+                    ledger.dtypes[line].name,
+                    ledger.roles[line],
+                    "recorded" if line in recorded else "inferred",
+                    Count(ledger.elements[line]),
+                    Count(ledger.parameters[line]),
+                    Bytes(ledger.nbytes[line]),
+                    paths[number] if number >= 0 else None,
+                    [start, start + where.stored[storage]] if start is not None else None,
+                    where.keys[storage] if storage >= 0 else None,
+                    tensors.offsets[line] if real else None,
+                    list(tensors.strides[line] or ()) if real and tensors.strides[line] is not None else None,
+                    ledger.names[ledger.tied[line]] if line in ledger.tied else None,
+                )
+            )
+        )
+    keys = (
+        "name",
+        "shape",
+        "dtype",
+        "role",
+        "role_source",
+        "elements",
+        "parameters",
+        "bytes",
+        "file",
+        "byte_range",
+        "storage",
+        "storage_offset",
+        "strides",
+        "tied_to",
+    )
+    return Table("tensors", "", tuple(Column(key) for key in keys), rows, audience=MACHINES)

@@ -1,0 +1,85 @@
+"""What a pickle is made of once it has been read as data: names, calls that were not made, dictionaries, sets.
+
+Lists, tuples, text and numbers are Python's own. Dictionaries are lists of pairs, so that no key is ever hashed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Global:
+    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called."""
+
+    __slots__ = ("calls", "module", "name", "offset")
+
+    def __init__(self, module: str, name: str, offset: int = 0):
+        self.module = module
+        self.name = name
+        self.offset = offset
+        self.calls = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"<{self.module}.{self.name}>"
+
+
+class Call:
+    """The result of calling `function` with `args`, had it been called. `state` is from BUILD, the rest from later opcodes."""
+
+    __slots__ = ("args", "entries", "function", "items", "state")
+
+    def __init__(self, function: Any, args: Any):
+        self.function = function
+        self.args = args
+        self.state: Any = None
+        self.entries: list[tuple[Any, Any]] | None = None
+        self.items: list[Any] | None = None
+
+
+class Mapping:
+    """A dict, OrderedDict, defaultdict or Counter: `pairs` in order, later pairs win. `state` is its own attributes."""
+
+    __slots__ = ("pairs", "state")
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Any, Any]] = []
+        self.state: Any = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The last value under a string key."""
+        for name, value in reversed(self.pairs):
+            if type(name) is str and name == key:
+                return value
+        return default
+
+
+class SetOf:
+    """A set or frozenset."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]):
+        self.items = items
+
+
+class Mark:
+    """The MARK object of the stack."""
+
+
+MARK = Mark()
+
+DICT_CLASSES = {
+    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
+    ("builtins", "dict"), ("__builtin__", "dict"),
+}  # fmt: skip
+
+
+def mapping(pairs: list[tuple[Any, Any]]) -> Mapping:
+    """A Mapping that no pickle made."""
+    made = Mapping()
+    made.pairs = pairs
+    return made

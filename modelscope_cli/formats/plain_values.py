@@ -1,0 +1,132 @@
+"""Plain values out of pickled objects: what becomes metadata, and how keys become names.
+
+Numbers, text and lists stay as they are; a device, a path, a numpy number are written as a person would; everything else is
+only said to be there.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from modelscope_cli.containers.pickle_nodes import Call, Global, SetOf
+
+LONGEST_TEXT = 1 << 16  # characters kept of a string in the metadata
+LONGEST_KEY = 4_096  # characters kept of a key in a tensor's name
+SCALARS = (str, int, float, bool, type(None), bytes)
+_NUMPY_FORMATS = {
+    "f8": "d",
+    "f4": "f",
+    "f2": "e",
+    "i8": "q",
+    "i4": "i",
+    "i2": "h",
+    "i1": "b",
+    "u8": "Q",
+    "u4": "I",
+    "u2": "H",
+    "u1": "B",
+    "b1": "?",
+}
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+
+
+def plain(node: Any) -> Any:
+    """A plain value for the metadata."""
+    if type(node) is str:
+        return node if len(node) <= LONGEST_TEXT else node[:LONGEST_TEXT] + "…"
+    if type(node) is bytes:
+        return f"<{len(node):,} bytes>"
+    if type(node) is Global:
+        return node.path
+    return node if type(node) in SCALARS else f"<{type(node).__name__}>"
+
+
+def key_text(key: Any) -> str:
+    """A dictionary key as part of a name. Keys that are objects or nested are only said to be there."""
+    if type(key) is str:
+        return key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
+    if type(key) in (int, float, bool, type(None)):
+        return str(key)
+    if type(key) is bytes:
+        return key[:LONGEST_KEY].decode("utf-8", "replace")
+    if type(key) is tuple and all(type(part) in SCALARS for part in key):
+        return "(" + ", ".join(key_text(part) for part in key[:8]) + ")"
+    return f"<{type(key).__name__} key>" if type(key) is not Global else key.path
+
+
+def items_of(node: Any) -> list[Any]:
+    return node.items if type(node) is SetOf else list(node)
+
+
+def is_plain_sequence(node: Any) -> bool:
+    """A list of numbers or words: one metadata value, not a container to walk."""
+    return all(type(item) in SCALARS for item in items_of(node))
+
+
+def simple_value(node: Call, name: str) -> Any:
+    """The value of calls that stand for something plain: torch.device, torch.Size, a path, bytes, a numpy number."""
+    args = node.args
+    if name in ("torch.device", "torch.Size") and is_plain_sequence(args):
+        return name.removeprefix("torch.") + "(" + ", ".join(map(str, args)) + ")"
+    if name == "torch.Size" and len(args) == 1 and type(args[0]) in (tuple, list) and is_plain_sequence(args[0]):
+        return list(args[0])
+    if name == "_codecs.encode" and args and type(args[0]) is str:
+        return f"<{len(args[0]):,} bytes>"
+    if name.startswith("pathlib.") and name.rpartition(".")[2] in _PATHS and all(type(part) is str for part in args):
+        return "/".join(args).replace("//", "/")
+    if name.endswith("multiarray.scalar") and len(args) == 2:
+        return _numpy_number(args[0], args[1])
+    if name.endswith("multiarray._reconstruct"):
+        return _numpy_array(node.state)
+    if name in ("builtins.bytearray", "__builtin__.bytearray"):
+        return "<bytearray>"
+    if name in ("builtins.complex", "__builtin__.complex", "builtins.slice", "datetime.timedelta") and is_plain_sequence(args):
+        return name.rpartition(".")[2] + "(" + ", ".join(map(str, args)) + ")"
+    if (
+        not node.state
+        and not node.entries
+        and not node.items
+        and args
+        and len(args) == 1
+        and type(args[0]) in (str, int)
+        and name != "?"
+    ):
+        return f"{name}({args[0]!r})"[:LONGEST_KEY]  # an enum member, a wrapped string
+    return None
+
+
+def _dtype_code(dtype: Any) -> str | None:
+    return dtype.args[0] if type(dtype) is Call and dtype.args and type(dtype.args[0]) is str else None
+
+
+def _raw(value: Any) -> bytes | None:
+    """Bytes, also as protocol 2 writes them: _codecs.encode(text, 'latin1')."""
+    if type(value) is Call and value.args and type(value.args[0]) is str:
+        return value.args[0].encode("latin-1", "replace")
+    return value if type(value) is bytes else None
+
+
+def _numpy_number(dtype: Any, raw: Any) -> Any:
+    code, data = _dtype_code(dtype), _raw(raw)
+    layout = _NUMPY_FORMATS.get(code or "")
+    if layout is None or data is None or len(data) != struct.calcsize("<" + layout):
+        return "<numpy number>"
+    return struct.unpack("<" + layout, data)[0]
+
+
+def _numpy_array(state: Any) -> str:
+    if type(state) is not tuple or len(state) < 3 or type(state[1]) is not tuple:
+        return "<numpy array>"
+    shape = "×".join(str(n) for n in state[1] if type(n) is int)
+    return f"<numpy array {_dtype_code(state[2]) or ''} {shape}>".replace("  ", " ")
+
+
+def pruned(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata without the empty shells that dictionaries of tensors leave behind."""
+    kept: dict[str, Any] = {}
+    for key, value in metadata.items():
+        inner = pruned(value) if type(value) is dict else value
+        if inner != {}:
+            kept[key] = inner
+    return kept
