@@ -11,9 +11,16 @@ import typer
 from typer.core import TyperGroup
 
 from modelscope_cli import __version__
+from modelscope_cli.cli.inspect import HELP as INSPECT_HELP
 from modelscope_cli.cli.inspect import inspect
 
 DEFAULT_COMMAND = "inspect"
+
+HELP = """Look inside model files: what is in them, which layer takes the space, where every byte is.
+
+Reads PyTorch (.pth .pt .bin .ckpt), safetensors and sharded checkpoints without torch, without loading the weights \
+and without executing anything in them. `mscope FILE` is short for `mscope inspect FILE`.
+"""
 
 
 class DefaultingGroup(TyperGroup):
@@ -45,20 +52,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=HELP)
 def root(
     version: Annotated[
         bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Look inside model files: what is in them, which layer takes the space, where every byte is.
-
-    Reads PyTorch (.pth .pt .bin .ckpt), safetensors and sharded checkpoints without torch, without loading the weights and
-    without executing anything in them.
-    """
+    """The options of mscope itself; the help text is HELP."""
 
 
-app.command("inspect", no_args_is_help=True)(inspect)
+app.command("inspect", help=INSPECT_HELP, no_args_is_help=True)(inspect)
 
 
 def main() -> None:

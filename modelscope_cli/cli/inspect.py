@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelscope_cli.cli.options import Color, Unit, console, limits, pattern
+from modelscope_cli.cli.options import Color, LateProgress, Unit, console, limits, pattern
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options
@@ -35,7 +35,14 @@ class Sort(StrEnum):
 
 SIZES, SHOWN, READING, OUTPUT = "How to divide", "What to show", "How to read", "Output"
 
-EXAMPLES = """\b
+HELP = """What is in a model file: parameters, bytes and shares of every layer.
+
+Kinds marked ~ are inferred from names and shapes. A folded row (layers.0–31 ×32) counts all its copies. \
+Rows in \\[brackets] are bytes outside the tensors, so that TOTAL is the size of the files.
+
+Exit codes: 0 fine, 2 wrong usage, 3 something could not be read (everything else is still shown).
+
+\b
 Examples:
   mscope inspect weights.pth                       the whole file on a page
   mscope inspect model-00001-of-00008.safetensors  any shard opens its set
@@ -47,14 +54,24 @@ Examples:
 """
 
 
+def complete_keys(incomplete: str) -> list[str]:
+    """Shell completion of --by, behind commas too."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{key}" for key in KEYS.split(", ") if key.startswith(last)]
+
+
 def inspect(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH…", help="Model files, shards, index files or folders.", show_default=False)
+        list[str], typer.Argument(metavar="PATH...", help="Model files, shards, index files or folders.", show_default=False)
     ],
     by: Annotated[
         str,
         typer.Option(
-            "--by", metavar="KEYS", help=f"Divide by {KEYS}; several, comma-separated, make a hierarchy.", rich_help_panel=SIZES
+            "--by",
+            metavar="KEYS",
+            help=f"Divide by {KEYS}; several, comma-separated, make a hierarchy.",
+            rich_help_panel=SIZES,
+            autocompletion=complete_keys,
         ),
     ] = "module",
     depth: Annotated[
@@ -63,6 +80,7 @@ def inspect(
             "-d",
             "--depth",
             min=0,
+            metavar="N",
             help="Levels of the tree to show (0 = all; default: as many as fit a page).",
             rich_help_panel=SHOWN,
             show_default=False,
@@ -74,6 +92,7 @@ def inspect(
             "-n",
             "--top",
             min=0,
+            metavar="N",
             help="Rows beside each other (0 = all); the rest goes into one row.",
             rich_help_panel=SHOWN,
             show_default=False,
@@ -141,13 +160,7 @@ def inspect(
         ),
     ] = None,
 ) -> None:
-    """What is in a model file: parameters, bytes and shares of every layer.
-
-    Kinds marked ~ are inferred from names and shapes. A folded row (layers.0–31 ×32) counts all its copies. Rows in
-    [brackets] are bytes outside the tensors, so that TOTAL is the size of the files.
-
-    Exit codes: 0 fine, 2 wrong usage, 3 something could not be read (everything else is still shown).
-    """
+    """Check the options, then read and show; the help text is HELP."""
     from modelscope_cli.analysis.grouping import KEYS as KNOWN
     from modelscope_cli.analysis.overview import Options
 
@@ -169,9 +182,6 @@ def inspect(
     run(paths, options, limits(limit), format, output, color, unit, only=only, lenient=lenient)
 
 
-inspect.__doc__ = f"{inspect.__doc__}\n{EXAMPLES}"
-
-
 def run(
     paths: list[str],
     options: Options,
@@ -191,12 +201,17 @@ def run(
 
     targets, problems = locate(paths, only=only)
     for problem in problems:
+        suggest_command(problem)
         tell(problem)
     writer = Writer(format, output, color, unit, options)
     failed = bool(problems)
     for number, target in enumerate(targets):
         try:
-            checkpoint = guarded(lambda target=target: read_target(target, bounds, lenient=lenient), target.path)
+            with LateProgress(target.path) as progress:
+                checkpoint = guarded(
+                    lambda target=target, step=progress.step: read_target(target, bounds, lenient=lenient, step=step),
+                    target.path,
+                )
         except _expected() as problem:
             tell(problem)
             problems.append(problem)
@@ -206,6 +221,16 @@ def run(
     writer.finish(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def suggest_command(problem: ModelscopeError) -> None:
+    """A word that is no path may be a command with a slip in it."""
+    from modelscope_cli.cli.app import app
+
+    names = tuple(command.name or "" for command in app.registered_commands)
+    close = _nearest(problem.path or "", names)
+    if close:
+        problem.hint = close.removeprefix("; ")
 
 
 def guarded(read: Any, path: str) -> Checkpoint:

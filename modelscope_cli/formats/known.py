@@ -15,7 +15,11 @@ _NOT_YET = "this version reads PyTorch and safetensors files"
 
 FOREIGN: tuple[tuple[str, str, str], ...] = (
     (r"version https://git-lfs\.github\.com/spec/v1", "a Git LFS pointer: the model itself was not downloaded", "run `git lfs pull` in the repository"),
-    (r"(?i)\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", "an HTML page, perhaps an error page instead of the download", "look at it in a browser, then download again"),
+    (
+        r"(?i)\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)",
+        "an HTML page, perhaps an error page instead of the download",
+        "look at it in a browser, then download again",
+    ),
     (r"\s*<\?xml|\s*<svg", "an XML file", ""),
     (r"GGUF", "a GGUF file", _NOT_YET),
     (r"lmgg|fmgg|tjgg|algg", "an old ggml file (before GGUF)", _NOT_YET),

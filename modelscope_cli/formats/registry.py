@@ -7,6 +7,7 @@ format: write `formats/NAME.py` with `read(window, limits, *, lenient)` and add 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from modelscope_cli.core.window import Window, open_window
 from modelscope_cli.formats.locate import Target, locate
 
 HEAD = 1 << 12
+
+
+Step = Callable[[int, int], None]
 
 
 class Format(NamedTuple):
@@ -83,14 +87,19 @@ def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Che
     return checkpoint
 
 
-def read_target(target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
-    """The checkpoint of a located target: a file, or a sharded set whose parts are opened one by one."""
+def read_target(
+    target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, step: Step | None = None
+) -> Checkpoint:
+    """The checkpoint of a located target: a file, or a sharded set whose parts are opened one by one.
+
+    `step(done, whole)` is called after each part.
+    """
     if target.shards is None:
         checkpoint = read_file(target.path, limits, lenient=lenient)
     else:
         from modelscope_cli.formats.sharded import read_set
 
-        checkpoint = read_set(target, limits, lambda path: read_file(path, limits, lenient=lenient))
+        checkpoint = read_set(target, limits, lambda path: read_file(path, limits, lenient=lenient), step)
     checkpoint.notes.extend(target.notes)
     checkpoint.config = read_config(target.folder)
     return checkpoint

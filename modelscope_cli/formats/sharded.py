@@ -38,7 +38,7 @@ class Index(msgspec.Struct):
     metadata: Any = None
 
 
-def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
+def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable[[int, int], None] | None = None) -> Checkpoint:
     """One checkpoint out of all shards. A shard that cannot be read becomes a note of severity error; the others are kept."""
     index, index_size, repeated = read_index(target.index_path, limits) if target.index_path else (None, 0, [])
     paths = shard_paths(target, index, limits)
@@ -48,7 +48,9 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart) -> Checkpoint:
     notes: list[Note] = []
     merged = Checkpoint(target.path, "", files, table, maps, notes=notes, groups=[])
     problems: list[ModelscopeError] = []
-    for path in paths:
+    for done, path in enumerate(paths):
+        if step is not None:
+            step(done, len(paths))
         try:
             add_part(merged, open_part(path), limits)
         except ModelscopeError:
