@@ -10,7 +10,8 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.report.document import Finding
 
-MOST_NAMED = 5
+MOST_NAMED = 5  # examples in a sentence
+MOST_ALIKE = 8  # findings of one sort
 
 # Modules whose names in a pickle only rebuild data; everything else is named as something torch.load would import.
 HARMLESS_MODULES = frozenset(
@@ -48,11 +49,9 @@ TORCH_HARMLESS = ("Storage", "Tensor", "device", "Size", "dtype")
 
 
 def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
-    """All findings, the gravest first."""
+    """All findings, the gravest first; of many of one sort the first few and a count."""
     checkpoint = ledger.checkpoint
-    found = [
-        Finding(note.severity, note.code, os.path.basename(note.where) or note.where, note.message) for note in checkpoint.notes
-    ]
+    found = from_notes(checkpoint)
     found += executable(checkpoint)
     found += ties(ledger)
     found += waste(ledger, grouping)
@@ -73,6 +72,21 @@ def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
         )
     order = {"error": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
+
+
+def from_notes(checkpoint: Checkpoint) -> list[Finding]:
+    """The notes of the reader."""
+    found: list[Finding] = []
+    counts: dict[str, int] = {}
+    for note in checkpoint.notes:
+        counts[note.code] = counts.get(note.code, 0) + 1
+        if counts[note.code] <= MOST_ALIKE:
+            found.append(Finding(note.severity, note.code, os.path.basename(note.where) or note.where, note.message))
+    for code, count in counts.items():
+        if count > MOST_ALIKE:
+            first = next(finding for finding in found if finding.code == code)
+            found.append(Finding(first.severity, code, "", f"{count - MOST_ALIKE:,} more of the same kind: {first.message}"))
+    return found
 
 
 def executable(checkpoint: Checkpoint) -> list[Finding]:

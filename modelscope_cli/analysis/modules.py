@@ -105,7 +105,7 @@ class ModuleTree:
                 optimizer.append(line)
                 continue
             path = parents[line]
-            if len(path) > 256 and path.count(".") >= DEEPEST:
+            if len(path) > DEEPEST and path.count(".") >= DEEPEST:
                 path = ".".join(path.split(".", DEEPEST)[:DEEPEST])
             place = places.get(path)
             if place is None:
@@ -182,7 +182,7 @@ class ModuleTree:
         )
         shapes: list[_Shape] = []
         for name in names:
-            below = prefix + name
+            below = prefix + name or "."  # a module without a name, in the root
             if below in inside or below in same_as or below in classes:
                 shapes.append(self._shape_of(below))
                 continue
@@ -379,7 +379,7 @@ class ModuleTree:
         for names, inside in self._folded(shape.children):
             label = fold_label(names)
             for child in names:
-                below = f"{path}.{child}" if path else child
+                below = (f"{path}.{child}" if path else child) or "."
                 self._label(
                     below, child, inside, f"{written}.{label}" if written else label, found, numbered or child.isdecimal()
                 )

@@ -9,14 +9,13 @@ rest is worked out by intervals.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import NamedTuple
 
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.tensor import TensorTable, View
 
 MOST_RUNS = 4_096  # separate runs of one strided view that are told apart where tensors share a storage
-RUN_BUDGET = 2_000_000  # and of all of them together
+RUN_BUDGET = 400_000  # and of all of them together
 
 Interval = tuple[int, int]
 
@@ -95,38 +94,37 @@ def _fills(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
 
 def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result: Ownership, budget: int) -> int:
     """Divide one storage among its users by intervals. Returns how many runs were looked at."""
-    cover = _Cover()
-    size = tensors.storage.nbytes[storage]
-    looked_at = 0
-    new_bytes: list[tuple[int, int]] = []
+    pieces: list[tuple[int, View]] = []  # (tensor, view), in file order
     for index in users:
-        composite = index in tensors.parts
-        views = [view for view in (tensors.parts[index] if composite else tensors.views(index)) if view.storage == storage]
-        fresh = 0
-        reached = 0
-        earlier: int | None = None
-        for number, view in enumerate(views):
-            intervals = runs(view, min(MOST_RUNS, budget - looked_at), alone=len(users) == 1)
-            if intervals is None:
-                intervals = [span(view)]
-                result.approximate.append(index)
-            looked_at += len(intervals)
-            gained, owner = cover.claim(intervals, index)
-            earlier = owner if earlier is None else earlier
-            fresh += gained
-            reached += sum(stop - start for start, stop in intervals)
-            if composite and (number == 0 and view is tensors.parts[index][0]):
+        views = tensors.parts[index] if index in tensors.parts else tensors.views(index)
+        pieces += [(index, view) for view in views if view.storage == storage]
+    all_runs: list[list[Interval]] = []
+    looked_at = 0
+    for index, view in pieces:
+        intervals = runs(view, min(MOST_RUNS, budget - looked_at), alone=len(pieces) == 1)
+        if intervals is None:
+            intervals = [span(view)]
+            result.approximate.append(index)
+        looked_at += len(intervals)
+        all_runs.append(intervals)
+    cover = Cover(all_runs)
+    new_bytes: list[tuple[int, int]] = []
+    for (index, view), intervals in zip(pieces, all_runs, strict=True):
+        gained, earlier = cover.claim(intervals, index)
+        new_bytes.append((index, gained))
+        if index in tensors.parts:
+            if view is tensors.parts[index][0]:
                 result.owned[index] += gained * 8 // (view.dtype.bits or 8)
-        if not composite:
-            bits = tensors.dtypes[index].bits
-            result.owned[index] = result.elements[index] if bits is None else fresh * 8 // bits
-            if reached and not fresh and earlier is not None:
-                result.tied[index] = earlier
-            elif fresh < reached and earlier is not None and earlier != index:
-                result.overlaps.append((index, earlier))
-        new_bytes.append((index, fresh))
+            continue
+        bits = view.dtype.bits
+        result.owned[index] = result.elements[index] if bits is None else gained * 8 // bits
+        reached = sum(stop - start for start, stop in intervals)
+        if reached and not gained and earlier is not None:
+            result.tied[index] = earlier
+        elif gained < reached and earlier is not None and earlier != index:
+            result.overlaps.append((index, earlier))
     _share_out(tensors, storage, new_bytes, result)
-    unused = size - cover.total
+    unused = tensors.storage.nbytes[storage] - cover.total
     if unused > 0:
         result.waste.append((storage, unused))
     return looked_at
@@ -203,39 +201,46 @@ def _merged(intervals: list[Interval]) -> list[Interval]:
     return merged
 
 
-class _Cover:
-    """Which bytes of a storage are owned, and by whom: disjoint segments in order."""
+class Cover:
+    """Which bytes of a storage are owned, and by whom.
 
-    __slots__ = ("owners", "starts", "stops", "total")
+    All runs are known beforehand, so the storage is cut at every end of a run; each piece has one owner, and a chain leads
+    past pieces that are taken. The work is that of sorting the ends, whatever the order in which they are claimed.
+    """
 
-    def __init__(self) -> None:
-        self.starts: list[int] = []
-        self.stops: list[int] = []
-        self.owners: list[int] = []
+    def __init__(self, all_runs: list[list[Interval]]):
+        ends = {end for intervals in all_runs for interval in intervals for end in interval}
+        self.ends = sorted(ends)
+        self.number = {end: number for number, end in enumerate(self.ends)}
+        self.owners = [-1] * len(self.ends)
+        self.following = list(range(len(self.ends) + 1))  # the next free piece at or after each
         self.total = 0
 
     def claim(self, intervals: list[Interval], owner: int) -> tuple[int, int | None]:
-        """Give `owner` what is still free of the intervals. Returns (bytes gained, first owner met there before)."""
+        """Give `owner` what is still free of the intervals. Returns (bytes gained, an owner met there before)."""
         gained = 0
         met: int | None = None
         for start, stop in intervals:
-            at = bisect_left(self.stops, start + 1)
-            position = start
-            while position < stop:
-                if at < len(self.starts) and self.starts[at] <= position:
-                    met = self.owners[at] if met is None else met
-                    position = self.stops[at]
-                    at += 1
-                    continue
-                free_until = min(stop, self.starts[at]) if at < len(self.starts) else stop
-                self._insert(at, position, free_until, owner)
-                gained += free_until - position
-                position = free_until
-                at += 1
+            piece, last = self.number[start], self.number[stop]
+            while piece < last:
+                free = self._free(piece)
+                if free > piece and met is None:
+                    met = self.owners[piece]
+                if free >= last:
+                    break
+                self.owners[free] = owner
+                self.following[free] = free + 1
+                gained += self.ends[free + 1] - self.ends[free]
+                piece = free + 1
         self.total += gained
         return gained, met
 
-    def _insert(self, at: int, start: int, stop: int, owner: int) -> None:
-        self.starts.insert(at, start)
-        self.stops.insert(at, stop)
-        self.owners.insert(at, owner)
+    def _free(self, piece: int) -> int:
+        """The first free piece from `piece` on; the chain is shortened on the way."""
+        following = self.following
+        root = piece
+        while following[root] != root:
+            root = following[root]
+        while following[piece] != root:
+            following[piece], piece = root, following[piece]
+        return root

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import codecs
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, Call, Global, Mapping, Mark, SetOf
@@ -54,6 +54,7 @@ class PickleMachine:
         self.end = start
         self.opcodes = 0
         self.objects = 0
+        self.copied = 0  # entries copied by calls such as OrderedDict(other)
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -197,14 +198,24 @@ class PickleMachine:
             function.calls += 1
             if (function.module, function.name) in DICT_CLASSES:
                 made = Mapping()
+                if args and type(args[-1]) in (Mapping, list):
+                    self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])
                 if args and type(args[-1]) is Mapping:
                     made.pairs += args[-1].pairs
                 elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
                     made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
                 return made
             if function.name in ("set", "frozenset") and function.module in ("builtins", "__builtin__"):
-                return SetOf(list(args[0]) if args and type(args[0]) in (list, tuple) else [])
+                items = args[0] if args and type(args[0]) in (list, tuple) else []
+                self._count_copy(items)
+                return SetOf(list(items))
         return Call(function, args)
+
+    def _count_copy(self, entries: Sequence[Any]) -> None:
+        """A call that copies what it is given counts as that many objects."""
+        self.copied += len(entries)
+        if self.copied > self.limits.objects:
+            raise LimitError("objects", self.limits.objects, f"more than {self.limits.objects:,}", path=self.where)
 
     def _stop(self) -> Any:
         result = self.stack.pop()  # what may lie below it is ignored, as the original does
@@ -322,6 +333,7 @@ class PickleMachine:
         kwargs, args = self.stack.pop(), self.stack.pop()
         made = self._reduce(self.stack[-1], args)
         if isinstance(made, Call) and isinstance(kwargs, Mapping):
+            self._count_copy(kwargs.pairs)
             made.entries = list(kwargs.pairs)
         self.stack[-1] = made
         return pos

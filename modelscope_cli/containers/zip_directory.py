@@ -31,6 +31,7 @@ CENTRAL_SIZE = 46
 LOCAL = b"PK\x03\x04"
 LOCAL_SIZE = 30
 LONGEST_COMMENT = 0xFFFF
+USUAL_TAIL = 1_024  # bytes looked at first: few archives have a comment
 FILLED_32 = 0xFFFFFFFF  # "see the zip64 extra field"
 
 STORED = 0
@@ -132,7 +133,7 @@ def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
 
 def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
     """(members, directory size, directory offset, offset of the first end record). The last signature in the file counts."""
-    tail_size = min(window.size, END_SIZE + LOCATOR_SIZE)
+    tail_size = min(window.size, USUAL_TAIL)
     tail = window.read(window.size - tail_size, tail_size)
     at = tail.rfind(END, 0, max(0, tail_size - END_SIZE + len(END)))
     if at < 0:

@@ -14,16 +14,19 @@ class Limits(NamedTuple):
     """Upper bounds; sizes in bytes, the others counts. Raise one with `--limit NAME=VALUE`."""
 
     header_bytes: int = 32 << 20  # JSON header of a safetensors file (the format itself allows 100 MB)
-    index_bytes: int = 64 << 20  # *.index.json of a sharded set
+    index_bytes: int = 32 << 20  # *.index.json of a sharded set
     directory_bytes: int = 64 << 20  # central directory of a zip archive
     members: int = 400_000  # members of an archive
     pickle_bytes: int = 64 << 20  # one pickle stream, uncompressed
-    opcodes: int = 5_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor)
+    opcodes: int = 4_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor)
     objects: int = 1_200_000  # containers and calls one pickle stream may create
     memo: int = 1_500_000  # objects one pickle stream may remember
     nesting: int = 2_000  # depth of objects that are searched for tensors
     nested_files: int = 10_000  # torch.save inside torch.save
     tensors: int = 300_000  # tensors of a checkpoint
+    name_characters: int = 32 << 20  # of all tensor and module names together
+    dimensions: int = 1_024  # of one tensor (torch itself allows 64)
+    parts: int = 4_096  # storages behind one tensor
     shards: int = 10_000  # files of a sharded set
     metadata_items: int = 20_000  # plain values kept for display; the rest is counted
 

@@ -12,6 +12,7 @@ from typing import Any
 from modelscope_cli.containers.pickle_nodes import Call, Global, SetOf
 
 LONGEST_TEXT = 1 << 16  # characters kept of a string in the metadata
+MOST_SHORT = 64  # items of a list that is shown as one value
 LONGEST_KEY = 4_096  # characters kept of a key in a tensor's name
 SCALARS = (str, int, float, bool, type(None), bytes)
 _NUMPY_FORMATS = {
@@ -50,6 +51,8 @@ def key_text(key: Any) -> str:
         return str(key)
     if type(key) is bytes:
         return key[:LONGEST_KEY].decode("utf-8", "replace")
+    if type(key) is tuple and len(key) > MOST_SHORT:
+        return f"<tuple of {len(key):,}>"
     if type(key) is tuple and all(type(part) in SCALARS for part in key):
         return "(" + ", ".join(key_text(part) for part in key[:8]) + ")"
     return f"<{type(key).__name__} key>" if type(key) is not Global else key.path
@@ -60,8 +63,9 @@ def items_of(node: Any) -> list[Any]:
 
 
 def is_plain_sequence(node: Any) -> bool:
-    """A list of numbers or words: one metadata value, not a container to walk."""
-    return all(type(item) in SCALARS for item in items_of(node))
+    """A short list of numbers or words: one metadata value, not a container to walk."""
+    items = node.items if type(node) is SetOf else node
+    return len(items) <= MOST_SHORT and all([type(item) in SCALARS for item in items])
 
 
 def simple_value(node: Call, name: str) -> Any:

@@ -20,7 +20,7 @@ import msgspec
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
 from modelscope_cli.core.dtype import SAFETENSORS_DTYPES, DType, unknown
-from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
@@ -132,7 +132,9 @@ def decode_header(header: bytes, metadata: dict[str, str], path: str, problems: 
         entries = _decode_entries(header)
     except (ValueError, RecursionError):  # damage, or metadata that uses the name of a field: looked at entry by entry
         raw = guarded(_decode_raw, header, path)
-        entries = {name: guarded(_decode_entry, bytes(value), path) for name, value in raw.items()}
+        entries = {
+            name: Entry() if name == METADATA else guarded(_decode_entry, bytes(value), path) for name, value in raw.items()
+        }
     described = METADATA in entries
     entries.pop(METADATA, None)
     if not surely_unique(header, len(entries), len(metadata) if described else None):
@@ -192,6 +194,8 @@ def guarded(decode: Callable[[bytes], Decoded], header: bytes, path: str) -> Dec
 def fill_at_once(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int) -> bool:
     """Fill the table in whole columns, if every entry is in order; False, with nothing done, if anything is not."""
     rows = entries.values()
+    if any([row.shape is not None and len(row.shape) > DEFAULT_LIMITS.dimensions for row in rows]):
+        return False
     try:
         dtypes = [SAFETENSORS_DTYPES[row.dtype] for row in rows]  # type: ignore[index]
         shapes = [row.shape for row in rows]
@@ -221,6 +225,9 @@ def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: i
         shape, offsets, dtype_name = entry.shape, entry.data_offsets, entry.dtype
         if shape is None or offsets is None or dtype_name is None:
             problems.report(f"tensor {name!r} lacks dtype, shape or data_offsets", LENGTH_SIZE)
+            continue
+        if len(shape) > DEFAULT_LIMITS.dimensions:
+            problems.report(f"tensor {name!r} has {len(shape):,} dimensions", LENGTH_SIZE)
             continue
         start, stop = offsets
         dtype = SAFETENSORS_DTYPES.get(dtype_name) or others.setdefault(dtype_name, unknown(dtype_name))

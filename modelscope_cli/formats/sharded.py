@@ -94,6 +94,8 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
         raise CorruptFileError(f"not an index of shards: {error}", path=path) from None
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"not JSON: {error}", path=path) from None
+    if len(index.weight_map) > limits.tensors:
+        raise LimitError("tensors", limits.tensors, len(index.weight_map), path=path)
     return index, len(raw), repeated_names(raw, index)
 
 
@@ -110,13 +112,12 @@ def repeated_names(raw: bytes, index: Index) -> list[str]:
 
     repeated: list[str] = []
 
-    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
                 repeated.append(key)
-            found[key] = value
-        return found
+            seen.add(key)
 
     json.loads(raw, object_pairs_hook=check)
     return repeated

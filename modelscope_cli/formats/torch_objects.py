@@ -7,14 +7,17 @@ tensor: dtype, shape and the storage views behind it. Signatures: torch/_utils.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
 from modelscope_cli.core.dtype import DTYPES, STORAGE_CLASSES, DType, unknown
+from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.tensor import Shape, View
 
 LARGEST = 1 << 62
+DEEPEST_STATE = 4  # levels below a tensor subclass that are searched for its tensors
+MOST_ATTRIBUTES = 64  # and values in each of them
 
 
 class StorageRef:
@@ -66,6 +69,8 @@ def extents(value: Any, what: str) -> Shape:
     """A tuple of non-negative whole numbers, from a tuple, list or torch.Size."""
     if type(value) is Call and type(value.function) is Global and value.function.path == "torch.Size" and value.args:
         value = value.args[0]
+    if type(value) in (list, tuple) and len(value) > DEFAULT_LIMITS.dimensions:
+        raise BadTensorError(f"its {what} has {len(value):,} dimensions")
     if type(value) is list:
         value = tuple(value)
     if type(value) is not tuple:
@@ -82,11 +87,7 @@ def strided(storage: Any, offset: Any, size: Any, stride: Any, dtype: DType | No
     """The view of `storage` that a strided tensor sees. Raises BadTensorError when it leaves the storage."""
     if type(storage) is not StorageRef:
         raise BadTensorError("its storage is not a storage")
-    shape = (
-        size
-        if type(size) is tuple and size and all([type(n) is int and 0 <= n < LARGEST for n in size])
-        else extents(size, "size")
-    )
+    shape = extents(size, "size")
     strides = extents(stride, "stride")
     if len(strides) != len(shape):
         raise BadTensorError(f"it has {len(shape)} dimensions and {len(strides)} strides")
@@ -141,7 +142,7 @@ def _quantised(
 ) -> Found:  # storage, offset, size, stride, quantizer_params, requires_grad, backward_hooks
     storage, offset, size, stride, quantiser = args[:5]
     inner = quantiser if type(quantiser) is tuple else ()
-    others = tuple(view for value in inner if (found := rebuilt(value)) for view in _views(found))
+    others = _views_of(map(rebuilt, inner))
     return _from_view(strided(storage, offset, size, stride), others)
 
 
@@ -154,7 +155,7 @@ def _sparse(args: tuple[Any, ...]) -> Found:  # layout, (indices, values, size, 
         raise BadTensorError("a sparse tensor without indices and values")
     sizes = [value for value in data if rebuilt(value) is None and type(value) in (tuple, list, Call)]
     values = tensors[-1]
-    views = tuple(view for found in (values, *tensors[:-1]) for view in _views(found))
+    views = _views_of((values, *tensors[:-1]))
     if not views or not sizes:
         raise BadTensorError("a sparse tensor without a size")
     return Found(extents(sizes[0], "size"), values.dtype, views[0], views[1:])
@@ -164,7 +165,7 @@ def _nested(args: tuple[Any, ...]) -> Found:  # buffer, sizes, strides, storage_
     tensors = [found for value in args if (found := rebuilt(value)) is not None]
     if not tensors:
         raise BadTensorError("a nested tensor without a buffer")
-    views = tuple(view for found in tensors for view in _views(found))
+    views = _views_of(tensors)
     return Found(tensors[0].shape, tensors[0].dtype, views[0] if views else None, views[1:])
 
 
@@ -219,16 +220,33 @@ def _views(found: Found) -> tuple[View, ...]:
     return ((found.main,) if found.main else ()) + found.others
 
 
-def _views_in_state(state: Any, depth: int = 0) -> tuple[View, ...]:
+def _views_of(tensors: Iterable[Found | None]) -> tuple[View, ...]:
+    """The views of several tensors together, as long as they are not absurdly many."""
+    views: list[View] = []
+    for found in tensors:
+        views += _views(found) if found else ()
+        if len(views) > DEFAULT_LIMITS.parts:
+            raise BadTensorError(f"it is made of more than {DEFAULT_LIMITS.parts:,} parts")
+    return tuple(views)
+
+
+def _views_in_state(state: Any) -> tuple[View, ...]:
     """Views of the tensors in the attributes of a tensor subclass (a DTensor's _local_tensor, torchao's data and scales)."""
-    if depth > 4:
-        return ()
-    if type(state) is tuple or type(state) is list:
-        return tuple(view for value in state[:64] for view in _views_in_state(value, depth + 1))
-    if type(state) is Mapping:
-        return tuple(view for _, value in state.pairs[:64] for view in _views_in_state(value, depth + 1))
-    found = rebuilt(state)
-    return _views(found) if found else ()
+    tensors: list[Found] = []
+    waiting = [(state, 0)]
+    seen: set[int] = set()
+    while waiting and len(seen) < DEFAULT_LIMITS.parts:
+        node, depth = waiting.pop(0)
+        if id(node) in seen or depth > DEEPEST_STATE:
+            continue
+        seen.add(id(node))
+        if type(node) is tuple or type(node) is list:
+            waiting += [(value, depth + 1) for value in node[:MOST_ATTRIBUTES]]
+        elif type(node) is Mapping:
+            waiting += [(value, depth + 1) for _, value in node.pairs[:MOST_ATTRIBUTES]]
+        elif (found := rebuilt(node)) is not None:
+            tensors.append(found)
+    return _views_of(tensors)
 
 
 _BY_NAME: dict[str, Callable[[tuple[Any, ...]], Found | None]] = {

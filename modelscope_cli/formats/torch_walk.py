@@ -23,9 +23,10 @@ from modelscope_cli.core.checkpoint import ModuleRecord, Note
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import NOWHERE, TensorTable
 from modelscope_cli.errors import CorruptFileError, LimitError
-from modelscope_cli.formats.plain_values import LONGEST_KEY, SCALARS, is_plain_sequence, items_of, key_text, plain, simple_value
+from modelscope_cli.formats.plain_values import MOST_SHORT, SCALARS, is_plain_sequence, items_of, key_text, plain, simple_value
 from modelscope_cli.formats.torch_objects import BadTensorError, Found, StorageRef, rebuilt
 
+LONGEST_PATH = 8_192  # characters of a name
 DEEPEST_METADATA = 60  # levels of nesting kept of the metadata
 MOST_COPIES = 100_000  # rows repeated for containers that are met again
 MODULE_MEMBERS = ("_parameters", "_buffers", "_modules")
@@ -53,6 +54,8 @@ class Walk:
         self._not_repeated = 0
         self._finished: dict[int, tuple[str, int, int]] = {}  # id of a container → its path and its slice of the table
         self._open: set[int] = set()
+        self._plain: dict[int, bool] = {}
+        self._name_characters = 0
         self._listed: set[int] = set()  # ids of tensor objects that have a row
         self._alive: list[Any] = []  # keeps what was made on the way from being freed, so that ids stay unique
 
@@ -103,10 +106,30 @@ class Walk:
     # Containers -------------------------------------------------------------------------------------------------------
 
     def _container(self, frames: list[_Frame], node: Any, path: str, key: str, sink: Any) -> None:
-        if type(node) is not Mapping and is_plain_sequence(node):
-            self._keep(sink, key, [plain(value) for value in items_of(node)[:LONGEST_KEY]])
+        if type(node) is not Mapping and self._is_plain(node):
+            if sink is not None:
+                self._keep(sink, key, [plain(value) for value in items_of(node)] if self._room() else [])
         elif not self._met_before(node, path):
             self._enter(frames, node, path, self._child_sink(sink, key))
+
+    def _is_plain(self, node: Any) -> bool:
+        """Whether a sequence holds plain values only; a long one is looked through once, however often it is met."""
+        if len(node.items if type(node) is SetOf else node) <= MOST_SHORT:
+            return is_plain_sequence(node)
+        known = self._plain.get(id(node))
+        if known is None:
+            known = self._plain[id(node)] = all([type(item) in SCALARS for item in items_of(node)])
+        return known
+
+    def _room(self) -> bool:
+        return self._kept <= self.limits.metadata_items
+
+    def _name(self, path: str) -> str:
+        """Count the characters of a name that is kept."""
+        self._name_characters += len(path)
+        if self._name_characters > self.limits.name_characters:
+            raise LimitError("name_characters", self.limits.name_characters, self._name_characters, path=self.where)
+        return path
 
     def _met_before(self, node: Any, path: str) -> bool:
         """Whether a container was walked already; then its tensors are repeated under `path`."""
@@ -121,10 +144,10 @@ class Walk:
             self._not_repeated += 1
             return True
         self._copied += last - first
-        self.groups.append((len(self.table), path))
+        self.groups.append((len(self.table), self._name(path)))
         table = self.table
         for index in range(first, last):
-            name = path + table.names[index][len(old_path) :]
+            name = self._name(path + table.names[index][len(old_path) :])
             row = table.add(
                 name,
                 table.shapes[index],
@@ -167,7 +190,7 @@ class Walk:
             return
         for name, _ in listed.pairs:
             if type(name) is str and len(self.modules) < self.limits.tensors:
-                self.modules.setdefault(_joined(path, name), ModuleRecord(None, {}))
+                self.modules.setdefault(self._name(_joined(path, name)), ModuleRecord(None, {}))
 
     # Objects ----------------------------------------------------------------------------------------------------------
 
@@ -179,7 +202,7 @@ class Walk:
             raise CorruptFileError(f"tensor {path!r}: {problem}", path=self.where) from None
         if found is not None:
             if not self.groups or self.groups[-1][1] != frame.path:
-                self.groups.append((len(self.table), frame.path))
+                self.groups.append((len(self.table), self._name(frame.path)))
             self._add(found, path, mark, node)
             return
         name = node.function.path if type(node.function) is Global else "?"
@@ -207,6 +230,7 @@ class Walk:
         if len(table.names) >= self.limits.tensors:
             raise LimitError("tensors", self.limits.tensors, f"more than {self.limits.tensors:,}", path=self.where)
         main = found.main
+        self._name(path)
         if main is None:
             index = table.add(path, found.shape, found.dtype, NOWHERE)
         else:
@@ -231,7 +255,7 @@ class Walk:
         cls = node.function.path if type(node.function) is Global else None
         if type(node.function) is Global and node.args and type(node.args[0]) is Global:
             cls = node.args[0].path  # copyreg._reconstructor(cls, object, None)
-        self.modules[path] = ModuleRecord(cls, attributes)
+        self.modules[self._name(path)] = ModuleRecord(cls, attributes)
         for member, mark in (("_parameters", PARAMETER), ("_buffers", BUFFER), ("_modules", None)):
             listed = state.get(member)
             for key, value in listed.pairs if type(listed) is Mapping else ():
@@ -291,6 +315,9 @@ class _Frame:
 
 
 def _joined(path: str, key: str) -> str:
+    """The path of something inside; past a length no one reads, it grows no more."""
+    if len(path) > LONGEST_PATH:
+        return path
     return f"{path}.{key}" if path and key else path or key
 
 
