@@ -74,7 +74,7 @@ class ModuleTree:
         self.fold = fold
         self.empty = empty  # with rows for modules without parameters (Dropout), where the file records them
         self.lines: dict[str, list[int]] = {}  # path of a module → lines directly in it
-        self.inside: dict[str, list[str]] = {}  # path of a module → names of the modules in it
+        self.inside: dict[str, list[str]] = {}  # path of a module → paths of the modules in it
         self._registered: set[str] = set()
         self.classes: dict[str, str] = {}  # path → recorded class
         self._shapes: dict[object, _Shape] = {}  # by signature
@@ -119,12 +119,12 @@ class ModuleTree:
         inside, registered = self.inside, self._registered
         while path and path not in registered:
             registered.add(path)
-            container, _, name = path.rpartition(".")
+            container = path.rpartition(".")[0]
             listed = inside.get(container)
             if listed is None:
-                inside[container] = [name]
+                inside[container] = [path]
             else:
-                listed.append(name)
+                listed.append(path)
             path = container
 
     def _distinct(self) -> list[str]:
@@ -167,31 +167,25 @@ class ModuleTree:
 
     def _shape_of(self, path: str) -> _Shape:
         """The signature of a module and all below it. Nine modules in ten have none below them and are settled in the loop."""
-        path = self._same_as.get(path, path)
-        names = self.inside.get(path, [])
-        if len(names) > 1:
-            names = self._ordered(names)
-        prefix = f"{path}." if path else ""
-        inside, lines_of, keys, classes, leaf_shapes, same_as = (
-            self.inside,
-            self.lines,
-            self._keys,
-            self.classes,
-            self._leaf_shapes,
-            self._same_as,
-        )
+        below = self.inside.get(path, _NOTHING)
+        if len(below) > 1:
+            below = self._ordered(below)
+        inside, lines_of, keys, classes, same_as = self.inside, self.lines, self._keys, self.classes, self._same_as
+        leaf_shapes = self._leaf_shapes
         shapes: list[_Shape] = []
-        for name in names:
-            below = prefix + name or "."  # a module without a name, in the root
-            if below in inside or below in same_as or below in classes:
-                shapes.append(self._shape_of(below))
+        for place in below:
+            if place in same_as:
+                place = same_as[place]
+            if place in inside or place in classes:
+                shapes.append(self._shape_of(place))
                 continue
-            lines = lines_of.get(below, _NONE)
+            lines = lines_of.get(place, _NONE)
             leaf_key = tuple([keys[line] for line in lines])
             found = leaf_shapes.get(leaf_key)
             if found is None:
                 found = leaf_shapes[leaf_key] = self._new_shape(lines, [], None)
             shapes.append(found)
+        names = [place.rpartition(".")[2] for place in below]
         lines, class_name = lines_of.get(path, _NONE), classes.get(path)
         key = (class_name, tuple([keys[line] for line in lines]), tuple(names), tuple(map(id, shapes)))
         known = self._shapes.get(key)
@@ -216,13 +210,14 @@ class ModuleTree:
         shape.copy_of = roles.pop() if len(roles) == 1 and roles <= COPIES.keys() else None
         return shape
 
-    def _ordered(self, names: list[str]) -> list[str]:
+    def _ordered(self, paths: list[str]) -> list[str]:
         """Numbered modules by number; others as in the file, or in the order of execution where the file has lost it."""
-        if all([name.isdecimal() for name in names]):
-            return sorted(names, key=lambda name: int(name[:18]))
+        names = {path: path.rpartition(".")[2] for path in paths}
+        if all([name.isdecimal() for name in names.values()]):
+            return sorted(paths, key=lambda path: int(names[path][:18]))
         if self.ledger.checkpoint.ordered:
-            return names
-        return sorted(names, key=lambda name: (execution_rank(name), natural(name)))
+            return paths
+        return sorted(paths, key=lambda path: (execution_rank(names[path]), natural(names[path])))
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
@@ -367,24 +362,27 @@ class ModuleTree:
     def labels(self) -> dict[int, tuple[str, Kind]]:
         """For each line the path of its module with folds written in (`model.layers.0–31.self_attn.q_proj`), and its kind."""
         found: dict[int, tuple[str, Kind]] = {}
-        self._label("", "", self.shape, "", found, False)
+        self._label("", "", "", self.shape, "", found, False)
         return found
 
     def _label(
-        self, path: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool
+        self, path: str, like: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool
     ) -> None:
+        """Label the lines of the module at `path`, whose modules are listed at `like`: itself or the layer it is equal to."""
         kind = self.kind(name, shape, not numbered)
         for line in self.lines.get(path, _NONE):
             found[line] = (written, kind)
-        for names, inside in self._folded(shape.children):
-            label = fold_label(names)
-            for child in names:
-                below = (f"{path}.{child}" if path else child) or "."
-                self._label(
-                    below, child, inside, f"{written}.{label}" if written else label, found, numbered or child.isdecimal()
-                )
+        folds = [(fold_label(names), inside) for names, inside in self._folded(shape.children) for _ in names]
+        ordered = [child for names, _ in self._folded(shape.children) for child in names]
+        places = {place.rpartition(".")[2]: place for place in self.inside.get(like, _NOTHING)}
+        for child, (label, inside) in zip(ordered, folds, strict=True):
+            place = places[child]
+            here = path + place[len(like) :]
+            below = f"{written}.{label}" if written else label
+            self._label(here, self._same_as.get(place, place), child, inside, below, found, numbered or child.isdecimal())
 
 
+_NOTHING: list[str] = []
 _NONE: list[int] = []
 
 

@@ -40,6 +40,10 @@ def own(checkpoint: Checkpoint) -> Ownership:
         return Ownership(elements, elements, tensors.storage.stored[:], {}, [], [], [])
     result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [])
     shared = _settle_plain(tensors, result)
+    if len(tensors.storage) > len(set(tensors.storages)):  # storages that no tensor refers to, in whole
+        reached = {view.storage for index in range(len(elements)) for view in tensors.views(index)}
+        lost = [(storage, nbytes) for storage, nbytes in enumerate(tensors.storage.nbytes) if storage not in reached and nbytes]
+        result.waste.extend(lost)
     if shared:
         budget = RUN_BUDGET
         for storage, users in shared.items():
@@ -96,8 +100,7 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
     """Divide one storage among its users by intervals. Returns how many runs were looked at."""
     pieces: list[tuple[int, View]] = []  # (tensor, view), in file order
     for index in users:
-        views = tensors.parts[index] if index in tensors.parts else tensors.views(index)
-        pieces += [(index, view) for view in views if view.storage == storage]
+        pieces += [(index, view) for view in tensors.views(index) if view.storage == storage]
     all_runs: list[list[Interval]] = []
     looked_at = 0
     for index, view in pieces:
@@ -117,7 +120,7 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
                 result.owned[index] += gained * 8 // (view.dtype.bits or 8)
             continue
         bits = view.dtype.bits
-        result.owned[index] = result.elements[index] if bits is None else gained * 8 // bits
+        result.owned[index] = result.elements[index] if bits is None else min(result.elements[index], gained * 8 // bits)
         reached = sum(stop - start for start, stop in intervals)
         if reached and not gained and earlier is not None:
             result.tied[index] = earlier

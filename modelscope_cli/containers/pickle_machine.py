@@ -30,6 +30,7 @@ LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to con
 
 
 PersistentLoad = Callable[[Any, int], Any]
+Readers = dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]  # functions whose result the caller knows how to read
 Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or b"" at the end
 
 
@@ -44,12 +45,14 @@ class PickleMachine:
         persistent_load: PersistentLoad | None = None,
         refill: Refill | None = None,
         start: int = 0,
+        readers: Readers | None = None,
     ):
         self.data = data
         self.where = where
         self.limits = limits
         self.persistent_load = persistent_load or self._no_persistent_load
         self.refill = refill
+        self.readers = readers or {}
         self.start = start
         self.end = start
         self.opcodes = 0
@@ -196,7 +199,10 @@ class PickleMachine:
             raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
         if type(function) is Global:
             function.calls += 1
-            if (function.module, function.name) in DICT_CLASSES:
+            key = (function.module, function.name)
+            if key in self.readers:
+                return self.readers[key](args)
+            if key in DICT_CLASSES:
                 made = Mapping()
                 if args and type(args[-1]) in (Mapping, list):
                     self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])

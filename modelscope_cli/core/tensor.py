@@ -76,8 +76,8 @@ class StorageTable:
 class TensorTable:
     """Tensors as columns, in file order.
 
-    `parts` holds, for the few tensors made of several storages (sparse, quantised, wrapper subclasses), the views behind
-    the main one. `recorded` holds roles that the file itself states: "parameter" or "buffer".
+    `parts` holds, for the few tensors made of several storages (sparse, quantised, wrapper subclasses), all their views,
+    the main one first. `recorded` holds roles that the file itself states: "parameter" or "buffer".
     """
 
     __slots__ = ("dtypes", "filenames", "names", "offsets", "parts", "recorded", "shapes", "storage", "storages", "strides")
@@ -131,8 +131,9 @@ class TensorTable:
 
     def views(self, index: int) -> tuple[View, ...]:
         """All the storage views of tensor `index`, the main one first."""
-        main = View(self.storages[index], self.offsets[index], self.shapes[index], self.dtypes[index], self.strides[index])
-        return (main, *self.parts[index]) if index in self.parts else (main,)
+        if index in self.parts:
+            return self.parts[index]
+        return (View(self.storages[index], self.offsets[index], self.shapes[index], self.dtypes[index], self.strides[index]),)
 
     @overload
     def __getitem__(self, key: int) -> TensorInfo: ...

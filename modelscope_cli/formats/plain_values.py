@@ -104,7 +104,7 @@ def _dtype_code(dtype: Any) -> str | None:
     return dtype.args[0] if type(dtype) is Call and dtype.args and type(dtype.args[0]) is str else None
 
 
-def _raw(value: Any) -> bytes | None:
+def raw_bytes(value: Any) -> bytes | None:
     """Bytes, also as protocol 2 writes them: _codecs.encode(text, 'latin1')."""
     if type(value) is Call and value.args and type(value.args[0]) is str:
         return value.args[0].encode("latin-1", "replace")
@@ -112,7 +112,7 @@ def _raw(value: Any) -> bytes | None:
 
 
 def _numpy_number(dtype: Any, raw: Any) -> Any:
-    code, data = _dtype_code(dtype), _raw(raw)
+    code, data = _dtype_code(dtype), raw_bytes(raw)
     layout = _NUMPY_FORMATS.get(code or "")
     if layout is None or data is None or len(data) != struct.calcsize("<" + layout):
         return "<numpy number>"

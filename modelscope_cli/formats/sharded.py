@@ -53,11 +53,9 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
             step(done, len(paths))
         try:
             add_part(merged, open_part(path), limits)
-        except ModelscopeError:
-            if not os.path.exists(path):
-                problem = MissingShardError(
-                    "this shard of the set is missing", path=path, hint="download it into the same folder"
-                )
+        except ModelscopeError as error:
+            missing = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
+            problem = error if os.path.exists(path) else missing
             problems.append(problem)
             notes.append(Note("shard-unreadable", "error", os.path.basename(path), problem.message))
     if not files:
@@ -94,7 +92,7 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
         raise CorruptFileError(f"not an index of shards: {error}", path=path) from None
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"not JSON: {error}", path=path) from None
-    if len(index.weight_map) > limits.tensors:
+    if len(index.weight_map) > 4 * limits.tensors:  # the shards decide; this only keeps the memory bounded
         raise LimitError("tensors", limits.tensors, len(index.weight_map), path=path)
     return index, len(raw), repeated_names(raw, index)
 
@@ -126,6 +124,8 @@ def repeated_names(raw: bytes, index: Index) -> list[str]:
 def shard_paths(target: Target, index: Index | None, limits: Limits) -> list[str]:
     """The files of the set, in the order of their names. Refuses names that lead out of the folder."""
     if index is None:
+        if len(target.shards or ()) > limits.shards:
+            raise LimitError("shards", limits.shards, len(target.shards or ()), path=target.path)
         return list(target.shards or ())
     names = sorted(set(index.weight_map.values()))
     if len(names) > limits.shards:

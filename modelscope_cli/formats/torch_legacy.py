@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine
+from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine, Readers
 from modelscope_cli.containers.pickle_nodes import Global, Mapping
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits
@@ -25,13 +25,14 @@ from modelscope_cli.core.span import ByteMapBuilder
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
-from modelscope_cli.formats.plain_values import pruned
+from modelscope_cli.formats.plain_values import pruned, raw_bytes
 from modelscope_cli.formats.torch_objects import BadTensorError, StorageRef, storage_dtype
 from modelscope_cli.formats.torch_walk import Walk
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
 COUNT_SIZE = 8
+DEEPEST_NESTED = 50  # files inside one another
 
 
 def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint:
@@ -40,9 +41,9 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     table.filenames.append(window.name)
     builder = ByteMapBuilder()
     nested = NestedFiles(table, limits)
-    stream = Stream(window, limits, table, nested)
+    stream = Stream(window, limits, table, nested, located=True)
     root = stream.read(builder)
-    walk = Walk(table, window.name, limits, nested.open)
+    walk = Walk(table, window.name, limits)
     walk.run(root)
     stream.claim_pickles(builder)
     return Checkpoint(
@@ -62,7 +63,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
 class Stream:
     """The pickles of one file, one after another, and then its storages."""
 
-    def __init__(self, window: Window, limits: Limits, table: TensorTable, nested: NestedFiles):
+    def __init__(self, window: Window, limits: Limits, table: TensorTable, nested: NestedFiles, *, located: bool):
         self.window = window
         self.limits = limits
         self.table = table
@@ -74,13 +75,13 @@ class Stream:
         self.refs: dict[str, StorageRef] = {}
         self.little_endian = True
         self.stacked = False
+        self.base = window.base if located else None  # position of the stream in the file, where that is known
 
     def read(self, builder: ByteMapBuilder) -> Any:
         """The root object. Fills the storage table and claims what lies behind the pickles."""
         first = self.next_pickle()
         self.stacked = type(first) is int and first == MAGIC_NUMBER
         if not self.stacked:
-            self.nested.begin(self.data, self.window.base)
             if self.position < self.window.size:
                 left = self.window.size - self.position
                 self.notes.append(
@@ -100,12 +101,19 @@ class Stream:
         keys = self.next_pickle()
         if type(keys) is not list:
             raise CorruptFileError("the list of storages is not a list", path=self.window.name, offset=self.position)
-        self.nested.begin(self.data, self.window.base)
         self._read_storages(keys, builder)
         return root
 
     def next_pickle(self) -> Any:
-        machine = PickleMachine(self.data, self.window.name, self.limits, self.load, self.more, self.position)
+        machine = PickleMachine(
+            self.data,
+            self.window.name,
+            self.limits,
+            self.load,
+            self.more,
+            self.position,
+            self.nested.readers(self.data, self.base),
+        )
         try:
             result = machine.run()
         except ModelscopeError as problem:
@@ -203,7 +211,7 @@ class Stream:
 class NestedFiles:
     """torch.save inside torch.save: each is opened in memory and its storages join the outer table.
 
-    `spans` are the bytes of tensor data found inside the outer pickle (start, stop, label), where they could be located.
+    `spans` are the bytes of tensor data found inside an outer pickle (start, stop, label), where they could be located.
     """
 
     def __init__(self, table: TensorTable, limits: Limits):
@@ -211,40 +219,50 @@ class NestedFiles:
         self.limits = limits
         self.spans: list[tuple[int, int, str]] = []
         self.traces: list[PickleTrace] = []
-        self._outer: bytes | bytearray = b""
-        self._base: int | None = None
-        self._from = 0
         self._opened: dict[int, tuple[bytes, Any]] = {}  # by identity: the same bytes are opened once
+        self._depth = 0
 
-    def begin(self, outer: bytes | bytearray, base: int | None) -> None:
-        """Say which pickle the next nested files are in; `base` is its position in the file, None when it is compressed."""
-        self._outer, self._base, self._from = outer, base, 0
+    def readers(self, outer: bytes | bytearray, base: int | None) -> Readers:
+        """What a machine over `outer` needs to open the files in it. `base` is where `outer` lies in the file, if that is known."""
+        searched = 0
 
-    def open(self, raw: bytes) -> Any:
-        """The root object of a torch.save held in `raw`."""
-        if id(raw) in self._opened:
-            return self._opened[id(raw)][1]
+        def load_from_bytes(args: tuple[Any, ...]) -> Any:
+            nonlocal searched
+            raw = raw_bytes(args[0]) if len(args) == 1 else None
+            if raw is None:
+                raise BadTensorError("a torch.save inside the pickle, without its bytes")
+            if id(raw) in self._opened:
+                return self._opened[id(raw)][1]
+            at = outer.find(raw, searched) if base is not None else -1
+            if at >= 0:
+                searched = at + len(raw)
+            return self._open(raw, base + at if base is not None and at >= 0 else None)
+
+        return {("torch.storage", "_load_from_bytes"): load_from_bytes}
+
+    def _open(self, raw: bytes, base: int | None) -> Any:
+        """The root object of a torch.save held in `raw`, which lies at `base` of the file."""
         if len(self._opened) >= self.limits.nested_files:
             raise LimitError("nested_files", self.limits.nested_files, len(self._opened) + 1)
-        at = self._outer.find(raw, self._from) if self._base is not None else -1
-        if at >= 0:
-            self._from = at + len(raw)
-        located = at >= 0 and self._base is not None
-        window = MemoryWindow(raw, "a torch.save inside the pickle", (self._base or 0) + at if located else 0)
+        window = MemoryWindow(raw, "a torch.save inside the pickle", base or 0)
         if raw[:2] == b"PK":
             raise UnsupportedFeatureError("a zip inside a pickle: not read yet", path=window.name)
-        builder = ByteMapBuilder()
+        if self._depth >= DEEPEST_NESTED:
+            raise LimitError("nested_files", DEEPEST_NESTED, f"more than {DEEPEST_NESTED} in one another")
+        self._depth += 1
         first = len(self.table.storage)
-        stream = Stream(window, self.limits, self.table, self)
-        outer = self._outer, self._base, self._from
-        root = stream.read(builder)
-        self._outer, self._base, self._from = outer
+        stream = Stream(window, self.limits, self.table, self, located=base is not None)
+        inner = len(self.spans)
+        root = stream.read(ByteMapBuilder())
+        self._depth -= 1
         self.traces += stream.traces
         storage = self.table.storage
+        placed = {start for start, _, _ in self.spans[inner:]}  # by files inside this one
         for index in range(first, len(storage)):
-            if located:
-                self.spans.append((storage.starts[index], storage.starts[index] + storage.nbytes[index], "data"))
-            else:  # re-encoded in the pickle: its bytes are the pickle's
+            start, stop = storage.starts[index], storage.starts[index] + storage.nbytes[index]
+            if base is None:  # re-encoded in the pickle: its bytes are the pickle's
                 storage.starts[index], storage.stored[index] = 0, 0
+            elif storage.stored[index] and start not in placed:
+                self.spans.append((start, stop, "data"))
         self._opened[id(raw)] = (raw, root)
         return root

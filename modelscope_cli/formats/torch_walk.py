@@ -15,7 +15,7 @@ lists a shared module twice as well). That keeps the work proportional to the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf, mapping
@@ -32,17 +32,14 @@ MOST_COPIES = 100_000  # rows repeated for containers that are met again
 MODULE_MEMBERS = ("_parameters", "_buffers", "_modules")
 PARAMETER, BUFFER = "parameter", "buffer"
 
-OpenNested = Callable[[bytes], Any]  # the bytes of a torch.save inside the pickle → its root object
-
 
 class Walk:
     """The result of a walk: rows in `table`, `metadata` (plain data), `modules` (path → record), `notes`."""
 
-    def __init__(self, table: TensorTable, where: str, limits: Limits, open_nested: OpenNested | None = None):
+    def __init__(self, table: TensorTable, where: str, limits: Limits):
         self.table = table
         self.where = where
         self.limits = limits
-        self.open_nested = open_nested
         self.metadata: dict[str, Any] = {}
         self.modules: dict[str, ModuleRecord] = {}
         self.notes: list[Note] = []
@@ -206,14 +203,6 @@ class Walk:
             self._add(found, path, mark, node)
             return
         name = node.function.path if type(node.function) is Global else "?"
-        if name == "torch.storage._load_from_bytes" and self.open_nested and node.args and type(node.args[0]) is bytes:
-            inner = self.open_nested(node.args[0])
-            self._alive.append(inner)
-            if type(inner) is StorageRef:
-                self.bare_storages += 1
-            else:
-                self._container(frames, mapping([("", inner)]), path, key, sink)
-            return
         value = simple_value(node, name)
         if value is not None:
             self._keep(sink, key, value)

@@ -16,7 +16,7 @@ from typing import Any
 
 from modelscope_cli.containers.pickle_machine import PickleMachine
 from modelscope_cli.containers.pickle_nodes import mapping
-from modelscope_cli.containers.zip_directory import Member, ZipDirectory, read_zip_directory
+from modelscope_cli.containers.zip_directory import STORED, Member, ZipDirectory, read_zip_directory
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.span import ByteMapBuilder
@@ -42,7 +42,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
 
     scripted = f"{root}constants.pkl" in archive.members
     nested = NestedFiles(table, limits)
-    walk = Walk(table, f"{window.name}:{root}data.pkl", limits, nested.open)
+    walk = Walk(table, f"{window.name}:{root}data.pkl", limits)
     traces: list[PickleTrace] = []
     labels: dict[str, str] = {}
     for name in ("data.pkl", "constants.pkl") if scripted else ("data.pkl",):
@@ -50,10 +50,9 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         storages = Storages(archive, folder, table, labels)
         member = archive.members[root + name]
         labels[member.name] = "pickle" if name == "data.pkl" else "code"
-        machine = PickleMachine(
-            directory.read(member, limits.pickle_bytes, "pickle_bytes"), f"{window.name}:{member.name}", limits, storages.load
-        )
-        nested.begin(machine.data, member.start if member.method == 0 else None)
+        data = directory.read(member, limits.pickle_bytes, "pickle_bytes")
+        readers = nested.readers(data, member.start if member.method == STORED else None)
+        machine = PickleMachine(data, f"{window.name}:{member.name}", limits, storages.load, readers=readers)
         result = run(machine, traces)
         if machine.end < len(machine.data):
             walk.notes.append(
