@@ -372,13 +372,11 @@ class ModuleTree:
         kind = self.kind(name, shape, not numbered)
         for line in self.lines.get(path, _NONE):
             found[line] = (written, kind)
-        folds = [(fold_label(names), inside) for names, inside in self._folded(shape.children) for _ in names]
-        ordered = [child for names, _ in self._folded(shape.children) for child in names]
-        places = {place.rpartition(".")[2]: place for place in self.inside.get(like, _NOTHING)}
-        for child, (label, inside) in zip(ordered, folds, strict=True):
-            place = places[child]
+        labels = {child: fold_label(names) for names, _ in self._folded(shape.children) for child in names}
+        places = self.inside.get(like, _NOTHING)
+        for place, (child, inside) in zip(self._ordered(places), shape.children, strict=True):
+            below = f"{written}.{labels[child]}" if written else labels[child]
             here = path + place[len(like) :]
-            below = f"{written}.{label}" if written else label
             self._label(here, self._same_as.get(place, place), child, inside, below, found, numbered or child.isdecimal())
 
 
