@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
 from modelscope_cli.render import units
@@ -52,6 +51,28 @@ ASCII = str.maketrans(
 )
 BAR_PARTS = " ▏▎▍▌▋▊▉█"
 NUMBERS = (Bytes, Count, Ratio)
+
+
+Segment = tuple[str, str]  # text and its style
+
+
+class _Shown:
+    """A column as it is printed. `number` counts the shown ones, `position` those of the table."""
+
+    __slots__ = ("bar", "number", "numeric", "position", "title", "width")
+
+    def __init__(self, number: int, position: int, title: str, width: int, numeric: bool, bar: bool):
+        self.number = number
+        self.position = position
+        self.title = title
+        self.width = width
+        self.numeric = numeric
+        self.bar = bar
+
+    def pad(self, text: str) -> str:
+        """The text in the width of the column: figures to the right, words to the left."""
+        spaces = " " * max(0, self.width - cell_len(text))
+        return spaces + text if self.numeric else text + spaces
 
 
 class Page:
@@ -103,120 +124,91 @@ class Page:
                 self.line(Text.assemble(head, part))
 
     def table(self, table: Table) -> None:
-        columns = [position for position, column in enumerate(table.columns) if self.shows(column)]
+        """Print a table: headings, rows, caption."""
+        positions = [position for position, column in enumerate(table.columns) if self.shows(column)]
         exact = self.width >= EXACT_COUNTS_FROM
-        guides = self.guides(table.rows) if table.tree else [""] * len(table.rows)
-        cells = [[self.text(self.cell(row.cells[position], exact)) for position in columns] for row in table.rows]
-        numeric = [any(isinstance(row.cells[position], NUMBERS) for row in table.rows) for position in columns]
-        bars = [table.columns[position].key == "bar" for position in columns]
-        titles = [self.text(table.columns[position].title) for position in columns]
-        titles[0] = self.text(table.title) if table.title else titles[0]
-        used = [number for number, position in enumerate(columns) if bars[number] or any(row[number] for row in cells)]
+        guides = [self.text(guide) for guide in self.guides(table.rows)] if table.tree else [""] * len(table.rows)
+        cells = [[self.text(self.cell(row.cells[position], exact)) for position in positions] for row in table.rows]
         for texts, guide in zip(cells, guides, strict=True):
-            texts[0] = self.text(guide) + texts[0]
-        widths, gap = self.widths(cells, titles, numeric, bars, used)
-
-        grid = Grid(
-            box=None,
-            padding=(0, gap, 0, 0),
-            pad_edge=False,
-            show_edge=False,
-            title=None,
-            header_style="bright_black",
-            show_header=any(titles),
-        )
-        for number in used:
-            right = numeric[number] and not bars[number]
-            grid.add_column(
-                Text(titles[number]), width=widths[number], no_wrap=True, overflow="crop", justify="right" if right else "left"
-            )
-        largest = max(
-            (
-                row.cells[columns[number]]
-                for number in used
-                if bars[number]
-                for row in table.rows
-                if row.mark not in ("total",) and row.cells[columns[number]]
-            ),
-            default=0,
-        )
-        for row, texts, guide in zip(table.rows, cells, guides, strict=True):
-            grid.add_row(
-                *[
-                    self.styled(
-                        row,
-                        texts[number],
-                        widths[number],
-                        number,
-                        guide,
-                        bars[number],
-                        numeric[number],
-                        largest,
-                        columns[number],
-                    )
-                    for number in used
-                ]
-            )
+            texts[0] = guide + texts[0]
+        columns, gap = self.layout(table, positions, cells)
+        bars = [column.position for column in columns if column.bar]
+        largest = max((row.cells[at] or 0.0 for at in bars for row in table.rows if row.mark != "total"), default=0.0)
         self.line()
-        self.console.print(grid)
+        if any(column.title for column in columns):
+            self.emit(
+                [(gap.join(column.pad(_cut(column.title, column.width, self.ascii)) for column in columns), "bright_black")]
+            )
+        for row, texts, guide in zip(table.rows, cells, guides, strict=True):
+            segments: list[Segment] = []
+            for column in columns:
+                segments += self.segments(column, row, texts[column.number], len(guide), largest)
+                segments.append((gap, ""))
+            self.emit(segments[:-1])
         if table.caption:
             self.line(Text(_cut(self.text(table.caption), self.width, self.ascii), style="bright_black"))
 
     def shows(self, column: Column) -> bool:
         return column.audience != MACHINES and column.show_from <= self.width <= column.show_until
 
-    def styled(
-        self, row: Row, text: str, width: int, number: int, guide: str, bar: bool, numeric: bool, largest: float, position: int
-    ) -> Text:
+    def segments(self, column: _Shown, row: Row, text: str, guide: int, largest: float) -> list[Segment]:
+        """A cell, padded, in pieces of one style each."""
         style = CATEGORY_STYLES.get(row.mark, "")
-        if bar:
-            value = row.cells[position]
-            return (
-                Text(self.text(_bar(value / largest if largest else 0.0)), style=style or "bright_black")
-                if value is not None and row.mark != "total"
-                else Text("")
-            )
-        text = _cut(text, width, self.ascii, middle=number == 0)
+        if column.bar:
+            value = row.cells[column.position]
+            drawn = self.text(_bar(value / largest)) if value and largest and row.mark != "total" else ""
+            return [(column.pad(drawn), style or "bright_black")]
+        padded = column.pad(_cut(text, column.width, self.ascii, middle=column.number == 0))
         if row.mark in ("total", "section", "more"):
-            return Text(text, style=style)
-        if number == 0 and guide:
-            edge = len(self.text(guide))
-            return Text.assemble((text[:edge], "bright_black"), (text[edge:], style if row.level == 0 else ""))
-        return Text(text, style="" if numeric else style if number else "")
+            return [(padded, style)]
+        if column.number == 0:
+            return [(padded[:guide], "bright_black"), (padded[guide:], "" if row.level else style)]
+        return [(padded, "" if column.numeric else style)]
 
-    def widths(
-        self, cells: list[list[str]], titles: list[str], numeric: list[bool], bars: list[bool], used: list[int]
-    ) -> tuple[dict[int, int], int]:
-        """Widths of the used columns and the gap between them. Figures keep their width; the widest text gives way first."""
-        natural = {n: BAR_WIDTH if bars[n] else max([cell_len(titles[n])] + [cell_len(row[n]) for row in cells]) for n in used}
+    def emit(self, segments: list[Segment]) -> None:
+        """Print a line. Without a terminal it is written as it is, which for ninety thousand rows makes a difference."""
+        if self.console.is_terminal:
+            self.line(Text.assemble(*segments))
+        else:
+            self.console.file.write("".join([text for text, _ in segments]).rstrip() + "\n")
+
+    def layout(self, table: Table, positions: list[int], cells: list[list[str]]) -> tuple[list[_Shown], str]:
+        """The columns that have something in them, with their widths, and the gap between them.
+
+        Figures keep their width; the widest text gives way first, names later than the rest.
+        """
+        columns: list[_Shown] = []
+        for number, position in enumerate(positions):
+            title = self.text(table.title if table.title and number == 0 else table.columns[position].title)
+            bar = table.columns[position].key == "bar"
+            numeric = any(isinstance(row.cells[position], NUMBERS) for row in table.rows) and not bar
+            width = BAR_WIDTH if bar else max([cell_len(title), *[cell_len(row[number]) for row in cells]])
+            if bar or any(row[number] for row in cells):
+                columns.append(_Shown(number, position, title, width, numeric, bar))
         gap = 2
-        excess = sum(natural.values()) + gap * (len(used) - 1) - self.width
+        excess = sum(column.width for column in columns) + gap * (len(columns) - 1) - self.width
         if excess > 0:
             gap = 1
-            excess -= len(used) - 1
+            excess -= len(columns) - 1
         while excess > 0:
-            soft = [n for n in used if not numeric[n] and not bars[n] and natural[n] > NARROWEST_TEXT]
+            soft = [column for column in columns if not column.numeric and not column.bar and column.width > NARROWEST_TEXT]
             if not soft:
                 break
-            widest = max(soft, key=lambda n: natural[n] * (NAME_WEIGHT if n == 0 else 1))
-            natural[widest] -= 1
+            widest = max(soft, key=lambda column: column.width * (NAME_WEIGHT if column.number == 0 else 1))
+            widest.width -= 1
             excess -= 1
-        return natural, gap
+        return columns, " " * gap
 
     def guides(self, rows: Sequence[Row]) -> list[str]:
-        """The lines that join rows of a tree: ├ and └ before each, │ for what goes on."""
+        """The lines that join rows of a tree: ├ and └ before each, │ for what goes on. Read from below, where siblings show."""
         guides: list[str] = []
-        last_at: list[bool] = []
-        for position, row in enumerate(rows):
-            following = next((later.level for later in rows[position + 1 :] if later.level <= row.level), -1)
-            last = following < row.level
-            last_at = [*last_at[: row.level], last]
-            guides.append(
-                "".join("  " if done else "│ " for done in last_at[1 : row.level]) + ("└ " if last else "├ ")
-                if row.level
-                else ""
-            )
-        return guides
+        open_levels: set[int] = set()
+        for row in reversed(rows):
+            lines = ["│ " if level in open_levels else "  " for level in range(1, row.level)]
+            end = "├ " if row.level in open_levels else "└ "
+            guides.append("".join(lines) + end if row.level else "")
+            open_levels = {level for level in open_levels if level < row.level} | {row.level}
+        return guides[::-1]
 
     def cell(self, value: object, exact: bool) -> str:
         """A typed cell as text."""
