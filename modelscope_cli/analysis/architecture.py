@@ -114,7 +114,7 @@ class Architecture:
             prefix = f"{path}.{commonest}." if path else f"{commonest}."
             inside = {name[len(prefix) :]: shape for name, shape in self.weights.items() if name.startswith(prefix)}
             matrices = any(len(shape) == 2 for shape in inside.values())
-            rank = (any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in inside), stack.size * stack.copies)
+            rank = (any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in inside), stack.size)
             if matrices and rank > best_rank:
                 best, best_rank = (path, inside), rank
         return best

@@ -211,13 +211,15 @@ def _tensors(count: int) -> str:
     return "tensor" if count == 1 else "tensors"
 
 
-def flat_metadata(metadata: dict[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:
-    """(dotted key, plain value) of nested metadata, in order."""
+def flat_metadata(metadata: dict[str, Any], most: int, prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:
+    """(dotted key, plain value) of nested metadata, in order; a dictionary of more than `most` entries is only counted."""
     found: list[tuple[str, Any]] = []
     for key, value in metadata.items():
         path = f"{prefix}.{key}" if prefix else key
-        if isinstance(value, dict) and value and depth < 12:
-            found += flat_metadata(value, path, depth + 1)
+        if isinstance(value, dict) and len(value) > most:
+            found.append((path, f"{{{len(value):,} entries}}"))
+        elif isinstance(value, dict) and value and depth < 12:
+            found += flat_metadata(value, most, path, depth + 1)
         else:
             found.append((path, value))
     return found

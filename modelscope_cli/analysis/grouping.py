@@ -250,8 +250,7 @@ def trim(rows: list[SizeRow], levels: int, most: int) -> list[SizeRow]:
     plain = [row for row in rows if not row.section]
     outside = [row for row in rows if row.section]
     for row in plain[:most] if most else plain:
-        row.children = trim(row.children, levels - 1, most) if levels > 1 else []
-        kept.append(row)
+        kept.append(row.holding(trim(row.children, levels - 1, most) if levels > 1 else []))
     left = plain[most:] if most else []
     if left:
         rest = SizeRow(f"({len(left):,} more)")

@@ -176,6 +176,8 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
             "cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names
         )
         return Kind("decoder layer" if crossed or _gated(children) else "transformer layer", "", BLOCK)
+    if last.isdecimal() and CONV in categories and set(categories) <= {CONV, NORM, LINEAR, OTHER}:
+        return Kind("conv block", "", CONV)
     if MLP_NAME.fullmatch(last) and set(categories) <= {LINEAR, MLP, NORM, OTHER, HEAD} and LINEAR in categories:
         return Kind("MLP", "", MLP)
     return Kind("", "", OTHER)

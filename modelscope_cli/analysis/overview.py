@@ -356,7 +356,7 @@ def metadata(overview: Overview) -> Table | None:
     """Plain values of the file, for people: dotted keys, as many as can be read."""
     flat = [
         (key, value)
-        for key, value in flat_metadata(overview.checkpoint.metadata)
+        for key, value in flat_metadata(overview.checkpoint.metadata, LONGEST_METADATA)
         if not re.search(r"param_groups\.\d+\.params$", key)
     ]
     if not flat:

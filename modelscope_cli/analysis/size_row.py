@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from modelscope_cli.analysis.kinds import Kind
 
@@ -66,6 +67,12 @@ class SizeRow:
         self.parameters += other.parameters
         self.elements += other.elements
         self.nbytes += other.nbytes
+
+    def holding(self, children: list[SizeRow]) -> SizeRow:
+        """This row with other children."""
+        row = copy(self)
+        row.children = children
+        return row
 
     def __repr__(self) -> str:
         return f"<SizeRow {self.label} {self.kind.name} {self.parameters:,} parameters {self.nbytes:,} bytes ×{self.copies}>"

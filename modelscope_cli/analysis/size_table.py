@@ -64,8 +64,7 @@ def readable(rows: list[SizeRow], options: Options) -> tuple[list[SizeRow], str]
     if options.levels is not None:
         levels = options.levels or deepest
         if levels > depth(rows):
-            for row in walk(rows):
-                row.opaque = False
+            rows = [opened(row) for row in rows]
     else:
         levels = max((n for n in range(1, depth(rows) + 1) if count(trimmed_counts(rows, top), n) <= READABLE_ROWS), default=1)
     if options.complete:
@@ -73,6 +72,13 @@ def readable(rows: list[SizeRow], options: Options) -> tuple[list[SizeRow], str]
     hidden = depth(rows) - levels
     caption = f"{levels} of {depth(rows)} levels shown; -d 0 shows all" if hidden > 0 and options.levels is None else ""
     return trim(rows, levels, top), caption
+
+
+def opened(row: SizeRow) -> SizeRow:
+    """A row that shows what it would rather keep to itself, and so for all inside it."""
+    shown = row.holding([opened(child) for child in row.children])
+    shown.opaque = False
+    return shown
 
 
 def trimmed_counts(rows: list[SizeRow], top: int) -> list[SizeRow]:
