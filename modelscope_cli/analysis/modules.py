@@ -19,19 +19,37 @@ from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.size_row import SizeRow
 
 DEEPEST = 64  # levels of modules; longer names keep the rest as one part
+FIRST_NUMBER = 4  # parts of a path within which a layer is numbered
+MOST_PREFIXES = 8
 MANY_GROUPS = 6  # runs of equal siblings above which equal ones are folded although others stand between
 MOST_RANGES = 4  # ranges written out in the label of a fold
 COPIES = {EMA: "EMA copy", MASTER: "master copy"}  # shown as one row; the model itself is above
 OPAQUE_KINDS = ("MultiheadAttention",)
 
 
-def split_layer(path: str) -> tuple[str | None, str]:
-    """A module path cut behind its first number, if that is among the first parts: model.layers.3 and mlp.gate_proj."""
-    parts = path.split(".", 4)
-    for position, part in enumerate(parts[:4]):
-        if part.isdecimal():
-            return ".".join(parts[: position + 1]), ".".join(parts[position + 1 :])
-    return None, path
+class LayerSplitter:
+    """Cuts a module path behind its first number, if that is among the first parts: model.layers.3 and mlp.gate_proj.
+
+    Remembers what stood before the numbers so far, because tens of thousands of paths begin with the same few words.
+    """
+
+    def __init__(self) -> None:
+        self.prefixes: list[str] = []
+
+    def __call__(self, path: str) -> tuple[str | None, str]:
+        for prefix in self.prefixes:
+            if path.startswith(prefix):
+                number, _, rest = path[len(prefix) :].partition(".")
+                if number.isdecimal():
+                    return prefix + number, rest
+        parts = path.split(".", FIRST_NUMBER)
+        for position, part in enumerate(parts[:FIRST_NUMBER]):
+            if part.isdecimal():
+                layer = ".".join(parts[: position + 1])
+                if len(self.prefixes) < MOST_PREFIXES:
+                    self.prefixes.append(layer[: -len(part)])
+                return layer, ".".join(parts[position + 1 :])
+        return None, path
 
 
 class Stack(NamedTuple):
@@ -78,7 +96,6 @@ class ModuleTree:
         self._registered: set[str] = set()
         self.classes: dict[str, str] = {}  # path → recorded class
         self._shapes: dict[object, _Shape] = {}  # by signature
-        self._leaf_shapes: dict[object, _Shape] = {}  # the same for modules without modules in them
         self._keys = copy_keys(ledger)
         self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
         optimizer = self._group(range(len(ledger)) if lines is None else lines)
@@ -132,12 +149,14 @@ class ModuleTree:
 
         Two layers are equal when they hold equal tensors under the same names, in the same order where the file keeps one.
         """
-        keys = self._keys
-        layers: dict[str, list[tuple[str, tuple[object, ...]]]] = {}
+        own = self._own
+        numbers: dict[object, int] = {}  # what the tensors of a module must equal → a number for it
+        layers: dict[str, list[tuple[str, int]]] = {}
         order: list[str] = []  # paths and, where they begin, layers
         paths: dict[str, list[str]] = {}
+        split = LayerSplitter()
         for path, lines in self.lines.items():
-            layer, rest = split_layer(path)
+            layer, rest = split(path)
             if layer is None:
                 order.append(path)
                 continue
@@ -146,7 +165,7 @@ class ModuleTree:
                 held = layers[layer] = []
                 paths[layer] = []
                 order.append(layer)
-            held.append((rest, tuple([keys[line] for line in lines])))
+            held.append((rest, numbers.setdefault(own(lines), len(numbers))))
             paths[layer].append(path)
         gather = tuple if self.ledger.checkpoint.ordered else frozenset
         first: dict[object, str] = {}
@@ -165,29 +184,30 @@ class ModuleTree:
 
     # Signatures -------------------------------------------------------------------------------------------------------
 
+    def _own(self, lines: list[int]) -> object:
+        """What the tensors directly in a module must equal. Shards may hold them in another order than the model."""
+        keys = self._keys
+        if len(lines) == 1:
+            return keys[lines[0]]
+        own = [keys[line] for line in lines]
+        return tuple(own) if self.ledger.checkpoint.ordered else (len(own), frozenset(own))
+
     def _shape_of(self, path: str) -> _Shape:
-        """The signature of a module and all below it. Nine modules in ten have none below them and are settled in the loop."""
+        """The signature of a module and all below it."""
         below = self.inside.get(path, _NOTHING)
         if len(below) > 1:
             below = self._ordered(below)
-        inside, lines_of, keys, classes, same_as = self.inside, self.lines, self._keys, self.classes, self._same_as
-        leaf_shapes = self._leaf_shapes
+        done: dict[str, _Shape] = {}
         shapes: list[_Shape] = []
         for place in below:
-            if place in same_as:
-                place = same_as[place]
-            if place in inside or place in classes:
-                shapes.append(self._shape_of(place))
-                continue
-            lines = lines_of.get(place, _NONE)
-            leaf_key = tuple([keys[line] for line in lines])
-            found = leaf_shapes.get(leaf_key)
-            if found is None:
-                found = leaf_shapes[leaf_key] = self._new_shape(lines, [], None)
-            shapes.append(found)
+            first = self._same_as.get(place, place)
+            shape = done.get(first)
+            if shape is None:
+                shape = done[first] = self._shape_of(first)
+            shapes.append(shape)
         names = [place.rpartition(".")[2] for place in below]
-        lines, class_name = lines_of.get(path, _NONE), classes.get(path)
-        key = (class_name, tuple([keys[line] for line in lines]), tuple(names), tuple(map(id, shapes)))
+        lines, class_name = self.lines.get(path, _NONE), self.classes.get(path)
+        key = (class_name, self._own(lines), tuple(names), tuple(map(id, shapes)))
         known = self._shapes.get(key)
         if known is None:
             known = self._shapes[key] = self._new_shape(lines, list(zip(names, shapes, strict=True)), class_name)

@@ -169,7 +169,7 @@ def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[st
     where = target.index_path or target.path
     weight_map = index.weight_map
     names = merged.tensors.names
-    held = dict.fromkeys(names)
+    held = set(names)
     elsewhere: list[str] = []
     unlisted: list[str] = []
     for file in merged.files:
@@ -184,7 +184,7 @@ def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[st
         absent = [name for name, shard in weight_map.items() if name not in held and os.path.basename(shard) not in unreadable]
     if absent:
         notes.append(Note("index-absent", "error", where, f"{_some(absent)} in the index, in no shard"))
-    twice = in_two_shards(merged)
+    twice = in_two_shards(merged) if len(held) != len(names) else []
     notes += twice
     if elsewhere and not twice:
         notes.append(Note("index-elsewhere", "warning", where, f"{_some(elsewhere)} not in the shard that the index names"))
