@@ -263,8 +263,8 @@ def shard_table(overview: Overview) -> Table | None:
     else:
         rows = [shard_row(overview, file) for file in files]
     columns = (
-        Column("file", "Shard"),
-        Column("holds", "Holds", show_from=96),
+        Column("file", "Shard", yields=0.4),
+        Column("holds", "Holds", show_from=74, yields=0.8),
         Column("tensors", "Tensors"),
         Column("parameters", "Params"),
         Column("bytes", "Bytes"),
@@ -345,7 +345,7 @@ def architecture(overview: Overview) -> Table | None:
         Column("fact", audience=MACHINES),
         Column("label", "Architecture", audience=PEOPLE),
         Column("value", audience=MACHINES),
-        Column("text", "", audience=PEOPLE),
+        Column("text", "", audience=PEOPLE, yields=0.5),
         Column("evidence", "Evidence", show_from=74),
         Column("inferred", audience=MACHINES),
     )

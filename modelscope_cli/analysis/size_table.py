@@ -96,7 +96,7 @@ def walk(rows: list[SizeRow]) -> Iterator[SizeRow]:
 def size_columns(first: str) -> list[Column]:
     """The columns of every table of sizes."""
     return [
-        Column("label", first),
+        Column("label", first, yields=0.85),
         Column("kind", "Kind", show_from=WIDE),
         Column("detail", "Shape", show_from=WIDE),
         Column("what", "Kind", show_from=74, show_until=WIDE - 1, audience=PEOPLE),

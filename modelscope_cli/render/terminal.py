@@ -20,7 +20,6 @@ NARROWEST, WIDEST = 60, 200
 EXACT_COUNTS_FROM = 112  # terminal width from which counts are written out
 BAR_WIDTH = 12
 NARROWEST_TEXT = 10
-NAME_WEIGHT = 0.7  # names give way later than what is said about them
 CATEGORY_STYLES = {
     "embedding": "magenta", "attention": "yellow", "mlp": "blue", "norm": "bright_black", "conv": "green", "head": "red", "linear": "cyan",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
@@ -175,7 +174,7 @@ class Page:
     def layout(self, table: Table, positions: list[int], cells: list[list[str]]) -> tuple[list[_Shown], str]:
         """The columns that have something in them, with their widths, and the gap between them.
 
-        Figures keep their width; the widest text gives way first, names later than the rest.
+        Figures keep their width; the widest text gives way first.
         """
         columns: list[_Shown] = []
         for number, position in enumerate(positions):
@@ -194,7 +193,7 @@ class Page:
             soft = [column for column in columns if not column.numeric and not column.bar and column.width > NARROWEST_TEXT]
             if not soft:
                 break
-            widest = max(soft, key=lambda column: column.width * (NAME_WEIGHT if column.number == 0 else 1))
+            widest = max(soft, key=lambda column: column.width * table.columns[column.position].yields)
             widest.width -= 1
             excess -= 1
         return columns, " " * gap

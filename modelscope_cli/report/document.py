@@ -38,13 +38,17 @@ class Phrase(tuple[Any, ...]):
 
 
 class Column(NamedTuple):
-    """`key` names it in machine formats, `title` for people. `show_from`/`show_until`: terminal widths at which it is shown."""
+    """`key` names it in machine formats, `title` for people. `show_from`/`show_until`: terminal widths at which it is shown.
+
+    Where there is not room for all, columns of text give way in proportion to `yields`.
+    """
 
     key: str
     title: str = ""
     show_from: int = 0
     show_until: int = 10_000
     audience: str = BOTH
+    yields: float = 1.0
 
 
 class Row(NamedTuple):
