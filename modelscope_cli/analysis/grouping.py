@@ -93,9 +93,9 @@ class Grouping:
             self._row(label, kinds.get(label), members, outside.pop(label, []), deeper) for label, members in buckets.items()
         ]
         for label, left in outside.items():
-            bracket = label.startswith("[") or key == "section"
+            bracket = label.startswith("[")
             row = SizeRow(label, nbytes=sum(remainder.nbytes for remainder in left), section=bracket)
-            if deeper and not bracket:
+            if deeper and not bracket and key != "section":
                 row.children = section_rows(left)
             rows.append(row)
         return rows

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from modelscope_cli.analysis.execution_order import execution_rank, natural
-from modelscope_cli.analysis.kinds import ATTENTION, OTHER, Kind, kind_of
+from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
@@ -296,20 +296,20 @@ class ModuleTree:
         first = next((i for i in shape.lines if i in tied), None)
         return None if first is None else self.ledger.names[tied[first]]
 
-    def _tensor_row(self, index: int, copies: int) -> SizeRow:
-        """The row of a tensor that stands directly in a module with children."""
+    def _tensor_kind(self, index: int) -> Kind:
+        """What stands for the kind of a tensor that has a row of its own."""
         ledger = self.ledger
         role = ledger.roles[index]
         word = {WEIGHT: "Parameter", BIAS: "Parameter", OTHER_ROLE: "other tensor"}.get(role, role)
         shape = " × ".join(f"{extent:,}" for extent in ledger.shapes[index]) or "scalar"
+        return Kind(word, shape, OTHER, inferred=index not in ledger.roles_result.recorded)
+
+    def _tensor_row(self, index: int, copies: int) -> SizeRow:
+        """The row of a tensor that stands directly in a module with children."""
+        ledger = self.ledger
         return SizeRow(
-            self.ledger.leaves[index] or "(the object itself)",
-            Kind(
-                word,
-                shape,
-                ATTENTION if self.ledger.leaves[index].startswith("in_proj") else OTHER,
-                inferred=index not in ledger.roles_result.recorded,
-            ),
+            ledger.leaves[index] or "(the object itself)",
+            self._tensor_kind(index),
             tensors=copies,
             parameters=ledger.parameters[index] * copies,
             elements=ledger.owned[index] * copies,
@@ -386,18 +386,36 @@ class ModuleTree:
         return found
 
     def _label(
-        self, path: str, like: str, name: str, shape: _Shape, written: str, found: dict[int, tuple[str, Kind]], numbered: bool
+        self,
+        path: str,
+        like: str,
+        name: str,
+        shape: _Shape,
+        written: str,
+        found: dict[int, tuple[str, Kind]],
+        numbered: bool,
+        whole: Kind | None = None,
     ) -> None:
-        """Label the lines of the module at `path`, whose modules are listed at `like`: itself or the layer it is equal to."""
-        kind = self.kind(name, shape, not numbered)
+        """Label the lines of the module at `path`, whose modules are listed at `like`: itself or the layer it is equal to.
+
+        `whole` is the kind of an enclosing module that is shown as one.
+        """
+        kind = whole or self.kind(name, shape, not numbered)
+        if shape.copy_of:
+            kind = whole = Kind(COPIES[shape.copy_of], "", OTHER)
+        elif kind.name in OPAQUE_KINDS:
+            whole = kind
+        several = bool(shape.children) or not path or (not kind.name and len(shape.lines) > 1)
+        apart = whole is None and several  # tensors beside modules have rows of their own
         for line in self.lines.get(path, _NONE):
-            found[line] = (written, kind)
+            found[line] = (written, self._tensor_kind(line) if apart else kind)
         labels = {child: fold_label(names) for names, _ in self._folded(shape.children) for child in names}
         places = self.inside.get(like, _NOTHING)
         for place, (child, inside) in zip(self._ordered(places), shape.children, strict=True):
             below = f"{written}.{labels[child]}" if written else labels[child]
             here = path + place[len(like) :]
-            self._label(here, self._same_as.get(place, place), child, inside, below, found, numbered or child.isdecimal())
+            first = self._same_as.get(place, place)
+            self._label(here, first, child, inside, below, found, numbered or child.isdecimal(), whole)
 
 
 _NOTHING: list[str] = []

@@ -120,7 +120,9 @@ def to_report(overview: Overview) -> Report:
 def to_tree_report(overview: Overview) -> Report:
     """The module tree alone, as torch prints a model."""
     checkpoint = overview.checkpoint
-    rows = ModuleTree(overview.ledger, overview.grouping.lines, fold=overview.options.fold, empty=True).rows
+    rows = ModuleTree(
+        overview.ledger, overview.grouping.lines, fold=overview.options.fold, empty=overview.grouping.lines is None
+    ).rows
     root = checkpoint.modules.get("")
     name = (
         root.class_name.rpartition(".")[2] if root and root.class_name else os.path.basename(os.path.normpath(checkpoint.path))
@@ -139,7 +141,13 @@ def tree_node(row: SizeRow) -> TreeNode:
     kind = ("~" if row.kind.inferred and row.kind.name else "") + row.kind.name
     detail = f"tied to {row.tied}" if row.tied else row.kind.detail
     return TreeNode(
-        row.label, kind, detail, row.parameters // row.copies, row.fold, [tree_node(child) for child in row.children]
+        row.label,
+        kind,
+        detail,
+        row.parameters // row.copies,
+        row.tensors,
+        row.fold,
+        [tree_node(child) for child in row.children],
     )
 
 

@@ -66,6 +66,10 @@ app.command("inspect", help=INSPECT_HELP, no_args_is_help=True)(inspect)
 
 def main() -> None:
     """The console script."""
+    if sys.stdout is None:  # closed by whoever started us: a stream that refuses to be written to
+        sys.stdout = open(os.devnull)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     gc.disable()  # a short life: collecting cycles in a million objects would cost more than it frees
     try:
         app(prog_name=os.path.basename(sys.argv[0]) if not sys.argv[0].endswith("__main__.py") else "mscope")
@@ -76,6 +80,8 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         code = 0
+    except OSError as error:  # the disk behind a redirection is full
+        code = unwritable(error)
     leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 
@@ -85,10 +91,15 @@ def leave(code: int) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
         pass
-    except OSError as error:  # a full disk behind a redirection
-        from modelscope_cli.cli.problems import UNREADABLE, say
-
-        say(f"mscope: the output cannot be written: {(error.strerror or str(error)).lower()}")
-        code = UNREADABLE
+    except OSError as error:
+        code = unwritable(error)
     sys.stderr.flush()
     os._exit(code)
+
+
+def unwritable(error: OSError) -> int:
+    """Say that the output could not be written; returns the exit code."""
+    from modelscope_cli.cli.problems import UNREADABLE, say
+
+    say(f"mscope: the output cannot be written: {(error.strerror or str(error) or 'no standard output').lower()}")
+    return UNREADABLE

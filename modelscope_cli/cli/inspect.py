@@ -289,10 +289,12 @@ class Writer:
         if not first:
             self.console.print()
         if self.format is Format.tree:
+            from modelscope_cli.render.plain import speaks_ascii_only, to_ascii
             from modelscope_cli.render.tree import render
 
             report = to_tree_report(overview)
-            self.console.print(render(report), soft_wrap=True, highlight=False, markup=False)
+            text = to_ascii(render(report)) if speaks_ascii_only(self.console.encoding) else render(report)
+            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
         else:
             from modelscope_cli.render.terminal import Page
 

@@ -71,6 +71,8 @@ def is_plain_sequence(node: Any) -> bool:
 def simple_value(node: Call, name: str) -> Any:
     """The value of calls that stand for something plain: torch.device, torch.Size, a path, bytes, a numpy number."""
     args = node.args
+    if type(args) is not tuple or len(args) > MOST_SHORT or sum([len(arg) for arg in args if type(arg) is str]) > LONGEST_KEY:
+        return None  # whatever it is, nobody reads it, and a file may refer to it a million times
     if name in ("torch.device", "torch.Size") and is_plain_sequence(args):
         return name.removeprefix("torch.") + "(" + ", ".join(map(str, args)) + ")"
     if name == "torch.Size" and len(args) == 1 and type(args[0]) in (tuple, list) and is_plain_sequence(args[0]):
@@ -112,11 +114,11 @@ def raw_bytes(value: Any) -> bytes | None:
 
 
 def _numpy_number(dtype: Any, raw: Any) -> Any:
-    code, data = _dtype_code(dtype), raw_bytes(raw)
-    layout = _NUMPY_FORMATS.get(code or "")
-    if layout is None or data is None or len(data) != struct.calcsize("<" + layout):
+    layout = _NUMPY_FORMATS.get(_dtype_code(dtype) or "")
+    text = raw.args[0] if type(raw) is Call and raw.args else raw
+    if layout is None or type(text) not in (str, bytes) or len(text) != struct.calcsize("<" + layout):
         return "<numpy number>"
-    return struct.unpack("<" + layout, data)[0]
+    return struct.unpack("<" + layout, raw_bytes(raw) or b"")[0]
 
 
 def _numpy_array(state: Any) -> str:

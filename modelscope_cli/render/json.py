@@ -10,18 +10,30 @@ their depth. Sections and columns meant for people only are left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from modelscope_cli.render.plain import UNSAFE
 from modelscope_cli.report.document import PEOPLE, Facts, Findings, Phrase, Report, Table, Tree
 
 
 def render(reports: Sequence[Report], errors: Sequence[dict[str, Any]], schema: str) -> bytes:
     """The document as UTF-8, indented."""
     document = {"schema": schema, "checkpoints": [as_object(report) for report in reports], "errors": list(errors)}
-    return msgspec.json.format(msgspec.json.encode(document, enc_hook=_hook), indent=2) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(document, enc_hook=_hook), indent=2).decode()
+    return UNSAFE_IN_TEXT.sub(_escaped, text).encode() + b"\n"
+
+
+UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """A character as JSON escapes it, in two halves beyond the first plane."""
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def as_object(report: Report) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Text from files made harmless: what would move the cursor, change colours or the direction of writing is shown, not sent."""
+"""Text made fit for where it goes: harmless, and in letters that the other side knows.
+
+What would move the cursor, change colours or the direction of writing is shown, not sent.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,38 @@ def _escaped(match: re.Match[str]) -> str:
     if named:
         return named
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+ASCII = str.maketrans(
+    {
+        "×": "x",
+        "→": "->",
+        "–": "-",
+        "…": "...",
+        "·": "-",
+        "│": "|",
+        "├": "|",
+        "└": "`",
+        "─": "-",
+        "✗": "x",
+        "█": "#",
+        "›": ">",
+        "▏": " ",
+        "▎": " ",
+        "▍": " ",
+        "▌": "#",
+        "▋": "#",
+        "▊": "#",
+        "▉": "#",
+    }
+)
+
+
+def speaks_ascii_only(encoding: str | None) -> bool:
+    """Whether a stream of this encoding is better sent ASCII."""
+    return not (encoding or "").lower().startswith("utf")
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII: our own signs by their nearest, all else escaped."""
+    return text.translate(ASCII).encode("ascii", "backslashreplace").decode()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from modelscope_cli.render import units
-from modelscope_cli.render.plain import visible
+from modelscope_cli.render.plain import speaks_ascii_only, to_ascii, visible
 from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Facts, Findings, Phrase, Ratio, Report, Row, Table
 
 NARROWEST, WIDEST = 60, 200
@@ -25,29 +25,6 @@ CATEGORY_STYLES = {
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
 }  # fmt: skip
 SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
-ASCII = str.maketrans(
-    {
-        "×": "x",
-        "→": "->",
-        "–": "-",
-        "…": "...",
-        "·": "-",
-        "│": "|",
-        "├": "|",
-        "└": "`",
-        "─": "-",
-        "✗": "x",
-        "█": "#",
-        "›": ">",
-        "▏": " ",
-        "▎": " ",
-        "▍": " ",
-        "▌": "#",
-        "▋": "#",
-        "▊": "#",
-        "▉": "#",
-    }
-)
 BAR_PARTS = " ▏▎▍▌▋▊▉█"
 NUMBERS = (Bytes, Count, Ratio)
 
@@ -81,7 +58,7 @@ class Page:
         self.console = console
         self.unit = unit
         self.width = max(NARROWEST, min(console.width, WIDEST))
-        self.ascii = not (console.encoding or "").lower().startswith("utf")
+        self.ascii = speaks_ascii_only(console.encoding)
 
     def show(self, report: Report) -> None:
         """Print one report."""
@@ -225,7 +202,7 @@ class Page:
 
     def text(self, text: str) -> str:
         text = visible(text)
-        return text.translate(ASCII).encode("ascii", "backslashreplace").decode() if self.ascii else text
+        return to_ascii(text) if self.ascii else text
 
 
 def _bar(share: float) -> str:

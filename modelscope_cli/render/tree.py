@@ -36,4 +36,4 @@ def inside(nodes: Sequence[TreeNode], level: int) -> Iterator[str]:
             yield from inside(node.children, level + 1)
             yield f"{INDENT * level})"
         else:
-            yield f"{start}({detail}){figure}" if node.kind else f"{start}({detail or 'no parameters'}){figure}"
+            yield f"{start}({detail if node.tensors or detail else 'no parameters'}){figure}"

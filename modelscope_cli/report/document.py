@@ -113,6 +113,7 @@ class TreeNode(NamedTuple):
     kind: str
     detail: str
     parameters: int
+    tensors: int
     fold: int
     children: Sequence[TreeNode]
 
