@@ -147,7 +147,7 @@ def ties(ledger: Ledger) -> list[Finding]:
                 "info",
                 "overlap",
                 "",
-                f"{len(overlaps):,} {_tensors(len(overlaps))} overlap others in part, as {ledger.names[line]} and "
+                f"{len(overlaps):,} {_tensors(len(overlaps))} {'overlaps' if len(overlaps) == 1 else 'overlap'} others in part, as {ledger.names[line]} and "
                 f"{ledger.names[other]} do; shared elements are counted once",
             )
         )

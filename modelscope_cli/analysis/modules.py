@@ -487,7 +487,7 @@ def kind_totals(rows: list[SizeRow]) -> dict[str, SizeRow]:
         name = row.kind.name or "other"
         summed = totals.get(name)
         if summed is None:
-            summed = totals[name] = SizeRow(name, Kind(name, "", row.kind.category, row.kind.inferred))
+            summed = totals[name] = SizeRow(name, Kind(name, "", row.kind.category, bool(row.kind.name) and row.kind.inferred))
         summed.add(row)
 
     for row in rows:

@@ -14,7 +14,7 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree, kind_totals
 from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, OTHER, WEIGHT
 from modelscope_cli.analysis.size_row import SizeRow
-from modelscope_cli.analysis.size_table import SUMMARY_COLUMNS, main_table, summary_row
+from modelscope_cli.analysis.size_table import SUMMARY_COLUMNS, kind_cell, main_table, summary_row
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord
 from modelscope_cli.report.document import (
     BOTH,
@@ -26,6 +26,7 @@ from modelscope_cli.report.document import (
     Fact,
     Facts,
     Findings,
+    Inferred,
     Ratio,
     Report,
     Row,
@@ -228,11 +229,9 @@ def dtype_bytes(ledger: Ledger) -> dict[str, int]:
 def kind_table(overview: Overview) -> Table:
     """Sums by kind of module."""
     kinds = sorted(kind_totals(overview.tree.rows).values(), key=lambda row: -row.nbytes)
-    rows = [
-        summary_row(overview, row, ("~" if row.kind.inferred and row.label != "other" else "") + row.label, Count(row.tensors))
-        for row in kinds
-    ]
-    return Table("kinds", "By kind", (Column("kind", "Kind"), Column("tensors", "Tensors"), *SUMMARY_COLUMNS), rows)
+    rows = [summary_row(overview, row, kind_cell(row.kind), row.kind.inferred, Count(row.tensors)) for row in kinds]
+    columns = (Column("kind", "Kind"), Column("inferred", audience=MACHINES), Column("tensors", "Tensors"), *SUMMARY_COLUMNS)
+    return Table("kinds", "By kind", columns, rows)
 
 
 def role_table(overview: Overview) -> Table:
@@ -346,7 +345,16 @@ def architecture(overview: Overview) -> Table | None:
     if not facts:
         return None
     rows = [
-        Row((fact.key, fact.label, fact.value, ("~" if fact.inferred else "") + fact.text, fact.evidence, fact.inferred))
+        Row(
+            (
+                fact.key,
+                fact.label,
+                fact.value,
+                Inferred(fact.text) if fact.inferred else fact.text,
+                fact.evidence,
+                fact.inferred,
+            )
+        )
         for fact in facts
     ]
     columns = (

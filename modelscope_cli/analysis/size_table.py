@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis.grouping import trim
+from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.size_row import SizeRow, count, depth, total
-from modelscope_cli.report.document import MACHINES, PEOPLE, Bytes, Column, Count, Phrase, Ratio, Row, Table
+from modelscope_cli.report.document import MACHINES, PEOPLE, Bytes, Column, Count, Inferred, Phrase, Ratio, Row, Table
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options, Overview
@@ -42,6 +43,8 @@ def main_table(overview: Overview) -> Table:
     if key in ("module", "kind") and any(row.kind.inferred and (row.kind.name or key == "kind") for row in walk(rows)):
         said = "~ kind inferred from names and shapes" if key == "module" else "kinds are inferred from names and shapes"
         caption = "; ".join(filter(None, [said, caption]))
+    if overview.grouping.lines is not None:
+        caption = "; ".join(filter(None, [caption, "the filter holds for this table only"]))
     summed = total(overview.rows)
     if summed.nbytes != overview.checkpoint.nbytes:
         raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.checkpoint.nbytes:,} bytes")
@@ -127,16 +130,16 @@ def size_rows(rows: list[SizeRow], overview: Overview, level: int = 0, *, opaque
 def size_line(row: SizeRow, overview: Overview, level: int, mark: str) -> Row:
     """One row: figures for all copies; the figure of one copy is named as such."""
     whole, files = overview.parameters, overview.checkpoint.nbytes
-    kind = ("~" if row.kind.inferred and row.kind.name else "") + row.kind.name
+    kind = kind_cell(row.kind)
     each = row.parameters // row.copies if row.copies > 1 else None
     detail: tuple[Any, ...] = (row.kind.detail,) if row.kind.detail else ()
-    what: tuple[Any, ...] = (" ".join(filter(None, (kind, row.kind.detail))),)  # kind and detail together, for narrow terminals
+    what: tuple[Any, ...] = (kind, " " if kind and detail else "", *detail)  # both together, for narrow terminals
     if row.tied:
         detail = what = (f"tied to {row.tied}",)
     elif row.fold > 1:
         per_copy = Count(row.parameters // row.copies) if row.parameters else Bytes(row.nbytes // row.copies)
+        what = (per_copy, " each", *((", ", *what) if any(what) else ()))
         detail = (*detail, *((", ",) if detail else ()), per_copy, " params each" if row.parameters else " each")
-        what = (per_copy, " each", *((", ", *what) if what[0] else ()))
     label = f"{row.label} ×{row.fold}" if row.fold > 1 else row.label
     counts = row.parameters > 0 or row.tied is not None
     return Row(
@@ -144,7 +147,7 @@ def size_line(row: SizeRow, overview: Overview, level: int, mark: str) -> Row:
             label,
             kind or None,
             Phrase(detail) if detail else None,
-            Phrase(what) if what[0] else None,
+            Phrase(what) if any(what) else None,
             Count(row.parameters) if counts or mark == "total" else None,
             Ratio(row.parameters / whole) if whole and row.parameters else None,
             Bytes(row.nbytes),
@@ -161,6 +164,11 @@ def size_line(row: SizeRow, overview: Overview, level: int, mark: str) -> Row:
         level,
         mark,
     )
+
+
+def kind_cell(kind: Kind) -> str:
+    """The name of a kind, typed by whether it is inferred."""
+    return Inferred(kind.name) if kind.inferred and kind.name else kind.name
 
 
 def summary_row(overview: Overview, row: SizeRow, *before: Any) -> Row:

@@ -14,7 +14,20 @@ from rich.text import Text
 
 from modelscope_cli.render import units
 from modelscope_cli.render.plain import speaks_ascii_only, to_ascii, visible
-from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Facts, Findings, Phrase, Ratio, Report, Row, Table
+from modelscope_cli.report.document import (
+    MACHINES,
+    Bytes,
+    Column,
+    Count,
+    Facts,
+    Findings,
+    Inferred,
+    Phrase,
+    Ratio,
+    Report,
+    Row,
+    Table,
+)
 
 NARROWEST, WIDEST = 60, 200
 EXACT_COUNTS_FROM = 112  # terminal width from which counts are written out
@@ -198,7 +211,7 @@ class Page:
             return units.percent(value)
         if isinstance(value, Phrase):
             return "".join(self.cell(part, exact) for part in value)
-        return visible(str(value))
+        return ("~" if isinstance(value, Inferred) else "") + visible(str(value))
 
     def text(self, text: str) -> str:
         text = visible(text)

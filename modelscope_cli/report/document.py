@@ -1,6 +1,6 @@
 """A report: sections of facts, tables and findings, made of typed cells.
 
-A cell is a Bytes, Count, Ratio, plain text, a Phrase of these, or None. Only renderers write "1.2 GiB"; a machine format
+A cell is a Bytes, Count, Ratio, Inferred or plain text, a Phrase of these, or None. Only renderers write "1.2 GiB"; a machine format
 keeps the integers.
 Columns and sections say whom they are for, because a person wants forty rows and a program all ninety thousand.
 """
@@ -27,6 +27,12 @@ class Count(int):
 
 class Ratio(float):
     """A share between 0 and 1."""
+
+    __slots__ = ()
+
+
+class Inferred(str):
+    """Text that the file does not record but that names and shapes show; people see it marked with ~."""
 
     __slots__ = ()
 

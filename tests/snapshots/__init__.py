@@ -1,0 +1,1 @@
+"""Reports of small checkpoints as they were when somebody last looked at them; `update` writes them again."""

@@ -1,0 +1,14 @@
+"""The checkpoints of the snapshots, made once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.snapshots.checkpoints import CHECKPOINTS
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory):
+    """(folder, name → path within it) of all checkpoints."""
+    folder = tmp_path_factory.mktemp("gallery")
+    return folder, {name: make(folder) for name, make in CHECKPOINTS.items()}
