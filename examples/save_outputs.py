@@ -53,8 +53,12 @@ def main() -> None:
         print(f"examples/output/{name}.txt")
     readme = ROOT / "README.md"
     shown = "\n".join(line.rstrip() for line in inspected(OUTPUTS["decoder_small"]).splitlines())
-    marked = re.compile(r"(<!-- output: mscope inspect examples/decoder_small.pth -->\n```text\n).*?(```\n<!-- /output -->)", re.DOTALL)
-    readme.write_text(marked.sub(lambda match: match[1] + shown + "\n" + match[2], readme.read_text(encoding="utf-8")), encoding="utf-8")
+    marked = re.compile(
+        r"(<!-- output: mscope inspect examples/decoder_small.pth -->\n```text\n).*?(```\n<!-- /output -->)", re.DOTALL
+    )
+    readme.write_text(
+        marked.sub(lambda match: match[1] + shown + "\n" + match[2], readme.read_text(encoding="utf-8")), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
