@@ -12,9 +12,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
+    from modelscope_cli.core.tensor import TensorInfo
+    from modelscope_cli.errors import ModelscopeError
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "read"]
+__all__ = ["Checkpoint", "Limits", "ModelscopeError", "TensorInfo", "__version__", "read"]
+
+_PLACES = {  # imported when they are asked for: starting is fast because little is imported
+    "Checkpoint": "modelscope_cli.core.checkpoint",
+    "Limits": "modelscope_cli.core.limits",
+    "ModelscopeError": "modelscope_cli.errors",
+    "TensorInfo": "modelscope_cli.core.tensor",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        from importlib import import_module
+
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def read(path: str, *, limits: Limits | None = None, lenient: bool = False) -> Checkpoint:

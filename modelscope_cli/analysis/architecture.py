@@ -6,6 +6,7 @@ what three matrices of fitting shapes are called, whatever the activation. Facts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ LAST_MLP = (
     "wo",
 )
 FUSED_GATED = ("gate_up_proj",)
+IN_PROJ = "in_proj_weight"  # of torch's MultiheadAttention: queries, keys and values in one
+POSITIONS = r"(?i).*(pos|type|wpe|segment|time|patch|class).*"  # embeddings of something else than tokens
 HEADS = (
     "lm_head",
     "output_layer",
@@ -59,6 +62,9 @@ HEADS = (
     "decoder.final_projection",
     "generator",
     "lm_head.decoder",
+    "proj_out",
+    "cls.predictions.decoder",
+    "predictions.decoder",
 )
 CONFIG_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
 CONFIG_KV_HEADS = ("num_key_value_heads", "n_head_kv", "multi_query_group_num", "num_kv_heads")
@@ -96,7 +102,7 @@ class Architecture:
         path, _, leaf = name.rpartition(".")
         shape = self.ledger.shapes[line]
         if leaf == "in_proj_weight":
-            path = f"{path}.in_proj"
+            path = f"{path}.{IN_PROJ}"
         elif leaf == "bias":
             self.biases.add(path)
         if len(shape) == 3:
@@ -106,18 +112,27 @@ class Architecture:
             self.lines[path] = line
 
     def layer(self) -> tuple[str, dict[str, Shape]]:
-        """The most repeated stack with attention: its path, and the weights of its commonest layer by path within the layer."""
-        best: tuple[str, dict[str, Shape]] = ("", {})
-        best_rank = (False, 0)
+        """The stack to describe: with attention, as wide as the token embedding, the longest. Its path and commonest layer."""
+        ranked = [((*self.rank(inside), self.stacks[path].size), path, inside) for path, inside in self.matrices().items()]
+        best = max(ranked, key=lambda entry: entry[0], default=None)
+        return (best[1], best[2]) if best else ("", {})
+
+    def matrices(self) -> dict[str, dict[str, Shape]]:
+        """The stacks whose layers hold matrices: path → weights of the commonest layer, by path within the layer."""
+        found: dict[str, dict[str, Shape]] = {}
         for path, stack in self.stacks.items():
             commonest = max(stack.groups, key=len)[0]
             prefix = f"{path}.{commonest}." if path else f"{commonest}."
             inside = {name[len(prefix) :]: shape for name, shape in self.weights.items() if name.startswith(prefix)}
-            matrices = any(len(shape) == 2 for shape in inside.values())
-            rank = (any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in inside), stack.size)
-            if matrices and rank > best_rank:
-                best, best_rank = (path, inside), rank
-        return best
+            if any(len(shape) == 2 for shape in inside.values()):
+                found[path] = inside
+        return found
+
+    def rank(self, inside: dict[str, Shape]) -> tuple[bool, bool]:
+        """Whether a layer attends, and whether it is as wide as the token embedding."""
+        embedding = _embedding(self)
+        width = embedding[1][1] if embedding else None
+        return attends(inside), any(len(shape) == 2 and width in shape for shape in inside.values())
 
     def layers(self, path: str) -> list[dict[str, Shape]]:
         """The dense matrices of one layer of each kind in a stack, by path within the layer."""
@@ -137,12 +152,17 @@ class Architecture:
         self.facts.append(ArchitectureFact(key, label, value, text, evidence, inferred))
 
 
+def attends(layer: dict[str, Shape]) -> bool:
+    """Whether the weights of a layer are those of an attention."""
+    return any(_last(name) in (*QUERY, *FUSED_QKV, IN_PROJ) for name in layer)
+
+
 def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact]:
     """The facts that can be shown, in reading order; none when there is no stack of layers and no embedding."""
     found = Architecture(ledger, outline)
     path, layer = found.layer()
     embedding = _embedding(found)
-    attended = any(_last(name) in (*QUERY, *FUSED_QKV, "in_proj") for name in layer)
+    attended = attends(layer)
     if not attended and embedding is None:
         return []
     if found.config.get("model_type"):
@@ -156,6 +176,15 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
         )
     if path:
         _layers(found, path)
+        for other, inside in found.matrices().items():
+            if (
+                attended
+                and other != path
+                and attends(inside)
+                and not other.startswith(f"{path}.")
+                and not path.startswith(f"{other}.")
+            ):
+                _layers(found, other, "More layers")
     if embedding is not None:
         name, (rows, width) = embedding
         found.add("vocabulary", "Vocabulary", rows, f"{rows:,}", f"{name} has {rows:,} rows")
@@ -169,13 +198,19 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
     return found.facts
 
 
-def _layers(found: Architecture, path: str) -> None:
+def _layers(found: Architecture, path: str, label: str = "Layers") -> None:
     stack = found.stacks[path]
     runs = [len(group) for group in stack.groups]
     alike = ", all alike" if len(runs) == 1 else f": {' + '.join(map(str, runs))} alike" if len(runs) <= 4 else ""
     numbers = [int(number[:9]) for group in stack.groups for number in group]
     span = f"{path}.{min(numbers)}–{max(numbers)}" if stack.size > 1 else f"{path}.{numbers[0]}"
-    found.add("layers", "Layers", stack.size, f"{stack.size}{alike if stack.size > 1 else ''}", span)
+    found.add(
+        "layers" if label == "Layers" else "more_layers",
+        label,
+        stack.size,
+        f"{stack.size}{alike if stack.size > 1 else ''}",
+        span,
+    )
 
 
 def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
@@ -188,6 +223,7 @@ def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
             and outside
             and EMBEDDING_NAME.fullmatch(_last(name))
             and name not in found.biases
+            and not re.fullmatch(POSITIONS, _last(name))
             and (best is None or shape[0] > best[1][0])
         ):
             best = (name, (shape[0], shape[1]))
@@ -203,7 +239,7 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     query = next((shape for name, shape in layer.items() if _last(name) in QUERY), None)
     key = next((shape for name, shape in layer.items() if _last(name) in KEY), None)
     latent = next((name for name in layer if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj")), None)
-    fused = next(((name, shape) for name, shape in layer.items() if _last(name) in (*FUSED_QKV, "in_proj")), None)
+    fused = next(((name, shape) for name, shape in layer.items() if _last(name) in (*FUSED_QKV, IN_PROJ)), None)
     given = f", {heads} heads ({heads_from})" if heads else ""
     if latent is not None:
         found.add(
@@ -218,9 +254,9 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             found.add("attention", "Attention", "MHA", f"MHA{given}", f"keys as wide as queries ({key[0]:,})")
         elif key[0] and query[0] % key[0] == 0:
             ratio = query[0] // key[0]
-            kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
-            word = "MQA" if kv_heads == 1 else "GQA"
-            shared = f"{ratio} query heads to a key head" if word == "GQA" else "one key head for all"
+            kv = f", {kv_heads} kv head{'' if kv_heads == 1 else 's'}" if kv_heads and heads else ""
+            word = _sharing(kv_heads)
+            shared = f"{ratio} query heads to a key head" if word != "MQA" else "one key head for all"
             found.add(
                 "attention", "Attention", word, f"{word}, {shared}{given}{kv}", f"queries {query[0]:,} wide, keys {key[0]:,}"
             )
@@ -242,8 +278,8 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             found.add("attention", "Attention", "MHA", f"MHA{given}", f"{name} is 3 × {width:,} rows")
         elif out > width and (out - width) % 2 == 0:
             side = (out - width) // 2
-            kv = f", {kv_heads} kv heads" if kv_heads and heads else ""
-            word = "MQA" if kv_heads == 1 else "GQA"
+            kv = f", {kv_heads} kv head{'' if kv_heads == 1 else 's'}" if kv_heads and heads else ""
+            word = _sharing(kv_heads)
             found.add(
                 "attention",
                 "Attention",
@@ -251,9 +287,25 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
                 f"{word}{given}{kv}",
                 f"{name} has {out:,} rows: queries {width:,}, keys and values {side:,} each",
             )
-    if any("cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")) for name in layer):
-        where = next(name for name in layer if "cross" in name or name.startswith(("multihead_attn.", "encoder_attn.")))
-        found.add("cross_attention", "Cross-attention", True, "yes", where.rpartition(".")[0] or where)
+    crossed = [
+        name
+        for inside in found.matrices().values()
+        for name in inside
+        if "cross" in name or name.startswith(("multihead_attn.", "encoder_attn.", "layer.1.EncDecAttention."))
+    ]
+    if crossed:
+        found.add("cross_attention", "Cross-attention", True, "yes", crossed[0].rpartition(".")[0] or crossed[0])
+
+
+def _sharing(kv_heads: int | None) -> str:
+    """What keys narrower than queries are called; without a number of heads the two cannot be told apart."""
+    return "GQA or MQA" if kv_heads is None else "MQA" if kv_heads == 1 else "GQA"
+
+
+def _latent_width(layer: dict[str, Shape], latent: str) -> int:
+    """The width of the compressed keys and values: that of their norm; the projection also holds the rotary key."""
+    norm = next((shape for name, shape in layer.items() if _last(name) == "kv_a_layernorm"), None)
+    return norm[0] if norm else layer[latent][0]
 
 
 def _feed_forward(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
@@ -346,6 +398,8 @@ def _head(found: Architecture, embedding: str) -> None:
     elif found.config.get("tie_word_embeddings") is True:
         evidence = "tie_word_embeddings in config.json, and no head in the file"
         found.add("tied_head", "Output head", True, f"tied to {embedding}", evidence, inferred=False)
+    else:
+        found.add("tied_head", "Output head", None, "none in the file", "no matrix of that many rows under a head's name")
 
 
 def _config_number(found: Architecture, names: tuple[str, ...]) -> int | None:

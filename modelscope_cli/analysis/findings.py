@@ -173,9 +173,11 @@ def waste(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     worst = sorted(ledger.ownership.waste, key=lambda pair: -pair[1])[:3]
     users: dict[int, str] = {}
     wanted = {index for index, _ in worst}
-    for line, index in enumerate(ledger.checkpoint.tensors.storages):
-        if index in wanted:
-            users.setdefault(index, ledger.names[line])
+    tensors = ledger.checkpoint.tensors
+    for line, index in enumerate(tensors.storages):
+        for storage_index in {view.storage for view in tensors.parts[line]} if line in tensors.parts else (index,):
+            if storage_index in wanted:
+                users.setdefault(storage_index, ledger.names[line])
     examples = [
         f"{users.get(index, 'storage ' + storage.keys[index])} uses {storage.nbytes[index] - lost:,} of {storage.nbytes[index]:,} bytes"
         for index, lost in worst
@@ -201,7 +203,7 @@ def shards(checkpoint: Checkpoint) -> list[Finding]:
     if len(parts) < 2:
         return []
     text = (
-        f"{len(parts)} shards make one checkpoint. Loaders read them through the index or by their names, so no merge is "
+        f"{len(parts)} shards make one checkpoint. Loaders read them one by one, so no merge is "
         "needed. Shards exist because hosts and file systems limit file sizes, and one at a time needs less memory to load"
     )
     return [Finding("info", "shards", "", text)]

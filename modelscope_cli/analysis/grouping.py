@@ -49,6 +49,7 @@ class Grouping:
         if include is not None or exclude is not None:
             self.lines = self._matching(include, exclude)
         self.remainders = remainders(ledger)
+        self._module_labels: dict[int, tuple[str, Kind]] | None = None
 
     def _matching(self, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None) -> list[int]:
         kept: list[int] = []
@@ -67,14 +68,17 @@ class Grouping:
             rows.append(self.filtered)
         return rows
 
-    def tree(self) -> ModuleTree:
-        """The module tree over the lines that pass the filter."""
-        return ModuleTree(self.ledger, self.lines, fold=self.fold)
+    def labels(self) -> dict[int, tuple[str, Kind]]:
+        """Module path and kind of every line, from the tree of all lines: a part of a module would look like another kind."""
+        if self._module_labels is None:
+            self._module_labels = ModuleTree(self.ledger, fold=self.fold).labels()
+        return self._module_labels
 
     def _grouped(self, lines: list[int] | None, rest: list[Remainder], keys: list[str]) -> list[SizeRow]:
         key, deeper = keys[0], keys[1:]
         if key == "module" and not deeper:
-            return ModuleTree(self.ledger, lines, fold=self.fold).rows + section_rows(rest)
+            labels = self.labels() if lines is not None else None
+            return ModuleTree(self.ledger, lines, fold=self.fold, labels=labels).rows + section_rows(rest)
         label_of = self._labels(key, lines)
         buckets: dict[str, list[int]] = {}
         kinds: dict[str, Kind] = {}
@@ -160,7 +164,7 @@ class Grouping:
                 return f"{shard}{tensors.storage.keys[where]}", None
 
             return storage
-        labels = ModuleTree(ledger, lines, fold=self.fold).labels()
+        labels = self.labels()
         if key == "kind":
             return lambda index: (
                 (labels[index][1].name or "other", Kind("", "", labels[index][1].category))
@@ -224,6 +228,8 @@ def section_rows(rest: list[Remainder]) -> list[SizeRow]:
 
 def sort(rows: list[SizeRow], by: str, *, reverse: bool = False) -> list[SizeRow]:
     """Rows in an order, at every level; bracketed rows stay last. Sizes go from large to small unless reversed."""
+    if by not in SORTS:
+        raise ValueError(f"rows are sorted by {', '.join(SORTS)}, not by {by!r}")
     inside = [row for row in rows if not row.section]
     outside = [row for row in rows if row.section]
     if by == "name":

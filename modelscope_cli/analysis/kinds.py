@@ -35,7 +35,7 @@ class Kind(NamedTuple):
 
 
 EMBEDDING_NAME = re.compile(
-    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_tokens|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$",
+    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_\w+|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$",
     re.IGNORECASE,
 )
 NORM_NAME = re.compile(r"(.*[._])?(.*norm.*|ln.*|.*_ln|ln\d*|bn\d*|gn\d*|.*layernorm.*|rms.*|.*_norm\d*)$", re.IGNORECASE)
@@ -44,14 +44,13 @@ HEAD_NAME = re.compile(
     r"(.*_)?head|lm_head|output|out_head|output_layer|classifier|fc|embed_out|score|logits|generator|proj_out|decoder_out|vocab_proj",
     re.IGNORECASE,
 )
-ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|mixer|sa|ca", re.IGNORECASE)
+ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|sa|ca", re.IGNORECASE)
 MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludense|expert|ff|moe).*", re.IGNORECASE)
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
-RECURRENT = "recurrent"
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 QUERY = ("q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q")
 KEY = ("k_proj", "key", "k", "k_lin", "to_k", "wk", "W_key", "kv_a_proj_with_mqa", "w_k", "key_proj", "linear_k")
-FUSED_QKV = ("qkv", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "in_proj", "wqkv", "to_qkv", "W_pack")
+FUSED_QKV = ("qkv", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "wqkv", "to_qkv", "W_pack")
 GATE = ("gate_proj", "w1", "gate", "wi_0", "linear_1_gate")
 UP = ("up_proj", "w3", "up", "wi_1")
 DOWN = ("down_proj", "w2", "down", "wo")

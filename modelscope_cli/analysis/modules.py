@@ -9,7 +9,7 @@ single child is merged with it. The state of an optimizer is shown by entry (exp
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.execution_order import execution_rank, natural
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
@@ -19,6 +19,9 @@ from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.size_row import SizeRow
 
 DEEPEST = 64  # levels of modules; longer names keep the rest as one part
+FEW_LEVELS = 3  # the same where names are absurd
+MOST_PARTS = 600_000  # of the paths of all modules together
+PATH_CHARACTERS = 100_000_000  # and their characters
 FIRST_NUMBER = 4  # parts of a path within which a layer is numbered
 MOST_PREFIXES = 8
 MANY_GROUPS = 6  # runs of equal siblings above which equal ones are folded although others stand between
@@ -87,9 +90,18 @@ class _Shape:
 class ModuleTree:
     """The tree over some lines of a ledger. `rows` are its top-level rows."""
 
-    def __init__(self, ledger: Ledger, lines: Iterable[int] | None = None, *, fold: bool = True, empty: bool = False):
+    def __init__(
+        self,
+        ledger: Ledger,
+        lines: Iterable[int] | None = None,
+        *,
+        fold: bool = True,
+        empty: bool = False,
+        labels: dict[int, tuple[str, Kind]] | None = None,
+    ):
         self.ledger = ledger
         self.fold = fold
+        self.whole = labels  # kinds in the tree of all lines, where this one has some only
         self.empty = empty  # with rows for modules without parameters (Dropout), where the file records them
         self.lines: dict[str, list[int]] = {}  # path of a module → lines directly in it
         self.inside: dict[str, list[str]] = {}  # path of a module → paths of the modules in it
@@ -115,6 +127,15 @@ class ModuleTree:
 
     def _group(self, lines: Iterable[int]) -> list[int]:
         """Put each line with the others of its module. Returns the lines of optimizer state, which are in no module."""
+        optimizer = self._gather(lines, DEEPEST)
+        joined = ".".join(self.lines)
+        parts = joined.count(".") + 1
+        if parts > MOST_PARTS or len(joined) * parts > PATH_CHARACTERS * max(1, len(self.lines)):
+            self.lines.clear()  # names so long and deep that the paths of all modules would not fit: the upper levels only
+            optimizer = self._gather(lines, FEW_LEVELS)
+        return optimizer
+
+    def _gather(self, lines: Iterable[int], deepest: int) -> list[int]:
         parents, roles, places = self.ledger.parents, self.ledger.roles, self.lines
         optimizer: list[int] = []
         for line in lines:
@@ -122,8 +143,8 @@ class ModuleTree:
                 optimizer.append(line)
                 continue
             path = parents[line]
-            if len(path) > DEEPEST and path.count(".") >= DEEPEST:
-                path = ".".join(path.split(".", DEEPEST)[:DEEPEST])
+            if len(path) > deepest and path.count(".") >= deepest:
+                path = ".".join(path.split(".", deepest)[:deepest])
             place = places.get(path)
             if place is None:
                 places[path] = [line]
@@ -184,13 +205,13 @@ class ModuleTree:
 
     # Signatures -------------------------------------------------------------------------------------------------------
 
-    def _own(self, lines: list[int]) -> object:
+    def _own(self, lines: list[int]) -> tuple[object, ...]:
         """What the tensors directly in a module must equal. Shards may hold them in another order than the model."""
         keys = self._keys
         if len(lines) == 1:
             return keys[lines[0]]
         own = [keys[line] for line in lines]
-        return tuple(own) if self.ledger.checkpoint.ordered else (len(own), frozenset(own))
+        return tuple(own) if self.ledger.checkpoint.ordered else tuple(sorted(own))
 
     def _shape_of(self, path: str) -> _Shape:
         """The signature of a module and all below it."""
@@ -245,6 +266,8 @@ class ModuleTree:
         """The kind of a module, worked out once for a name and signature."""
         key = (name if not name.isdecimal() else "0", top)
         found = shape.kinds.get(key)
+        if found is None and self.whole and shape.lines and not shape.children:
+            found = self.whole[shape.lines[0]][1] if shape.lines[0] in self.whole else None
         if found is None:
             tensors = {self.ledger.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
             children = shape.children
@@ -276,6 +299,8 @@ class ModuleTree:
             copies=copies,
             fold=len(names),
         )
+        if not shape.children and not kind.name and len(shape.lines) == 1:
+            row.kind = self._tensor_kind(shape.lines[0])
         if not shape.children and (kind.name or len(shape.lines) == 1):
             row.tied = self._tie(shape, copies)
             return row
@@ -291,7 +316,7 @@ class ModuleTree:
     def _tie(self, shape: _Shape, copies: int) -> str | None:
         """What a module shares all its parameters with."""
         tied = self.ledger.tied
-        if copies > 1 or not shape.lines or not all(i in tied or self.ledger.leaves[i] == "bias" for i in shape.lines):
+        if copies > 1 or not shape.lines or not all(i in tied for i in shape.lines):
             return None
         first = next((i for i in shape.lines if i in tied), None)
         return None if first is None else self.ledger.names[tied[first]]
@@ -405,7 +430,7 @@ class ModuleTree:
             kind = whole = Kind(COPIES[shape.copy_of], "", OTHER)
         elif kind.name in OPAQUE_KINDS:
             whole = kind
-        several = bool(shape.children) or not path or (not kind.name and len(shape.lines) > 1)
+        several = bool(shape.children) or not path or not kind.name
         apart = whole is None and several  # tensors beside modules have rows of their own
         for line in self.lines.get(path, _NONE):
             found[line] = (written, self._tensor_kind(line) if apart else kind)
@@ -422,7 +447,7 @@ _NOTHING: list[str] = []
 _NONE: list[int] = []
 
 
-def copy_keys(ledger: Ledger) -> list[tuple[object, ...]]:
+def copy_keys(ledger: Ledger) -> list[tuple[Any, ...]]:
     """What has to be equal for two tensors to be copies of each other, for each line."""
     dtypes = [dtype.name for dtype in ledger.dtypes]
     if ledger.owned is ledger.elements and not ledger.tied:  # all alone on their storages: shape and dtype tell the rest

@@ -158,7 +158,9 @@ def header(overview: Overview) -> Facts:
     size = checkpoint.nbytes
     shards = [file for file in checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
     title = TITLES.get(checkpoint.format, checkpoint.format)
-    where = f"{title}, {len(shards)} shards" if len(shards) > 1 else title
+    lost = sum(note.code == "shard-unreadable" for note in checkpoint.notes)
+    several = len(shards) + lost > 1
+    where = f"{title}, {f'{len(shards)} of ' if lost else ''}{len(shards) + lost} shards" if several else title
     base = os.path.normpath(checkpoint.path)
     name = (
         os.path.join(os.path.basename(os.path.dirname(base)), os.path.basename(base))
@@ -176,7 +178,7 @@ def header(overview: Overview) -> Facts:
     buffers = overview.roles.get(BUFFER, (0, 0, 0))
     weights = sum(overview.roles.get(role, (0, 0, 0))[0] for role in (WEIGHT, BIAS))
     facts = [
-        Fact("path", "File" if len(shards) == 1 else "Set", checkpoint.path, f"{name}  ·  {where}"),
+        Fact("path", "Set" if several else "File", checkpoint.path, f"{name}  ·  {where}"),
         Fact("format", "Format", checkpoint.format, audience=MACHINES),
         Fact("shards", "Shards", Count(len(shards)), audience=MACHINES),
         Fact("bytes", "Size", Bytes(size), sizes(size)),
@@ -261,7 +263,8 @@ def shard_table(overview: Overview) -> Table | None:
     files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
     if len(files) < 2:
         return None
-    caption = "no merge is needed: loaders read all shards through the index"
+    by = "by their names" if any(note.code == "no-index" for note in overview.checkpoint.notes) else "through the index"
+    caption = f"no merge is needed: loaders read all shards {by}"
     if len(files) > MOST_SHARDS and not overview.options.complete:
         rows = [shard_row(overview, file) for file in files[: MOST_SHARDS - 4]]
         rows.append(Row((f"({len(files) - MOST_SHARDS:,} more)", None, None, None, None, None), mark="more"))

@@ -1,7 +1,7 @@
 """Who owns which bytes: ties, overlaps and waste.
 
-Every storage element belongs to the first tensor, in file order, that reaches it. A later name that reaches nothing new is
-tied to the first; one that reaches partly new elements overlaps it. What no tensor reaches is waste: a saved slice drags
+Every storage element belongs to the first tensor, in file order, that reaches it. A later name that reaches the same
+elements is tied to it; one that shares only some of them overlaps it. What no tensor reaches is waste: a saved slice drags
 its whole storage along. Almost every tensor is alone on a storage it fills exactly, which takes one comparison; only the
 rest is worked out by intervals.
 """
@@ -112,6 +112,7 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
         all_runs.append(intervals)
     cover = Cover(all_runs)
     new_bytes: list[tuple[int, int]] = []
+    first_with: dict[tuple[Interval, ...], int] = {}  # the same runs: the same elements, whatever their order
     for (index, view), intervals in zip(pieces, all_runs, strict=True):
         gained, earlier = cover.claim(intervals, index)
         new_bytes.append((index, gained))
@@ -122,8 +123,9 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
         bits = view.dtype.bits
         result.owned[index] = result.elements[index] if bits is None else min(result.elements[index], gained * 8 // bits)
         reached = sum(stop - start for start, stop in intervals)
-        if reached and not gained and earlier is not None:
-            result.tied[index] = earlier
+        same = first_with.setdefault(tuple(intervals), index)
+        if reached and same != index:
+            result.tied[index] = same
         elif gained < reached and earlier is not None and earlier != index:
             result.overlaps.append((index, earlier))
     _share_out(tensors, storage, new_bytes, result)

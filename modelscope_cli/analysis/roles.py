@@ -15,12 +15,15 @@ from modelscope_cli.core.checkpoint import Checkpoint
 
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
 HELPER = "helper"  # on the way only: belongs to a quantised weight if there is one beside it
-ROLES = (WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER)
 
 # Dictionary paths, by any of their parts.
 SECTION_NAMES = (
-    (MASTER, r"(master_(params|weights|copy).*|.*fp32_(from_fp16_)?(flat_)?groups?(_flat)?|single_partition_of_fp32_groups|fp32_flat_groups)"),
-    (OPTIMIZER, r"(.*_)?(optim|optimizer|opt)s?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?"),
+    (
+        MASTER,
+        r"(master_(params|weights|copy).*|.*fp32_(from_(fp16|float16)_)?(flat_)?(groups|params|group)(_flat)?|shard_fp32.*|"
+        r"single_partition_of_fp32_groups)",
+    ),
+    (OPTIMIZER, r"(.*_)?(optim|optimizer|opt)s?(_[a-z0-9]+)?(_?states?)?(_?dicts?)?(_[a-z0-9])?|(exp_avg|exp_avg_sq|momentum_buffer)s?"),
     (EMA, r"(model_?)?ema(_.*)?|.+_ema|ema\d*|shadow(_params)?|averaged_model|swa_(model|state_dict)|.*_averaged"),
     (
         OTHER,
@@ -28,19 +31,24 @@ SECTION_NAMES = (
         r"metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats",
     ),
 )  # fmt: skip
-FLAT_EMA = r"(model_ema|ema_model|ema)\."  # inside a flat state_dict
+
+AVERAGED = r"model_ema|ema_model|ema"  # first part of names inside one state_dict
+MODEL_NAME = (
+    r"(.*_)?(state_dict|model|module|net|network|weights|params|generator|discriminator|encoder|decoder|policy|actor|critic)s?|"
+    r".*state_dict.*|net_?[a-z0-9]?|model_.*"
+)
 
 # Last parts of names.
 BUFFER_LEAVES = frozenset({
+    "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance", "posterior_log_variance_clipped",
+    "posterior_mean_coef1", "posterior_mean_coef2", "lvlb_weights", "logvar",
     "running_mean", "running_var", "num_batches_tracked", "inv_freq", "original_inv_freq", "position_ids", "token_type_ids", "masked_bias",
     "mask", "causal_mask", "attn_mask", "attention_mask", "tril", "triu", "relative_position_index", "relative_coords_table", "rel_pos_index",
     "cos_cached", "sin_cached", "freqs_cis", "freqs", "pe", "sinusoid_table", "cluster_size", "embed_avg", "initted", "n_averaged",
     "num_updates", "anchor_grid", "stride_grid", "_extra_state", "_num_elements", "observer_enabled", "fake_quant_enabled", "min_val", "max_val",
     "zero_point", "eps", "weight_mask", "bias_mask", "spectral_norm_u", "weight_u", "_float_tensor", "std_dev", "activation_post_process",
 })  # fmt: skip
-AMBIGUOUS_BUFFERS = frozenset(
-    {"freqs", "eps", "min_val", "max_val", "pe"}
-)  # can be learned: only a buffer when the name is not a Parameter's
 # Names that quantised formats put beside a packed or 8-bit weight: helpers of it, not parameters.
 QUANTISATION_HELPERS = frozenset({
     "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "output_scale", "input_amax",
@@ -62,7 +70,7 @@ OPTIMIZERS = (
     (("step_size", "prev"), "Rprop"),
     (("ax",), "ASGD"),
     (("row_var",), "Adafactor"),
-    (("old_dirs",), "L-BFGS"),
+    (("prev_flat_grad",), "L-BFGS"),
     (("momentum_buffer",), "SGD with momentum"),
     (("exp_avg",), "Lion"),
     (("sum",), "Adagrad"),
@@ -83,7 +91,7 @@ class Roles(NamedTuple):
     roles: list[str]
     recorded: set[int]
     optimizers: list[OptimizerFact]
-    promoted: str | None  # a section that counts as the weights because the file has no other
+    promoted: str | None  # path of the averaged copy that counts as the weights, because the file has no others
 
 
 def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) -> Roles:
@@ -96,22 +104,33 @@ def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) 
     sections = [section_of(path, optimizer_paths) for path in paths]
     roles: list[str] = [WEIGHT] * count
     recorded = set(checkpoint.tensors.recorded)
+    modelled = nested and any(re.fullmatch(MODEL_NAME, part.lower()) for path in paths for part in path.split(".", 4)[:2])
     for number, section in enumerate(sections):
-        first, last = starts[number], starts[number + 1]
-        if section == WEIGHT and not paths[number] and nested:
+        first, last, path = starts[number], starts[number + 1], paths[number]
+        if section != WEIGHT:
+            roles[first:last] = [section] * (last - first)
+        elif not path and nested:
             for index in range(first, last):  # loose tensors beside dictionaries of weights: random states and the like
                 roles[index] = _loose(names[index], checkpoint.tensors.recorded.get(index))
-        elif section != WEIGHT:
-            roles[first:last] = [section] * (last - first)
-    if not nested:
-        _mark_flat_ema(names, roles)
+        elif modelled and not _is_model(path, leaves[first:last]):
+            roles[first:last] = [OTHER] * (last - first)
+        else:
+            _mark_averaged(names, roles, first, last, len(path) + 1 if path else 0)
     promoted = None
-    if count and WEIGHT not in roles:
-        promoted = next((section for section in (EMA, MASTER) if section in roles), None)
-        if promoted:
-            roles = [WEIGHT if role == promoted else role for role in roles]
+    if EMA in roles and WEIGHT not in roles:  # the averaged copy is all there is
+        first = roles.index(EMA)
+        promoted = (
+            next((path for start, path in reversed(checkpoint.groups) if start <= first), "") or names[first].partition(".")[0]
+        )
+        roles = [WEIGHT if role == EMA else role for role in roles]
     _classify_weights(checkpoint, roles, parents, leaves)
     return Roles(roles, recorded, name_optimizers(checkpoint, roles), promoted)
+
+
+def _is_model(path: str, leaves: list[str]) -> bool:
+    """Whether a dictionary beside those named for a model holds weights too: by its own name, or because they are called so."""
+    named = any(re.fullmatch(MODEL_NAME, part.lower()) for part in path.split(".", 4)[:2])
+    return named or any(leaf in ("weight", "bias") or leaf.endswith(("_weight", "_bias")) for leaf in leaves)
 
 
 def section_of(path: str, optimizer_paths: list[str]) -> str:
@@ -145,13 +164,13 @@ def _loose(name: str, recorded: str | None) -> str:
     return next((section for section, pattern in SECTION_NAMES if re.fullmatch(pattern, leaf.lower())), OTHER)
 
 
-def _mark_flat_ema(names: list[str], roles: list[str]) -> None:
-    """A flat state_dict may hold an averaged copy under model_ema. beside the weights themselves."""
-    prefixes = {name.partition(".")[0] for name in names}
-    copies = {prefix for prefix in prefixes if re.match(FLAT_EMA, prefix + ".")}
+def _mark_averaged(names: list[str], roles: list[str], first: int, last: int, skip: int) -> None:
+    """One state_dict may hold an averaged copy under model_ema. beside the weights themselves. `skip`: length of its own path."""
+    prefixes = {name[skip:].partition(".")[0] for name in names[first:last]}
+    copies = {prefix for prefix in prefixes if re.fullmatch(AVERAGED, prefix)}
     if copies and copies != prefixes:
-        for index, name in enumerate(names):
-            if name.partition(".")[0] in copies:
+        for index in range(first, last):
+            if names[index][skip:].partition(".")[0] in copies:
                 roles[index] = EMA
 
 
@@ -169,8 +188,12 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     else:
         lines = [line for line, role in enumerate(roles) if role == WEIGHT]
     packed: set[str] = set()
+    spectral: set[str] = set()  # modules with a spectral norm, whose weight_v is a buffer; that of a weight norm is not
     if HELPER in known.values():
-        packed = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in PACKED_WEIGHTS}
+        packed = {
+            parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks")
+        }
+        spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
     for line in lines:
         leaf = leaves[line]
         role = known[leaf]
@@ -179,12 +202,20 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             role = BUFFER if stated == BUFFER else BIAS if role == BIAS else WEIGHT
         elif role == HELPER:
             parent = parents[line]
-            role = BUFFER if parent in packed or _is_packed_weight(parent, packed) else WEIGHT
+            if leaf == "weight_v":
+                role = BUFFER if parent in spectral else WEIGHT
+            else:
+                role = BUFFER if parent in packed or _is_packed_weight(parent, packed) else WEIGHT
         elif role == BIAS:
             shape = shapes[line]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
                 role = BUFFER  # GPT-2 calls its causal mask attn.bias
-        elif role == WEIGHT and id(tensors.dtypes[line]) in integral and leaf not in PACKED_WEIGHTS:
+        elif (
+            role == WEIGHT
+            and id(tensors.dtypes[line]) in integral
+            and leaf not in PACKED_WEIGHTS
+            and not leaf.endswith("_blocks")
+        ):
             role = BUFFER  # torch trains no integers
         roles[line] = role
 
@@ -199,7 +230,7 @@ def role_of_leaf(leaf: str) -> str:
     """The role that the last part of a name suggests; HELPER needs a look at its neighbours."""
     if leaf in BUFFER_LEAVES:
         return BUFFER
-    if leaf in QUANTISATION_HELPERS:
+    if leaf in QUANTISATION_HELPERS or leaf.endswith("_scales") or leaf == "weight_v":
         return HELPER
     if leaf.endswith(("bias", "bias_orig")) or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta":
         return BIAS
@@ -237,6 +268,8 @@ def optimizer_name(slots: set[str], options: dict[str, Any]) -> str | None:
     """The optimizer that keeps these entries; AdamW differs from Adam by an option only."""
     for entries, name in OPTIMIZERS:
         if slots.issuperset(entries):
+            if name == "Adam" and options and "amsgrad" not in options and "decoupled_weight_decay" in options:
+                return "RAdam"
             if name.startswith("Adam") and name != "Adamax" and "decoupled_weight_decay" in options:
                 return name.replace("Adam", "AdamW", 1) if options["decoupled_weight_decay"] else name
             return (

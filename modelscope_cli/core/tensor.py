@@ -26,7 +26,7 @@ class TensorInfo(NamedTuple):
     dtype: DType
     role: str | None  # what the file itself records: parameter, buffer; None when it does not say
     file: str | None  # file that holds the data; None when there is none
-    start: int | None  # byte range of the view's storage in `file`: start..stop, half-open
+    start: int | None  # byte range of the whole storage in `file`: start..stop, half-open; the tensor begins at start + offset
     stop: int | None
     storage: str | None  # key of the storage within its file
     offset: int  # bytes from the start of the storage to the first element

@@ -51,13 +51,16 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|hf:", re.IGNORECASE)
 
 # Sets that hold the same model, best first: what from_pretrained would take.
 SAME_MODEL = (
-    r"model\.safetensors(\.index\.json)?$",
-    r"pytorch_model\.bin(\.index\.json)?$",
-    r"(diffusion_pytorch_model|adapter_model)\.safetensors(\.index\.json)?$",
-    r"(diffusion_pytorch_model|adapter_model)\.bin(\.index\.json)?$",
-    r"consolidated.*\.safetensors(\.index\.json)?$",
-    r"(model|pytorch_model|consolidated|diffusion_pytorch_model)[.\w-]*\.(safetensors|bin|pth|pt)(\.index\.json)?$",
+    r"model\.safetensors(\.index\.json)?",
+    r"pytorch_model\.bin(\.index\.json)?",
+    r"diffusion_pytorch_model\.safetensors(\.index\.json)?",
+    r"diffusion_pytorch_model\.bin(\.index\.json)?",
+    r"consolidated\.(safetensors|pth)(\.index\.json)?",
+    r"(model|pytorch_model|diffusion_pytorch_model)\.(safetensors\.index\.)?(fp16|bf16|fp32|ema|non_ema)(\.(safetensors|bin|json))?(\.index\.json)?",
 )
+SLICES = re.compile(
+    r"(consolidated\.\d\d|mp_rank_\d\d(_model_states)?)\.(pth|pt|safetensors)"
+)  # tensor-parallel parts of one model
 
 
 class Target(NamedTuple):
@@ -109,7 +112,7 @@ def _targets(path: str, only: bool) -> list[Target]:
     if name.endswith(INDEX_SUFFIX):
         return [_set_of_index(path)]
     match = None if only else SHARD_NAME.fullmatch(name)
-    return [_file(path) if match is None else _set_of_shard(folder, match, path)]
+    return [_with_slices(name, _file(path)) if match is None else _set_of_shard(folder, match, path)]
 
 
 def _file(path: str) -> Target:
@@ -168,7 +171,7 @@ def _in_folder(folder: str) -> list[Target]:
             path=folder,
             hint="python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE",
         )
-    candidates = _candidates(folder, names)
+    candidates = [(name, _with_slices(name, target)) for name, target in _candidates(folder, names)]
     if not candidates:
         inside = [name for name in names if os.path.isdir(os.path.join(folder, name))]
         hint = (
@@ -194,6 +197,14 @@ def _in_folder(folder: str) -> list[Target]:
             aside = [name for name, _ in candidates if name in NOT_WEIGHTS]
             return [chosen[0]._replace(notes=tuple(_folder_notes(folder, duplicates, aside))), *others]
     return [target for _, target in candidates]
+
+
+def _with_slices(name: str, target: Target) -> Target:
+    """A note on files that each hold a slice of every tensor."""
+    if not SLICES.fullmatch(name):
+        return target
+    message = "a tensor-parallel slice: every such file holds a part of each tensor, and they are not joined yet"
+    return target._replace(notes=(*target.notes, Note("slice", "warning", target.path, message)))
 
 
 def _candidates(folder: str, names: list[str]) -> list[tuple[str, Target]]:

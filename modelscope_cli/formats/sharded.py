@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,8 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
             missing = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
             problem = error if os.path.exists(path) else missing
             problems.append(problem)
-            notes.append(Note("shard-unreadable", "error", os.path.basename(path), problem.message))
+            told = f"{problem.message} - {problem.hint}" if problem.hint else problem.message
+            notes.append(Note("shard-unreadable", "error", os.path.basename(path), told))
     if not files:
         raise problems[0] if problems else CorruptFileError("the index names no shard", path=target.index_path)
     if index is not None and target.index_path is not None:
@@ -186,7 +188,10 @@ def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[st
         notes.append(Note("index-absent", "error", where, f"{_some(absent)} in the index, in no shard"))
     twice = in_two_shards(merged) if len(held) != len(names) else []
     notes += twice
-    if elsewhere and not twice:
+    if twice:
+        counts = Counter(names)
+        elsewhere = [name for name in elsewhere if counts[name] == 1]
+    if elsewhere:
         notes.append(Note("index-elsewhere", "warning", where, f"{_some(elsewhere)} not in the shard that the index names"))
     if unlisted:
         notes.append(Note("index-unlisted", "warning", where, f"{_some(unlisted)} in a shard, not in the index"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 IEC = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 SI = ("B", "kB", "MB", "GB", "TB", "PB")
 COUNTS = ("", " k", " M", " B", " T")  # billions as the field writes them: 7 B parameters
-UNITS = ("auto", "iec", "si", "bytes")
 
 
 def size(nbytes: int, unit: str) -> str:
