@@ -52,10 +52,11 @@ def brute(size: int, views) -> tuple[list[int], dict[int, int], list[tuple[int, 
     for number, view in enumerate(views):
         elements = reached(*view)
         met = {owner[element] for element in elements if element in owner}
+        same = {earlier for earlier, other in enumerate(views[:number]) if elements and reached(*other) == elements}
         fresh = [element for element in elements if element not in owner]
         owned.append(len(fresh))
-        if elements and not fresh:
-            tied[number] = met
+        if same:
+            tied[number] = same
         elif met:
             overlaps.append((number, met))
         owner |= dict.fromkeys(fresh, number)

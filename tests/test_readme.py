@@ -83,7 +83,7 @@ def test_the_python_example(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     exec(code.replace("weights.pth", "examples/decoder_small.pth"), {})
     first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith("embedding.weight (5276, 24) float32 examples/decoder_small.pth ")
+    assert first == "embedding.weight (5276, 24) float32 examples/decoder_small.pth"
 
 
 def test_the_output_is_what_is_printed(monkeypatch):

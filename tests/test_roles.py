@@ -113,7 +113,7 @@ def test_average_beside_the_weights():
 def test_average_alone_counts_as_the_weights():
     ledger, found = training(ema={"shadow": ordered({"fc.weight": tensor("1", (2, 3))})})
     assert found == {"ema.shadow.fc.weight": "weight"}
-    assert ledger.roles_result.promoted == "ema"
+    assert ledger.roles_result.promoted == "ema.shadow"
     assert ledger.total_parameters() == 6
 
 
@@ -153,7 +153,8 @@ def test_every_optimizer_is_told_by_what_it_keeps(entries, name):
 
 def test_adamw_is_told_by_an_option():
     slots = {"step", "exp_avg", "exp_avg_sq"}
-    assert optimizer_name(slots, {"decoupled_weight_decay": True}) == "AdamW"
-    assert optimizer_name(slots, {"decoupled_weight_decay": False}) == "Adam"
+    assert optimizer_name(slots, {"decoupled_weight_decay": True, "amsgrad": False}) == "AdamW"
+    assert optimizer_name(slots, {"decoupled_weight_decay": False, "amsgrad": False}) == "Adam"
+    assert optimizer_name(slots, {"decoupled_weight_decay": False}) == "RAdam"
     assert optimizer_name(set(), {"nesterov": False}) == "SGD"
     assert optimizer_name({"unheard_of"}, {}) is None

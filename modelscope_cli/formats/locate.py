@@ -186,7 +186,7 @@ def _in_folder(folder: str) -> list[Target]:
             same = [
                 (name, target)
                 for name, target in candidates
-                if any(re.fullmatch(other, name) for other in SAME_MODEL[position:])
+                if SLICES.fullmatch(name) or any(re.fullmatch(other, name) for other in SAME_MODEL[position:])
             ]
             duplicates = [name for name, target in same if target is not chosen[0]]
             others = [
