@@ -176,14 +176,10 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
         )
     if path:
         _layers(found, path)
-        for other, inside in found.matrices().items():
-            if (
-                attended
-                and other != path
-                and attends(inside)
-                and not other.startswith(f"{path}.")
-                and not path.startswith(f"{other}.")
-            ):
+        attending = [other for other, inside in found.matrices().items() if attended and attends(inside)]
+        for other in attending:
+            nested = any(other.startswith(f"{outer}.") or path.startswith(f"{other}.") for outer in attending)
+            if other != path and not nested:
                 _layers(found, other, "More layers")
     if embedding is not None:
         name, (rows, width) = embedding
