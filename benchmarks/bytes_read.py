@@ -67,12 +67,12 @@ def count_reads(path: Path) -> int:
 
     os.pread = counting
     sys.addaudithook(watch)
-    from modelscope_cli.cli.app import main
+    from modelscope_cli.cli.app import app
 
     sys.argv = ["mscope", "inspect", str(path)]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            main()
+            app(prog_name="mscope")
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
