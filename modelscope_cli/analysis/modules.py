@@ -9,7 +9,7 @@ single child is merged with it. The state of an optimizer is shown by entry (exp
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modelscope_cli.analysis.execution_order import execution_rank, natural
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
@@ -109,6 +109,7 @@ class ModuleTree:
         self.classes: dict[str, str] = {}  # path → recorded class
         self._shapes: dict[object, _Shape] = {}  # by signature
         self._keys = copy_keys(ledger)
+        self._in_order = ledger.checkpoint.ordered
         self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
         optimizer = self._group(range(len(ledger)) if lines is None else lines)
         self.classes = {
@@ -205,13 +206,13 @@ class ModuleTree:
 
     # Signatures -------------------------------------------------------------------------------------------------------
 
-    def _own(self, lines: list[int]) -> tuple[object, ...]:
+    def _own(self, lines: list[int]) -> tuple[int, ...]:
         """What the tensors directly in a module must equal. Shards may hold them in another order than the model."""
         keys = self._keys
-        if len(lines) == 1:
-            return keys[lines[0]]
         own = [keys[line] for line in lines]
-        return tuple(own) if self.ledger.checkpoint.ordered else tuple(sorted(own))
+        if len(own) > 1 and not self._in_order:
+            own.sort()
+        return tuple(own)
 
     def _shape_of(self, path: str) -> _Shape:
         """The signature of a module and all below it."""
@@ -447,13 +448,17 @@ _NOTHING: list[str] = []
 _NONE: list[int] = []
 
 
-def copy_keys(ledger: Ledger) -> list[tuple[Any, ...]]:
-    """What has to be equal for two tensors to be copies of each other, for each line."""
+def copy_keys(ledger: Ledger) -> list[int]:
+    """A number for each line, the same for two tensors that may be copies of each other."""
     dtypes = [dtype.name for dtype in ledger.dtypes]
+    rows: Iterable[tuple[object, ...]]
     if ledger.owned is ledger.elements and not ledger.tied:  # all alone on their storages: shape and dtype tell the rest
-        return list(zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, strict=True))
-    tied = [line in ledger.tied for line in range(len(ledger))]
-    return list(zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, ledger.owned, ledger.nbytes, tied, strict=True))
+        rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, strict=True)
+    else:
+        tied = [line in ledger.tied for line in range(len(ledger))]
+        rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, ledger.owned, ledger.nbytes, tied, strict=True)
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(row, len(numbers)) for row in rows]
 
 
 def _some_children(children: list[tuple[str, _Shape]]) -> list[tuple[str, _Shape]]:

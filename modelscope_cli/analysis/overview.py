@@ -221,11 +221,14 @@ def sizes(nbytes: int) -> str:
 
 def dtype_bytes(ledger: Ledger) -> dict[str, int]:
     """Bytes of the files under each dtype."""
-    sums: dict[str, int] = {}
-    for dtype, nbytes in zip(ledger.dtypes, ledger.nbytes, strict=True):
-        name = dtype.name
-        sums[name] = sums.get(name, 0) + nbytes
-    return sums
+    dtypes = dict(zip(map(id, ledger.dtypes), ledger.dtypes, strict=True))
+    sums = dict.fromkeys(dtypes, 0)
+    for key, nbytes in zip(map(id, ledger.dtypes), ledger.nbytes, strict=True):
+        sums[key] += nbytes
+    named: dict[str, int] = {}
+    for key, nbytes in sums.items():
+        named[dtypes[key].name] = named.get(dtypes[key].name, 0) + nbytes
+    return named
 
 
 def kind_table(overview: Overview) -> Table:

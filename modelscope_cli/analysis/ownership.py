@@ -55,8 +55,10 @@ def _all_alone(tensors: TensorTable, elements: list[int]) -> bool:
     """Whether every tensor is contiguous and fills the storage of its own number, as in safetensors and most state_dicts."""
     if tensors.parts or tensors.storages != list(range(len(tensors.storage))) or any(tensors.strides) or any(tensors.offsets):
         return False
-    sizes = [dtype.nbytes(count) for count, dtype in zip(elements, tensors.dtypes, strict=True)]
-    return sizes == tensors.storage.nbytes  # a dtype of unknown size gives None, which no storage has
+    if any(dtype.bits is None for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values()):
+        return False
+    sizes = [(count * (dtype.bits or 0) + 7) >> 3 for count, dtype in zip(elements, tensors.dtypes, strict=True)]
+    return sizes == tensors.storage.nbytes
 
 
 def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int]]:

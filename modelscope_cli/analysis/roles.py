@@ -179,9 +179,8 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     tensors = checkpoint.tensors
     shapes, recorded = tensors.shapes, tensors.recorded
     known = {leaf: role_of_leaf(leaf) for leaf in set(leaves)}
-    integral = {
-        id(dtype) for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values() if dtype.kind in ("int", "uint", "bool")
-    }
+    dtypes = dict(zip(map(id, tensors.dtypes), tensors.dtypes, strict=True))
+    integral = {key for key, dtype in dtypes.items() if dtype.kind in ("int", "uint", "bool")}
     if not integral and not recorded and set(roles) == {WEIGHT}:
         roles[:] = [known[leaf] for leaf in leaves]
         lines = [line for line, role in enumerate(roles) if role in (HELPER, BIAS)]
@@ -190,10 +189,10 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     packed: set[str] = set()
     spectral: set[str] = set()  # modules with a spectral norm, whose weight_v is a buffer; that of a weight norm is not
     if HELPER in known.values():
-        packed = {
-            parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks")
-        }
-        spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
+        weights = {leaf for leaf in known if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks")}
+        packed = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in weights}
+        if "weight_u" in known:
+            spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
     for line in lines:
         leaf = leaves[line]
         role = known[leaf]

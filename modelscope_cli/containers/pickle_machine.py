@@ -26,6 +26,7 @@ from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
 
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
+_unpack_index = struct.Struct("<I").unpack_from
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
 
 
@@ -85,29 +86,24 @@ class PickleMachine:
     def _run_from(self, pos: int) -> Any:
         """The loop. `pos` stays on the opcode until its operands have been read, so that it can be taken up again there."""
         data, stack, marks, memo = self.data, self.stack, self.marks, self.memo
-        push, pop = stack.append, stack.pop
+        push, pop, unpack = stack.append, stack.pop, _unpack_index
         persistent_load = self.persistent_load
         opcodes, objects = self.opcodes, self.objects
         try:
             while True:
                 op = data[pos]
                 opcodes += 1
-                if op == 0x71:  # BINPUT
-                    memo[data[pos + 1]] = stack[-1]
-                    pos += 2
+                if op == 0x72:  # LONG_BINPUT
+                    memo[unpack(data, pos + 1)[0]] = stack[-1]
+                    pos += 5
                 elif op == 0x68:  # BINGET
                     push(memo[data[pos + 1]])
                     pos += 2
-                elif op == 0x72:  # LONG_BINPUT
-                    data[pos + 4]
-                    memo[int.from_bytes(data[pos + 1 : pos + 5], "little")] = stack[-1]
-                    pos += 5
-                elif op == 0x6A:  # LONG_BINGET
-                    data[pos + 4]
-                    push(memo[int.from_bytes(data[pos + 1 : pos + 5], "little")])
-                    pos += 5
                 elif op == 0x4B:  # BININT1
                     push(data[pos + 1])
+                    pos += 2
+                elif op == 0x71:  # BINPUT
+                    memo[data[pos + 1]] = stack[-1]
                     pos += 2
                 elif op == 0x4D:  # BININT2
                     push(data[pos + 1] | data[pos + 2] << 8)
@@ -168,6 +164,9 @@ class PickleMachine:
                     stack[-1] = persistent_load(stack[-1], pos)
                     objects += 1
                     pos += 1
+                elif op == 0x6A:  # LONG_BINGET
+                    push(memo[unpack(data, pos + 1)[0]])
+                    pos += 5
                 elif op == 0x4A:  # BININT
                     data[pos + 4]
                     push(int.from_bytes(data[pos + 1 : pos + 5], "little", signed=True))

@@ -6,6 +6,7 @@ A reader claims the ranges it understands; what nobody claimed is labelled `unma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from modelscope_cli.errors import CorruptFileError
@@ -35,18 +36,25 @@ class Region(NamedTuple):
 class ByteMap:
     """The regions of one file, in order, covering it exactly."""
 
-    __slots__ = ("regions", "size")
+    __slots__ = ("_regions", "_totals", "size")
 
-    def __init__(self, regions: list[Region], size: int):
-        self.regions = regions
+    def __init__(self, regions: Sequence[tuple[int, int, str]], size: int):
+        self._regions = regions
+        self._totals: dict[str, int] | None = None
         self.size = size
+
+    @property
+    def regions(self) -> list[Region]:
+        """The regions in order."""
+        return [Region(*region) for region in self._regions]
 
     def totals(self) -> dict[str, int]:
         """Bytes under each label; they add up to `size`."""
-        totals: dict[str, int] = {}
-        for start, stop, label in self.regions:
-            totals[label] = totals.get(label, 0) + stop - start
-        return totals
+        if self._totals is None:
+            self._totals = {}
+            for start, stop, label in self._regions:
+                self._totals[label] = self._totals.get(label, 0) + stop - start
+        return self._totals
 
 
 class ByteMapBuilder:
@@ -55,11 +63,11 @@ class ByteMapBuilder:
     __slots__ = ("_claims",)
 
     def __init__(self) -> None:
-        self._claims: list[Region] = []
+        self._claims: list[tuple[int, int, str]] = []  # start, stop, label
 
     def claim(self, label: str, start: int, stop: int) -> None:
         if stop > start:
-            self._claims.append(Region(start, stop, label))
+            self._claims.append((start, stop, label))
 
     def claim_around(self, label: str, start: int, stop: int, inner: list[tuple[int, int, str]]) -> None:
         """Claim start..stop, except for the (start, stop, label) ranges inside it that are something else."""
@@ -73,23 +81,24 @@ class ByteMapBuilder:
     def finish(self, size: int, path: str) -> ByteMap:
         """The map of a file of `size` bytes. Raises CorruptFileError where two claims overlap or one leaves the file."""
         self._claims.sort()
-        regions: list[Region] = []
+        regions: list[tuple[int, int, str]] = []
         position = 0
         for region in self._claims:
-            if region.start < position:
+            start, stop, label = region
+            if start < position:
                 raise CorruptFileError(
-                    f"two parts of the file lie on the same bytes: {region.label} starts inside {regions[-1].label}",
+                    f"two parts of the file lie on the same bytes: {label} starts inside {regions[-1][2]}",
                     path=path,
-                    offset=region.start,
+                    offset=start,
                 )
-            if region.start > position:
-                regions.append(Region(position, region.start, "unmapped"))
+            if start > position:
+                regions.append((position, start, "unmapped"))
             regions.append(region)
-            position = region.stop
+            position = stop
         if position > size:
             raise CorruptFileError(
-                f"{regions[-1].label} ends at byte {position:,}, past the end of the file", path=path, offset=size
+                f"{regions[-1][2]} ends at byte {position:,}, past the end of the file", path=path, offset=size
             )
         if position < size:
-            regions.append(Region(position, size, "unmapped"))
+            regions.append((position, size, "unmapped"))
         return ByteMap(regions, size)
