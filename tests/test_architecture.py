@@ -31,6 +31,17 @@ def test_attention_by_the_widths_of_queries_and_keys():
     assert "4 query heads to a key head" in grouped.text
 
 
+def test_compressed_keys_are_as_wide_as_their_norm():
+    """The projection to them also makes the rotary key, which is not compressed."""
+    shapes = {"embed_tokens.weight": (50, 8)}
+    for layer in range(2):
+        at = f"layers.{layer}.self_attn"
+        shapes |= {f"{at}.q_a_proj.weight": (6, 8), f"{at}.kv_a_proj_with_mqa.weight": (5, 8), f"{at}.kv_a_layernorm.weight": (4,)}
+    found = facts(shapes)["attention"]
+    assert found.value == "MLA"
+    assert found.evidence.endswith("compresses them to 4")
+
+
 def test_heads_need_a_config():
     assert "heads" not in facts(transformer(2, 8))["attention"].text
     config = {"num_attention_heads": 4, "num_key_value_heads": 1, "model_type": "llama"}

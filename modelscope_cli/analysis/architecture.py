@@ -243,7 +243,7 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             "Attention",
             "MLA",
             f"MLA (compressed keys and values){given}",
-            f"{latent} compresses them to {layer[latent][0]:,}",
+            f"{latent} compresses them to {_latent_width(layer, latent):,}",
         )
     elif query and key and len(query) == len(key) == 2:
         if query[0] == key[0]:

@@ -35,6 +35,13 @@ class DefaultingGroup(TyperGroup):
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Whoever reads our output has had enough (`mscope … | head`): no failure, and 1 would mean something else here."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(0) from None
+
 
 app = typer.Typer(
     name="mscope",

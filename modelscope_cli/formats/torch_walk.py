@@ -44,7 +44,6 @@ class Walk:
         self.modules: dict[str, ModuleRecord] = {}
         self.notes: list[Note] = []
         self.groups: list[tuple[int, str]] = []  # (first row, path of the container that holds it)
-        self.bare_storages = 0
         self._kept = 0  # metadata values kept so far
         self._left_out = 0
         self._copied = 0
@@ -95,7 +94,6 @@ class Walk:
             elif kind is Mapping or kind is list or kind is tuple or kind is SetOf:
                 self._container(frames, node, path, key, frame.sink)
             elif kind is StorageRef:
-                self.bare_storages += 1
                 self._keep(frame.sink, key, f"<storage of {node.nbytes:,} bytes>")
             else:
                 self._keep(frame.sink, key, plain(node))

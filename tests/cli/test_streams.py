@@ -59,10 +59,12 @@ def test_a_pipe_is_a_hundred_columns_wide():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell with head")
+@pytest.mark.parametrize("buffered", ["", "1"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_reader_that_has_had_enough(large, format):
+def test_a_reader_that_has_had_enough(large, format, buffered):
     command = [sys.executable, "-m", "modelscope_cli", "inspect", *large, "-f", format]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         running.stdout.read(1)
