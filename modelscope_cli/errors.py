@@ -8,6 +8,7 @@
     │  ├─ CorruptFileError      recognised, but damaged or contradicting itself
     │  └─ UnsupportedFeatureError   understood, not implemented; says what would be needed
     ├─ LimitError               a limit of core/limits.py was met; names resource, limit and actual value
+    ├─ DrawingError             a picture that would be empty, too large to read, or that no program here can paint
     └─ MissingExtraError        an optional package is needed; names the pip extra
 
 Each carries what a person needs: where (`path`, `offset`), what, and what to do next (`hint`).
@@ -70,6 +71,10 @@ class LimitError(ModelscopeError):
         self.resource = resource
         self.limit = limit
         self.actual = actual
+
+
+class DrawingError(ModelscopeError):
+    """A picture cannot be made of this."""
 
 
 class MissingExtraError(ModelscopeError):

@@ -46,6 +46,9 @@ HEAD_NAME = re.compile(
 )
 ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|sa|ca", re.IGNORECASE)
 MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludense|expert|ff|moe).*", re.IGNORECASE)
+MANY_ROWS = (
+    4  # times as many rows as columns make an "encoder" an embedding and a "decoder" a head, as in language models on LSTMs
+)
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 QUERY = ("q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q")
@@ -94,7 +97,9 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     if "weight_g" in tensors and "weight_v" in tensors:
         return _weighted(name, tensors["weight_v"], tensors.get("bias"), top)
     if "qweight" in tensors:
-        return Kind("quantised Linear", "", LINEAR)
+        return Kind(
+            "quantised Linear", _quantised(tensors), HEAD if top and HEAD_NAME.fullmatch(name.rpartition(".")[2]) else LINEAR
+        )
     for leaf in ("weight", "weight_orig", "weight_packed", "kernel"):
         if leaf in tensors:
             return _weighted(name, tensors[leaf], tensors.get("bias", tensors.get("bias_orig")), top)
@@ -108,6 +113,14 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     if "inv_freq" in tensors:
         return Kind("RotaryEmbedding", "", OTHER)
     return Kind("", "", OTHER)
+
+
+def _quantised(tensors: dict[str, Shape]) -> str:
+    """in → out of packed weights: GPTQ lists the group of each input in g_idx, AWQ packs the outputs; scales are groups × out."""
+    packed, scales, groups = tensors["qweight"], tensors.get("scales", ()), tensors.get("g_idx", ())
+    if len(packed) != 2 or len(scales) != 2:
+        return ""
+    return f"{groups[0] if len(groups) == 1 else packed[0]:,} → {scales[1]:,}"
 
 
 def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
@@ -125,11 +138,14 @@ def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
         return Kind("GroupNorm" if GROUP_NORM_NAME.search(last) else "LayerNorm", _times(weight), NORM)
     if len(weight) == 2:
         out, into = weight
+        if top and last == "encoder" and bias is None and out >= MANY_ROWS * into:
+            return Kind("Embedding", f"{out:,} × {into:,}", EMBEDDING)
         if bias is None and EMBEDDING_NAME.fullmatch(last) and not HEAD_NAME.fullmatch(last):
             return Kind("Embedding", f"{out:,} × {into:,}", EMBEDDING)
         if last in CONV1D_NAMES and bias is not None and bias == (into,):
             return Kind("Conv1D", f"{out:,} → {into:,}", LINEAR)  # GPT-2's: a Linear with its weight transposed
-        return Kind("Linear", f"{into:,} → {out:,}", HEAD if top and HEAD_NAME.fullmatch(last) else LINEAR)
+        head = top and (HEAD_NAME.fullmatch(last) or (last == "decoder" and out >= MANY_ROWS * into))
+        return Kind("Linear", f"{into:,} → {out:,}", HEAD if head else LINEAR)
     dims = len(weight) - 2
     if dims > 3:
         return Kind("", _times(weight), OTHER)
@@ -155,7 +171,11 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
     """A module of modules: said structurally, in small letters, because its class is not in the file."""
     names = set(children)
     last = name.rpartition(".")[2]
-    if (names & set(QUERY) and names & set(KEY)) or (names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last)):
+    if {"lora_A", "lora_B"} <= names:
+        return _low_rank(children["lora_A"], children["lora_B"])
+    if (names & set(QUERY) and (names & set(KEY) or ATTENTION_NAME.fullmatch(last))) or (
+        names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last)
+    ):
         return Kind("attention", "", ATTENTION)
     if (names & set(GATE) and names & set(UP) and names & set(DOWN)) or (names & set(FUSED_GATE) and names & set(DOWN)):
         return Kind("gated MLP", "", MLP)
@@ -175,11 +195,19 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
             "cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names
         )
         return Kind("decoder layer" if crossed or _gated(children) else "transformer layer", "", BLOCK)
-    if last.isdecimal() and CONV in categories and set(categories) <= {CONV, NORM, LINEAR, OTHER}:
+    convolves = any(kind.name.startswith("Conv") for kind in children.values())
+    if ((last.isdecimal() and CONV in categories) or convolves) and set(categories) <= {CONV, NORM, LINEAR, OTHER}:
         return Kind("conv block", "", CONV)
     if MLP_NAME.fullmatch(last) and set(categories) <= {LINEAR, MLP, NORM, OTHER, HEAD} and LINEAR in categories:
         return Kind("MLP", "", MLP)
     return Kind("", "", OTHER)
+
+
+def _low_rank(first: Kind, second: Kind) -> Kind:
+    """A LoRA pair: 4,096 → 16 and 16 → 4,096 are 4,096 → 4,096 of rank 16."""
+    into, _, rank = first.detail.partition(" → ")
+    out = second.detail.partition(" → ")[2]
+    return Kind("LoRA", f"{into} → {out}, rank {rank}" if out else "", LINEAR)
 
 
 def _gated(children: dict[str, Kind]) -> bool:

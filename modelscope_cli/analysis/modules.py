@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from modelscope_cli.analysis.execution_order import execution_rank, natural
+from modelscope_cli.analysis.execution_order import run_order
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
@@ -259,7 +259,7 @@ class ModuleTree:
             return sorted(paths, key=lambda path: int(names[path][:18]))
         if self.ledger.checkpoint.ordered:
             return paths
-        return sorted(paths, key=lambda path: (execution_rank(names[path]), natural(names[path])))
+        return [paths[position] for position in run_order(list(names.values()), registered=False)]
 
     # Rows -------------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 from modelscope_cli import __version__
 from modelscope_cli.cli.inspect import HELP as INSPECT_HELP
 from modelscope_cli.cli.inspect import inspect
+from modelscope_cli.cli.visualize import HELP as VISUALIZE_HELP
+from modelscope_cli.cli.visualize import visualize
 
 DEFAULT_COMMAND = "inspect"
 
@@ -69,6 +71,7 @@ def root(
 
 
 app.command("inspect", help=INSPECT_HELP, no_args_is_help=True)(inspect)
+app.command("visualize", help=VISUALIZE_HELP, no_args_is_help=True)(visualize)
 
 
 def main() -> None:

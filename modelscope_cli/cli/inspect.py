@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelscope_cli.cli.options import Color, LateProgress, Unit, console, limits, pattern
+from modelscope_cli.cli.options import Color, Unit, console, limits, nearest, pattern
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options
@@ -167,7 +167,7 @@ def inspect(
     keys = tuple(key.strip() for key in by.split(","))
     for key in keys:
         if key not in KNOWN:
-            raise typer.BadParameter(f"{key!r} is not one of {KEYS}{_nearest(key, KNOWN)}", param_hint="'--by'")
+            raise typer.BadParameter(f"{key!r} is not one of {KEYS}{nearest(key, KNOWN)}", param_hint="'--by'")
     options = Options(
         by=keys,
         levels=depth,
@@ -195,68 +195,18 @@ def run(
     lenient: bool,
 ) -> None:
     """Read every path, show what could be read, tell what could not."""
-    from modelscope_cli.cli.problems import UNREADABLE, tell
-    from modelscope_cli.formats.locate import locate
-    from modelscope_cli.formats.registry import read_target
+    from modelscope_cli.cli.problems import UNREADABLE
+    from modelscope_cli.cli.reading import find, readable
 
-    targets, problems = locate(paths, only=only)
-    for problem in problems:
-        suggest_command(problem)
-        tell(problem)
+    targets, problems = find(paths, only=only)
     writer = Writer(format, output, color, unit, options)
-    failed = bool(problems)
-    for number, target in enumerate(targets):
-        try:
-            with LateProgress(target.path) as progress:
-                checkpoint = guarded(
-                    lambda target=target, step=progress.step: read_target(target, bounds, lenient=lenient, step=step),
-                    target.path,
-                )
-        except _expected() as problem:
-            tell(problem)
-            problems.append(problem)
-            failed = True
-            continue
+    failed = False
+    for number, checkpoint in readable(targets, problems, bounds, lenient=lenient):
         failed = writer.add(checkpoint, first=number == 0) or failed
+    failed = failed or bool(problems)
     writer.finish(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
-
-
-def suggest_command(problem: ModelscopeError) -> None:
-    """A word that is no path may be a command with a slip in it."""
-    from modelscope_cli.cli.app import app
-
-    names = tuple(command.name or "" for command in app.registered_commands)
-    close = _nearest(problem.path or "", names)
-    if close:
-        problem.hint = close.removeprefix("; ")
-
-
-def guarded(read: Any, path: str) -> Checkpoint:
-    """Call a reader; running out of memory or recursion is an error of the input like any other."""
-    from modelscope_cli.errors import CorruptFileError
-
-    try:
-        checkpoint: Checkpoint = read()
-    except MemoryError:
-        raise CorruptFileError("needs more memory than there is", path=path) from None
-    except RecursionError:
-        raise CorruptFileError("nested too deeply", path=path) from None
-    return checkpoint
-
-
-def _expected() -> type[ModelscopeError]:
-    from modelscope_cli.errors import ModelscopeError
-
-    return ModelscopeError
-
-
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class Writer:

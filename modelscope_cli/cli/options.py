@@ -49,6 +49,14 @@ def limits(assignments: list[str] | None) -> Limits:
         raise typer.BadParameter(f"{problem.message} ({problem.hint})", param_hint="'--limit'") from None
 
 
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """A hint at what may have been meant, or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def console(color: Color, file: Any = None) -> Any:
     """A rich console on stdout (or a file), as wide as the terminal, obeying --color and NO_COLOR."""
     from rich.console import Console as RichConsole

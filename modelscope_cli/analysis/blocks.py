@@ -1,0 +1,204 @@
+"""Rows of a module tree as the blocks of a diagram: lines, cards of lines, groups of blocks, and where arrows lead.
+
+A module whose parts are all leaves is one card, others are groups; equal neighbours are one group drawn once (`fold`). A
+convolution and the BatchNorm behind it are one line. Nothing but names, shapes and what the file records goes in.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from modelscope_cli.analysis.execution_order import run_order, runs_after
+from modelscope_cli.analysis.kinds import ATTENTION, BLOCK, CONV, EMBEDDING, LINEAR, MLP, OTHER
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.size_row import SizeRow
+from modelscope_cli.report.diagram import TIED, UNCOUNTED, Card, Group, Line, Tie
+from modelscope_cli.report.document import Count, Ratio
+
+TOGETHER = 3  # leaves in a row that share a card
+SHAPING = (ATTENTION, MLP, BLOCK)  # categories of modules that say what their parts are for
+FEED_FORWARD = re.compile(r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|c_fc|output\.dense|dense_(h_to_4h|4h_to_h)")
+
+Part = Line | Card | Group
+
+
+class Draughtsman:
+    """Turns rows into blocks, and keeps what the page has to say about them.
+
+    `whole` is what shares are of: the parameters of all that is drawn.
+    """
+
+    def __init__(self, ledger: Ledger, whole: int):
+        self.whole = whole
+        self.registered = ledger.checkpoint.ordered
+        self.ties: list[tuple[str, str]] = []  # path of a line, name of the tensor it shares
+        self.paths: dict[str, str] = {}  # path of a module → path of the line that draws it
+        self.inferred = self.recorded = self.uncounted = self.unknown_flows = 0
+
+    def parts(self, rows: list[SizeRow], path: str, copies: int, levels: int | None, within: str) -> list[Part]:
+        """Each row as a line, a card or a group, in the order they run.
+
+        `copies` of all of them are in the model; `within` is the category of the module they are parts of.
+        """
+        order = run_order([first_name(row.label) for row in rows], registered=self.registered)
+        parts = [self.part(rows[position], path, copies, levels, within) for position in order]
+        return paired(sorted(parts, key=lambda part: isinstance(part, Line) and part.mark == UNCOUNTED))
+
+    def part(self, row: SizeRow, path: str, copies: int, levels: int | None, within: str) -> Part:
+        """A row with whatever is inside it, down to so many levels."""
+        place = f"{path}.{row.label}" if path else row.label
+        if not row.children or row.opaque or levels == 1:
+            return self.line(row, place, copies, within)
+        self.count_kind(row)
+        inner = copies * row.fold
+        category = row.kind.category if row.kind.category in SHAPING else within if within in (ATTENTION, MLP) else OTHER
+        parts = self.parts(row.children, place, inner, None if levels is None else levels - 1, category)
+        only = parts[0] if len(parts) == 1 else None
+        if isinstance(only, Line) and row.fold == 1:
+            self.paths[place] = only.path
+            return only._replace(label=f"{row.label}.{only.label}")
+        count, share = Count(row.parameters // copies), self.share(row)
+        lines = [part for part in parts if isinstance(part, Line)]
+        if row.fold == 1 and len(lines) == len(parts):
+            return Card(place, row.label, row.kind.name, count, share, lines)
+        blocks, flows = self.joined(parts, together=len(lines) == len(parts))
+        return Group(
+            place, row.label, row.kind.name, row.fold, inner, Count(row.parameters // inner), count, share, blocks, flows
+        )
+
+    def line(self, row: SizeRow, place: str, copies: int, within: str) -> Line:
+        """A leaf, or a module whose parts are not drawn."""
+        self.count_kind(row)
+        self.paths[place] = place
+        detail, category, mark, note = row.kind.detail, belonging(row, within), "", ""
+        if row.tied:
+            mark, note = TIED, f"tied to {row.tied}"
+            self.ties.append((place, row.tied))
+        elif not row.parameters:
+            mark, note, category = UNCOUNTED, "not counted", OTHER
+            self.uncounted += row.elements
+        elif row.children and not row.opaque:
+            detail = f"{row.tensors // (copies * row.fold):,} tensors"
+        count = Count(row.parameters // (copies * row.fold))
+        return Line(place, row.kind.name or "module", row.label, detail, category, count, self.share(row), row.fold, mark, note)
+
+    def joined(self, parts: list[Part], *, together: bool = False) -> tuple[list[Card | Group], list[bool]]:
+        """Parts as blocks, lines put into cards, and whether each block leads to the next."""
+        blocks: list[Card | Group] = []
+        ends: list[tuple[str, str]] = []  # the first and the last name in each block: arrows depend on them
+        for members in carded(parts, together=together):
+            first, last = members[0], members[-1]
+            if isinstance(first, Line):
+                lines = [line for line in members if isinstance(line, Line)]
+                blocks.append(Card("", "", "", Count(0), Ratio(sum(line.share for line in lines)), lines))
+            else:
+                blocks.append(first)
+            ends.append((first_name(name_of(first)), first_name(name_of(last))))
+        flows = [runs_after(after[0], before[1], registered=self.registered) for before, after in pairwise(ends)]
+        self.unknown_flows += len(flows) - sum(flows)
+        return blocks, flows
+
+    def share(self, row: SizeRow) -> Ratio:
+        return Ratio(row.parameters / self.whole if self.whole else 0.0)
+
+    def count_kind(self, row: SizeRow) -> None:
+        if row.kind.name and row.kind.inferred:
+            self.inferred += 1
+        elif row.kind.name:
+            self.recorded += 1
+
+    def drawn_ties(self) -> list[Tie]:
+        """Ties between lines that are both in the drawing."""
+        found = []
+        for path, tensor in self.ties:
+            source = tensor
+            while source and source not in self.paths:
+                source = source.rpartition(".")[0]
+            if source and self.paths[source] != path:
+                found.append(Tie(self.paths[source], path))
+        return found
+
+
+def belonging(row: SizeRow, within: str) -> str:
+    """The category of a leaf: a Linear in an attention is part of it; one in a layer is feed-forward if it is called so."""
+    if row.kind.category not in (LINEAR, OTHER):
+        return row.kind.category
+    if within in (ATTENTION, MLP):
+        return within
+    return MLP if within == BLOCK and FEED_FORWARD.fullmatch(row.label) else row.kind.category
+
+
+def carded(parts: list[Part], *, together: bool) -> list[list[Part]]:
+    """Neighbouring lines that share a card: all of them, or three and more in a row, or embeddings; the rest alone."""
+    runs: list[list[Part]] = []
+    for part in parts:
+        if runs and isinstance(part, Line) and isinstance(runs[-1][-1], Line):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    cards: list[list[Part]] = []
+    for run in runs:
+        if len(run) >= TOGETHER or together:
+            cards.append(run)
+            continue
+        for part in run:
+            before = cards[-1][-1] if cards and part is not run[0] else None
+            if isinstance(before, Line) and isinstance(part, Line) and before.category == part.category == EMBEDDING:
+                cards[-1].append(part)
+            else:
+                cards.append([part])
+    return cards
+
+
+def paired(parts: list[Part]) -> list[Part]:
+    """Each convolution with the BatchNorm behind it, when it takes just the channels that the convolution gives."""
+    done: list[Part] = []
+    for part in parts:
+        before = done[-1] if done else None
+        if isinstance(before, Line) and isinstance(part, Line) and is_norm_of(part, before):
+            done[-1] = before._replace(
+                kind=f"{before.kind} + BN",
+                label=f"{before.label}, {part.label}",
+                parameters=Count(before.parameters + part.parameters),
+                share=Ratio(before.share + part.share),
+            )
+        else:
+            done.append(part)
+    return done
+
+
+def is_norm_of(norm: Line, conv: Line) -> bool:
+    """Whether a line is the BatchNorm of a convolution: 3 → 64, 7×7 and 64."""
+    channels = re.fullmatch(r"[\d,]+ → ([\d,]+), .*", conv.detail)
+    return (
+        norm.kind.startswith("BatchNorm")
+        and conv.category == CONV
+        and "+" not in conv.kind
+        and conv.fold == norm.fold == 1
+        and not conv.mark
+        and channels is not None
+        and channels[1] == norm.detail
+    )
+
+
+def categories(block: Card | Group) -> list[str]:
+    """The categories of the counted lines in a block."""
+    found: dict[str, None] = {}
+    waiting: list[Card | Group] = [block]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, Group):
+            waiting += inner.blocks
+        else:
+            found |= {line.category: None for line in inner.lines if line.mark != UNCOUNTED}
+    return list(found)
+
+
+def name_of(part: Part) -> str:
+    return part.label if isinstance(part, Line) else part.title
+
+
+def first_name(label: str) -> str:
+    """The name of the first module in a label: layers of `layers.0–31`, 0 of `0–2,5`, conv1 of `conv1, bn1`."""
+    return re.split(r"[.,–]", label, maxsplit=1)[0]

@@ -1,0 +1,99 @@
+"""What a picture of a checkpoint says around the drawing: title, facts, the strip of bytes, captions."""
+
+from __future__ import annotations
+
+import os
+
+from modelscope_cli.analysis.architecture import read_architecture
+from modelscope_cli.analysis.blocks import Draughtsman
+from modelscope_cli.analysis.kinds import OTHER
+from modelscope_cli.analysis.ledger import Ledger, unused_bytes
+from modelscope_cli.analysis.modules import Outline
+from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.report.diagram import Segment
+from modelscope_cli.report.document import Bytes, Phrase, Ratio
+
+STRIP = (  # label, category that lends its colour, roles
+    ("weights", "linear", (WEIGHT, BIAS)),
+    ("buffers", "norm", (BUFFER,)),
+    ("optimizer state", "attention", (OPTIMIZER,)),
+    ("EMA copy", "conv", (EMA,)),
+    ("master copy", "embedding", (MASTER,)),
+    ("other tensors", "recurrent", (OTHER_ROLE,)),
+)
+BESIDE = (OPTIMIZER, EMA, MASTER, OTHER_ROLE)  # roles that make a file more than a model
+ARCHITECTURE = (  # facts worth a subtitle
+    ("layers", "{:,} layers"),
+    ("hidden_size", "hidden size {:,}"),
+    ("attention", "{}"),
+    ("feed_forward", "feed-forward {:,}"),
+    ("experts", "{:,} experts"),
+    ("vocabulary", "vocabulary {:,}"),
+)
+USUAL_NAMES = {"model", "pytorch_model", "adapter_model", "diffusion_pytorch_model"}  # of files: the folder's says more
+
+
+def title(checkpoint: Checkpoint, root: str | None) -> str:
+    """The name of the file or set; of a set in a folder the folder's, which says more than model.safetensors."""
+    path = os.path.normpath(checkpoint.path)
+    name, folder = os.path.basename(path), os.path.basename(os.path.dirname(os.path.abspath(path)))
+    several = sum(1 for file in checkpoint.files if len(file.tensors)) > 1
+    if folder and (several or name.partition(".")[0] in USUAL_NAMES):
+        name = folder
+    return f"{root}  in {name}" if root else name
+
+
+def facts(ledger: Ledger, lines: list[int], outline: Outline | None) -> list[Phrase]:
+    """Subtitles: parameters, tensors, size and dtypes of the lines; with the outline of a whole model its architecture."""
+    parameters, whole = sum([ledger.parameters[line] for line in lines]), ledger.total_parameters()
+    sizes: dict[str, int] = {}
+    for line in lines:
+        name = ledger.dtypes[line].name
+        sizes[name] = sizes.get(name, 0) + ledger.nbytes[line]
+    nbytes = sum(sizes.values())
+    dtypes = sorted((name for name in sizes if sizes[name] * 1000 >= nbytes), key=lambda name: -sizes[name])
+    counted = f"{parameters:,} parameters" if parameters == whole else f"{parameters:,} of {whole:,} parameters"
+    said = [Phrase((f"{counted} · {len(lines):,} tensors · ", Bytes(nbytes), " · " + ", ".join(dtypes[:4])))]
+    if outline:
+        values = {fact.key: fact.value for fact in read_architecture(ledger, outline)}
+        known = [words.format(values[key]) for key, words in ARCHITECTURE if values.get(key)]
+        said += [Phrase((" · ".join(known),))] if known else []
+    return said
+
+
+def strip(ledger: Ledger) -> list[Segment]:
+    """The bytes of the files, divided, where they hold more than a model; else nothing."""
+    roles = ledger.by_role()
+    if not any(roles.get(role, (0, 0, 0))[2] for role in BESIDE):
+        return []
+    whole = ledger.checkpoint.nbytes
+    parts = [(label, colour, sum(roles.get(role, (0, 0, 0))[2] for role in wanted)) for label, colour, wanted in STRIP]
+    unused = sum(unused_bytes(ledger))
+    parts.append(("unused data", OTHER, unused))
+    parts.append(("metadata and container", OTHER, whole - sum(nbytes for _, _, nbytes in parts)))
+    return [Segment(label, colour, Bytes(nbytes), Ratio(nbytes / whole)) for label, colour, nbytes in parts if nbytes > 0]
+
+
+def captions(draughtsman: Draughtsman, checkpoint: Checkpoint) -> list[str]:
+    """What is inferred, what is not counted, what is missing."""
+    order = "the order of registration and known names" if draughtsman.registered else "known names"
+    if draughtsman.recorded and not draughtsman.inferred:
+        said = [f"Classes are recorded in the file. Inferred: the order, from {order}."]
+    elif draughtsman.recorded:
+        said = [f"Inferred: kinds that the file does not record, from names and shapes; the order, from {order}."]
+    else:
+        said = [f"Inferred: kinds, from names and shapes; the order, from {order}. The file records neither."]
+    if draughtsman.unknown_flows:
+        said.append("Where no arrow is drawn, modules run side by side or their order is not known.")
+    if draughtsman.ties:
+        said.append("Tied weights are counted once, where they are stored.")
+    if draughtsman.uncounted:
+        said.append(f"Grey: {draughtsman.uncounted:,} elements that are not parameters, such as buffers; not counted.")
+    said += [
+        f"Incomplete: {note.where + ': ' if note.where else ''}{note.message}"
+        for note in checkpoint.notes
+        if note.severity == "error"
+    ][:3]
+    return said

@@ -1,0 +1,166 @@
+"""Painting a scene as SVG, PNG, PDF or DOT, by whichever Graphviz there is.
+
+    system Graphviz (`dot` on the PATH)   paints everything; knows the fonts of the system
+    graphviz-pure, a wheel                SVG and PNG, with fonts of its own; PDF by bridges/pdf.py
+
+Places are fixed in the DOT text (layout=nop2), so that both paint the same picture and neither needs time to lay it out.
+A program that fails, hangs or cannot write a format is passed over for the next, and that is said.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from modelscope_cli.errors import DrawingError
+from modelscope_cli.render.dot import render
+from modelscope_cli.report.scene import Frame, Item, Scene, Words
+
+FORMATS = ("svg", "png", "pdf", "dot")
+SYSTEM, WHEEL = "Graphviz", "graphviz-pure"
+PATIENCE = 60.0  # seconds for one picture
+PNG_DPI = 144.0  # two pixels a point: sharp on a slide
+LONGEST_SIDE = 20_000  # pixels of a PNG that viewers open
+MOST_PIXELS = 100_000_000
+LARGEST_PAGE = 14_400.0  # points, the limit of PDF
+POINTS = 72.0
+FAR = re.compile("[^\u0000-\u052f\u1e00-\u1fff\u2000-\u22ff\ufb01\ufb02]")  # letters beyond Latin, Greek, Cyrillic and signs
+
+
+class Painting(NamedTuple):
+    """A picture, what painted it, and what its user should know about it."""
+
+    data: bytes
+    painter: str
+    warnings: tuple[str, ...] = ()
+
+
+def paint(scene: Scene, format: str) -> Painting:
+    """The scene in one of FORMATS. Raises DrawingError when no program here can paint it."""
+    text = render(scene)
+    if format == "dot":
+        return Painting(text.encode(), "mscope")
+    tried: list[str] = []
+    for name, program in programs():
+        try:
+            return by_system(program, scene, text, format) if name == SYSTEM else by_wheel(program, scene, text, format)
+        except (OSError, subprocess.SubprocessError, DrawingError) as problem:
+            tried.append(f"{program}: {first_line(problem)}")
+    if format == "pdf":
+        from modelscope_cli.bridges.pdf import paint_pdf
+
+        data, warnings = paint_pdf(scene)
+        return Painting(data, "reportlab", tuple(tried) + warnings)
+    raise DrawingError(
+        f"no program to paint {format.upper()}: "
+        + ("; ".join(tried) if tried else "neither Graphviz nor graphviz-pure is there"),
+        hint="pip install graphviz-pure, or install Graphviz and put dot on the PATH; -f dot and -f pdf need neither",
+    )
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    """What can paint, the best first."""
+    system = shutil.which("dot")
+    if system:
+        yield SYSTEM, system
+    for folder in (sysconfig.get_path("scripts"), None):
+        wheel = shutil.which("graphviz-pure", path=folder)
+        if wheel:
+            yield WHEEL, wheel
+            return
+
+
+def by_system(program: str, scene: Scene, text: str, format: str) -> Painting:
+    """A picture by Graphviz. Letters that no font has come out as boxes; that is said where it can be known."""
+    data = run(program, text, format, *scale(scene, format))
+    warnings: tuple[str, ...] = ()
+    if format != "svg":
+        from modelscope_cli.bridges.fonts import without_font
+
+        warnings = without_font(far_words(scene))
+    return Painting(tidy(data, scene) if format == "svg" else data, f"{SYSTEM} ({program})", warnings)
+
+
+def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
+    """A picture by graphviz-pure. It has fonts for Latin, Greek and Cyrillic only: other words are painted on afterwards."""
+    if format == "pdf":
+        from modelscope_cli.bridges.pdf import paint_pdf
+
+        data, warnings = paint_pdf(scene)
+        return Painting(data, "reportlab", warnings)
+    far = far_words(scene)
+    if format == "svg" or not far:
+        data = run(program, text, format, *scale(scene, format))
+        return Painting(tidy(data, scene) if format == "svg" else data, f"{WHEEL} ({program})")
+    from modelscope_cli.bridges.fonts import paint_words
+
+    data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene, format))
+    data, warnings = paint_words(data, far, scene.width)
+    return Painting(data, f"{WHEEL} ({program}) and Pillow", warnings)
+
+
+def run(program: str, text: str, format: str, *options: str) -> bytes:
+    """What the program makes of a DOT text. Raises DrawingError, OSError or TimeoutExpired."""
+    done = subprocess.run(
+        [program, f"-T{format}", *options], input=text.encode(), capture_output=True, timeout=PATIENCE, check=False
+    )
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip()
+        raise DrawingError(said.splitlines()[0][:200] if said else f"ended with {done.returncode} and painted nothing")
+    return done.stdout
+
+
+def scale(scene: Scene, format: str) -> list[str]:
+    """Options that keep a picture within what viewers open."""
+    longest = max(scene.width, scene.height)
+    if format == "png":
+        area = scene.width * scene.height / POINTS**2
+        return [f"-Gdpi={min(PNG_DPI, LONGEST_SIDE * POINTS / longest, (MOST_PIXELS / area) ** 0.5):.2f}"]
+    if format == "pdf" and longest > LARGEST_PAGE:
+        return [f"-Gsize={LARGEST_PAGE / POINTS},{LARGEST_PAGE / POINTS}"]
+    return []
+
+
+def tidy(data: bytes, scene: Scene) -> bytes:
+    """An SVG without what only Graphviz needs: document type, comments, names of nodes, which would show as tooltips."""
+    text = data.decode()
+    text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", text)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<title>[^<]*</title>\s*", "", text)
+    title = scene.title.replace("&", "&amp;").replace("<", "&lt;")
+    named = f'role="img"><title>{title}</title><style>text{{pointer-events:none}}</style>'
+    return re.sub(r"(<svg\b[^>]*?)>", lambda match: f"{match[1]} {named}", text, count=1).encode()
+
+
+def far_words(scene: Scene) -> list[Words]:
+    """Words with letters that not every sans-serif font has."""
+    found: list[Words] = []
+    waiting = list(scene.items)
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Frame):
+            waiting += item.items
+        elif isinstance(item, Words) and FAR.search(item.text):
+            found.append(item)
+    return found
+
+
+def near_items(items: Sequence[Item]) -> list[Item]:
+    """The items without far words."""
+    kept: list[Item] = []
+    for item in items:
+        if isinstance(item, Frame):
+            kept.append(item._replace(items=near_items(item.items)))
+        elif not (isinstance(item, Words) and FAR.search(item.text)):
+            kept.append(item)
+    return kept
+
+
+def first_line(problem: BaseException) -> str:
+    if isinstance(problem, subprocess.TimeoutExpired):
+        return f"not done after {PATIENCE:.0f} seconds"
+    return (str(problem) or type(problem).__name__).splitlines()[0]

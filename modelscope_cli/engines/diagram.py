@@ -1,0 +1,16 @@
+"""The architecture diagram: module tree → blocks → places → picture."""
+
+from __future__ import annotations
+
+from modelscope_cli.analysis import diagram as analysis
+from modelscope_cli.bridges.graphviz import Painting, paint
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.engines.registry import Wish
+from modelscope_cli.render.diagram import lay_out
+from modelscope_cli.render.palette import THEMES
+
+
+def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
+    """Raises DrawingError when there is nothing to draw, more than can be read, or nothing to paint with."""
+    content = analysis.draw(checkpoint, analysis.DiagramOptions(wish.levels, wish.root, wish.fold))
+    return paint(lay_out(content, THEMES[wish.theme]), wish.format)
