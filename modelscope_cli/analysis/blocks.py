@@ -12,6 +12,7 @@ from itertools import pairwise
 from modelscope_cli.analysis.execution_order import run_order, runs_after
 from modelscope_cli.analysis.kinds import ATTENTION, BLOCK, CONV, EMBEDDING, LINEAR, MLP, OTHER
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.roles import WEIGHT
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.report.diagram import TIED, UNCOUNTED, Card, Group, Line, Tie
 from modelscope_cli.report.document import Count, Ratio
@@ -31,7 +32,11 @@ class Draughtsman:
 
     def __init__(self, ledger: Ledger, whole: int):
         self.whole = whole
+        self.shared = {ledger.parents[line]: (ledger.leaves[line], ledger.names[other]) for line, other in ledger.tied.items()}
         self.registered = ledger.checkpoint.ordered
+        self.packed = any(
+            [dtype.kind in ("int", "uint") and role == WEIGHT for dtype, role in zip(ledger.dtypes, ledger.roles, strict=True)]
+        )
         self.ties: list[tuple[str, str]] = []  # path of a line, name of the tensor it shares
         self.paths: dict[str, str] = {}  # path of a module → path of the line that draws it
         self.inferred = self.recorded = self.uncounted = self.unknown_flows = 0
@@ -61,7 +66,7 @@ class Draughtsman:
         count, share = Count(row.parameters // copies), self.share(row)
         lines = [part for part in parts if isinstance(part, Line)]
         if row.fold == 1 and len(lines) == len(parts):
-            return Card(place, row.label, row.kind.name, count, share, lines)
+            return Card(place, row.label, f"{row.kind.name} {row.kind.detail}".strip(), count, share, lines)
         blocks, flows = self.joined(parts, together=len(lines) == len(parts))
         return Group(
             place, row.label, row.kind.name, row.fold, inner, Count(row.parameters // inner), count, share, blocks, flows
@@ -75,6 +80,10 @@ class Draughtsman:
         if row.tied:
             mark, note = TIED, f"tied to {row.tied}"
             self.ties.append((place, row.tied))
+        elif place in self.shared and row.parameters:  # a head with a bias of its own
+            leaf, tensor = self.shared[place]
+            note = f"{leaf} tied"
+            self.ties.append((place, tensor))
         elif not row.parameters:
             mark, note, category = UNCOUNTED, "not counted", OTHER
             self.uncounted += row.elements
@@ -130,24 +139,22 @@ def belonging(row: SizeRow, within: str) -> str:
 
 
 def carded(parts: list[Part], *, together: bool) -> list[list[Part]]:
-    """Neighbouring lines that share a card: all of them, or three and more in a row, or embeddings; the rest alone."""
+    """Neighbouring lines that share a card: all of them, or embeddings, or three and more of one category; the rest alone."""
     runs: list[list[Part]] = []
     for part in parts:
-        if runs and isinstance(part, Line) and isinstance(runs[-1][-1], Line):
+        before = runs[-1][-1] if runs else None
+        alike = isinstance(part, Line) and isinstance(before, Line) and (together or part.category == before.category)
+        if alike:
             runs[-1].append(part)
         else:
             runs.append([part])
     cards: list[list[Part]] = []
     for run in runs:
-        if len(run) >= TOGETHER or together:
+        first = run[0]
+        if together or len(run) >= TOGETHER or (isinstance(first, Line) and first.category == EMBEDDING):
             cards.append(run)
-            continue
-        for part in run:
-            before = cards[-1][-1] if cards and part is not run[0] else None
-            if isinstance(before, Line) and isinstance(part, Line) and before.category == part.category == EMBEDDING:
-                cards[-1].append(part)
-            else:
-                cards.append([part])
+        else:
+            cards += [[part] for part in run]
     return cards
 
 

@@ -145,7 +145,7 @@ def measure(diagram: Diagram) -> Columns:
     texts_end = max(texts_end, EDGE + min(max(heads), 420.0))
     figures = max([width(count_text(line), TEXT) for line in every_line(diagram.body)] + [width("parameters", SMALL)])
     number = texts_end + SPACE + figures
-    share = number + SPACE + width("<0.1 %", TEXT)
+    share = number + SPACE + width("100.0 %", TEXT, bold=True)
     return Columns(kind, label, detail, texts_end, number, share, share + 11, share + 11 + BAR + 10 + EDGE)
 
 
@@ -165,7 +165,9 @@ def kind_text(line: Line) -> str:
 
 
 def detail_text(line: Line) -> str:
-    return shown(line.note if line.mark == TIED else line.detail)
+    if line.mark == TIED:
+        return shown(line.note)
+    return shown(f"{line.detail}, {line.note}" if line.note and not line.mark else line.detail)
 
 
 def count_text(line: Line) -> str:

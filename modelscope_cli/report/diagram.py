@@ -17,8 +17,9 @@ TIED, UNCOUNTED = "tied", "uncounted"  # marks of a line
 class Line(NamedTuple):
     """One leaf module, or one tensor: `kind` (Linear), `label` (q_proj), `detail` (4,096 → 4,096), `category`.
 
-    `fold` equal neighbours stand in one line; `parameters` are then of one of them. `mark` TIED: shares its elements with
-    `note`, which is where they are counted; UNCOUNTED: buffers and other tensors that are not parameters, see `note`.
+    `fold` equal neighbours stand in one line; `parameters` are then of one of them. `mark` TIED: all its elements are
+    counted elsewhere, `note` says where; UNCOUNTED: buffers and other tensors that are not parameters. A note without a mark is
+    about a part of it.
     """
 
     path: str
