@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from modelscope_cli.analysis.execution_order import run_order, runs_after
+from modelscope_cli.analysis.execution_order import run_order, runs_after, whole_block
 from modelscope_cli.analysis.kinds import ATTENTION, BLOCK, CONV, EMBEDDING, LINEAR, MLP, OTHER
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import WEIGHT
@@ -19,7 +19,10 @@ from modelscope_cli.report.document import Count, Ratio
 
 TOGETHER = 3  # leaves in a row that share a card
 SHAPING = (ATTENTION, MLP, BLOCK)  # categories of modules that say what their parts are for
-FEED_FORWARD = re.compile(r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|c_fc|output\.dense|dense_(h_to_4h|4h_to_h)")
+FEED_FORWARD = re.compile(r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|ffn\w*|c_fc|output(\.dense)?|dense_(h_to_4h|4h_to_h)")
+TOKEN = re.compile(
+    r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)"
+)  # learned vectors beside the tokens
 
 Part = Line | Card | Group
 
@@ -57,8 +60,7 @@ class Draughtsman:
             return self.line(row, place, copies, within)
         self.count_kind(row)
         inner = copies * row.fold
-        category = row.kind.category if row.kind.category in SHAPING else within if within in (ATTENTION, MLP) else OTHER
-        parts = self.parts(row.children, place, inner, None if levels is None else levels - 1, category)
+        parts = self.parts(row.children, place, inner, None if levels is None else levels - 1, purpose(row, within))
         only = parts[0] if len(parts) == 1 else None
         if isinstance(only, Line) and row.fold == 1:
             self.paths[place] = only.path
@@ -104,7 +106,11 @@ class Draughtsman:
             else:
                 blocks.append(first)
             ends.append((first_name(name_of(first)), first_name(name_of(last))))
-        flows = [runs_after(after[0], before[1], registered=self.registered) for before, after in pairwise(ends)]
+        known = self.registered or whole_block([first_name(name_of(part)) for part in parts]) is not None
+        flows = [
+            runs_after(after[0], before[1], registered=known) and not uncounted(block)
+            for (before, after), block in zip(pairwise(ends), blocks[1:], strict=True)
+        ]
         self.unknown_flows += len(flows) - sum(flows)
         return blocks, flows
 
@@ -129,10 +135,26 @@ class Draughtsman:
         return found
 
 
+def uncounted(block: Card | Group) -> bool:
+    """Whether a block is a card of buffers and the like only: nothing flows through it."""
+    return isinstance(block, Card) and all(line.mark == UNCOUNTED for line in block.lines)
+
+
+def purpose(row: SizeRow, within: str) -> str:
+    """What the parts of a module are for: of a nameless one what the module around it is for."""
+    if row.kind.category in SHAPING:
+        return row.kind.category
+    if within == BLOCK and FEED_FORWARD.fullmatch(row.label):
+        return MLP
+    return within if within in (ATTENTION, MLP) else OTHER
+
+
 def belonging(row: SizeRow, within: str) -> str:
     """The category of a leaf: a Linear in an attention is part of it; one in a layer is feed-forward if it is called so."""
     if row.kind.category not in (LINEAR, OTHER):
         return row.kind.category
+    if TOKEN.fullmatch(row.label):
+        return EMBEDDING
     if within in (ATTENTION, MLP):
         return within
     return MLP if within == BLOCK and FEED_FORWARD.fullmatch(row.label) else row.kind.category

@@ -25,23 +25,25 @@ STRIP = (  # label, category that lends its colour, roles
 )
 BESIDE = (OPTIMIZER, EMA, MASTER, OTHER_ROLE)  # roles that make a file more than a model
 ARCHITECTURE = (  # facts worth a subtitle
-    ("layers", "{:,} layers"),
+    ("layers", "{:,} layer(s)"),
     ("hidden_size", "hidden size {:,}"),
     ("attention", "{}"),
     ("feed_forward", "feed-forward {:,}"),
     ("experts", "{:,} experts"),
     ("vocabulary", "vocabulary {:,}"),
 )
-USUAL_NAMES = {"model", "pytorch_model", "adapter_model", "diffusion_pytorch_model"}  # of files: the folder's says more
+USUAL_NAMES = {"model", "pytorch_model", "adapter_model", "diffusion_pytorch_model"}
 
 
 def title(checkpoint: Checkpoint, root: str | None) -> str:
-    """The name of the file or set; of a set in a folder the folder's, which says more than model.safetensors."""
+    """The name of the file, with its folder where it has a name that all have; of a set the name of its folder."""
     path = os.path.normpath(checkpoint.path)
     name, folder = os.path.basename(path), os.path.basename(os.path.dirname(os.path.abspath(path)))
     several = sum(1 for file in checkpoint.files if len(file.tensors)) > 1
-    if folder and (several or name.partition(".")[0] in USUAL_NAMES):
+    if folder and several:
         name = folder
+    elif folder and name.partition(".")[0] in USUAL_NAMES:
+        name = f"{folder}/{name}"
     return f"{root}  in {name}" if root else name
 
 
@@ -58,9 +60,14 @@ def facts(ledger: Ledger, lines: list[int], outline: Outline | None) -> list[Phr
     said = [Phrase((f"{counted} · {len(lines):,} tensors · ", Bytes(nbytes), " · " + ", ".join(dtypes[:4])))]
     if outline:
         values = {fact.key: fact.value for fact in read_architecture(ledger, outline)}
-        known = [words.format(values[key]) for key, words in ARCHITECTURE if values.get(key)]
+        known = [counted_words(words, values[key]) for key, words in ARCHITECTURE if values.get(key)]
         said += [Phrase((" · ".join(known),))] if known else []
     return said
+
+
+def counted_words(words: str, value: object) -> str:
+    """ "{:,} layer(s)" with a number."""
+    return words.format(value).replace("(s)", "" if value == 1 else "s")
 
 
 def strip(ledger: Ledger) -> list[Segment]:

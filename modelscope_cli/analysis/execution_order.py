@@ -33,14 +33,45 @@ EXECUTION_ORDER = (
     r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool|conv_norm_out",
     r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls|outc|conv_out|out_conv|final_conv",
 )
-MIDDLE = next(rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.startswith("layers?|"))  # unknown names stand here
+MIDDLE = next(
+    rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.startswith("layers?|")
+)  # unknown names stand here
 
-# Modules whose names alone say which they are, in the order of their forward(). torch.nn's Transformer layers, norm_first=False.
-WHOLE_BLOCKS = (("self_attn", "norm1", "multihead_attn", "norm2", "linear1", "linear2", "norm3"),)
+# Modules known by the names in them, in the order of their forward(): signs that must be there, and all that may be there.
+WHOLE_BLOCKS = tuple(
+    (frozenset(signs.split()), tuple(order.split()))
+    for signs, order in (
+        # torch.nn's Transformer layers, norm_first=False
+        ("self_attn linear1 linear2", "self_attn norm1 multihead_attn norm2 linear1 linear2 norm3"),
+        # BERT and its relatives in transformers
+        ("word_embeddings", "word_embeddings position_embeddings token_type_embeddings LayerNorm position_ids token_type_ids"),
+        ("embeddings encoder", "embeddings pre_layrnorm encoder post_layernorm layernorm pooler"),
+        ("attention intermediate output", "attention crossattention intermediate output"),
+        ("self output", "self output"),
+        ("transform decoder", "transform decoder bias"),
+        ("bert cls", "bert cls"),
+        # T5
+        ("layer_norm SelfAttention", "layer_norm SelfAttention"),
+        ("layer_norm EncDecAttention", "layer_norm EncDecAttention"),
+        ("layer_norm DenseReluDense", "layer_norm DenseReluDense"),
+        ("q k v o", "q k v o relative_attention_bias"),
+        # Whisper, BART
+        ("conv1 conv2 embed_positions layers", "conv1 conv2 embed_positions layers layer_norm"),
+        ("embed_tokens embed_positions layers", "embed_tokens embed_positions layernorm_embedding layers layer_norm"),
+        # vision transformers of timm, CLIP, LLaVA
+        ("patch_embed blocks", "patch_embed cls_token reg_token pos_embed norm_pre blocks norm fc_norm head"),
+        ("norm1 attn norm2 mlp", "norm1 attn ls1 norm2 mlp ls2"),
+        ("vision_tower language_model", "vision_tower multi_modal_projector language_model lm_head"),
+        # Mamba
+        ("in_proj x_proj dt_proj", "in_proj conv1d x_proj dt_proj A_log D out_proj"),
+        ("norm mixer", "norm mixer"),
+        ("embeddings layers norm_f", "embeddings layers norm_f"),
+    )
+)
 NUMBERED_STEPS = re.compile(r"(?P<step>conv|bn|norm|gn|act|relu)(?P<number>\d)")  # conv1, bn1, conv2, bn2 …
 STEPS = ("conv", "bn", "norm", "gn", "act", "relu")
 BYPASS = re.compile(r"downsample|shortcut|skip\w*|se|drop\w*")  # what stands beside them or behind
-BLOCK_SIGNS = 4  # names of a whole block that must be there
+FEWEST_STEPS = 2  # names of such steps that show the others to be read so
 
 # What runs side by side: an arrow from one to the other would be wrong. Names of one row exclude one another.
 SIDE_BY_SIDE = tuple(
@@ -76,13 +107,19 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name))
 
 
+def whole_block(names: Sequence[str]) -> tuple[str, ...] | None:
+    """The order of a block whose names are all known together."""
+    present = set(names)
+    return next((order for signs, order in WHOLE_BLOCKS if signs <= present and present <= set(order)), None)
+
+
 def run_order(names: Sequence[str], *, registered: bool) -> list[int]:
     """Positions of siblings in the order they run. `registered`: they come in the order of registration, which is the second
     best thing to know, so it is left only where every name is known."""
-    for block in WHOLE_BLOCKS:
-        if len(names) >= BLOCK_SIGNS and set(names) <= set(block):
-            return sorted(range(len(names)), key=lambda position: block.index(names[position]))
-    if not registered and sum(bool(NUMBERED_STEPS.fullmatch(name)) for name in names) >= BLOCK_SIGNS // 2:
+    block = whole_block(names)
+    if block:
+        return sorted(range(len(names)), key=lambda position: block.index(names[position]))
+    if not registered and sum(bool(NUMBERED_STEPS.fullmatch(name)) for name in names) >= FEWEST_STEPS:
         keys = [step_key(name) for name in names]
         if all(keys):
             return sorted(range(len(names)), key=lambda position: keys[position] or (0, 0))

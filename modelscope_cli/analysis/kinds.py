@@ -171,6 +171,8 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
     """A module of modules: said structurally, in small letters, because its class is not in the file."""
     names = set(children)
     last = name.rpartition(".")[2]
+    if "A_log" in tensors:
+        return Kind("state-space mixer", "", RECURRENT)
     if {"lora_A", "lora_B"} <= names:
         return _low_rank(children["lora_A"], children["lora_B"])
     if (names & set(QUERY) and (names & set(KEY) or ATTENTION_NAME.fullmatch(last))) or (

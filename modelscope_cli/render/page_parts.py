@@ -92,8 +92,8 @@ def strip(segments: Sequence[Segment], palette: Palette, items: list[Item], x: f
             items.append(
                 Box(at, y, wide, STRIP_HEIGHT, category_colour(segment.category), palette.paper, 0.8, tooltip=segment.label)
             )
-        text = fitted(f"{percent(segment.share)} %", wide - 8, NOTE, bold=True)
-        if text.endswith("%"):
+        text = f"{percent(segment.share)} %"
+        if width(text, NOTE, bold=True) + 6 <= wide:
             items.append(Words(at + wide / 2, y + STRIP_HEIGHT / 2, text, NOTE, "#0f172a", bold=True, anchor=MIDDLE))
         at += wide
     y += STRIP_HEIGHT + 8
