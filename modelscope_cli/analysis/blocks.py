@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from modelscope_cli.analysis.execution_order import run_order, runs_after, whole_block
-from modelscope_cli.analysis.kinds import ATTENTION, BLOCK, CONV, EMBEDDING, LINEAR, MLP, OTHER
+from modelscope_cli.analysis.kinds import CONV, EMBEDDING, OTHER, belongs
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import WEIGHT
 from modelscope_cli.analysis.size_row import SizeRow
@@ -18,11 +18,7 @@ from modelscope_cli.report.diagram import TIED, UNCOUNTED, Card, Group, Line, Ti
 from modelscope_cli.report.document import Count, Ratio
 
 TOGETHER = 3  # leaves in a row that share a card
-SHAPING = (ATTENTION, MLP, BLOCK)  # categories of modules that say what their parts are for
-FEED_FORWARD = re.compile(r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|ffn\w*|c_fc|output(\.dense)?|dense_(h_to_4h|4h_to_h)")
-TOKEN = re.compile(
-    r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)"
-)  # learned vectors beside the tokens
+# learned vectors beside the tokens
 
 Part = Line | Card | Group
 
@@ -60,7 +56,9 @@ class Draughtsman:
             return self.line(row, place, copies, within)
         self.count_kind(row)
         inner = copies * row.fold
-        parts = self.parts(row.children, place, inner, None if levels is None else levels - 1, purpose(row, within))
+        parts = self.parts(
+            row.children, place, inner, None if levels is None else levels - 1, belongs(row.kind.category, row.label, within)
+        )
         only = parts[0] if len(parts) == 1 else None
         if isinstance(only, Line) and row.fold == 1:
             self.paths[place] = only.path
@@ -78,7 +76,7 @@ class Draughtsman:
         """A leaf, or a module whose parts are not drawn."""
         self.count_kind(row)
         self.paths[place] = place
-        detail, category, mark, note = row.kind.detail, belonging(row, within), "", ""
+        detail, category, mark, note = row.kind.detail, belongs(row.kind.category, row.label, within), "", ""
         if row.tied:
             mark, note = TIED, f"tied to {row.tied}"
             self.ties.append((place, row.tied))
@@ -138,26 +136,6 @@ class Draughtsman:
 def uncounted(block: Card | Group) -> bool:
     """Whether a block is a card of buffers and the like only: nothing flows through it."""
     return isinstance(block, Card) and all(line.mark == UNCOUNTED for line in block.lines)
-
-
-def purpose(row: SizeRow, within: str) -> str:
-    """What the parts of a module are for: of a nameless one what the module around it is for."""
-    if row.kind.category in SHAPING:
-        return row.kind.category
-    if within == BLOCK and FEED_FORWARD.fullmatch(row.label):
-        return MLP
-    return within if within in (ATTENTION, MLP) else OTHER
-
-
-def belonging(row: SizeRow, within: str) -> str:
-    """The category of a leaf: a Linear in an attention is part of it; one in a layer is feed-forward if it is called so."""
-    if row.kind.category not in (LINEAR, OTHER):
-        return row.kind.category
-    if TOKEN.fullmatch(row.label):
-        return EMBEDDING
-    if within in (ATTENTION, MLP):
-        return within
-    return MLP if within == BLOCK and FEED_FORWARD.fullmatch(row.label) else row.kind.category
 
 
 def carded(parts: list[Part], *, together: bool) -> list[list[Part]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 
 from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.blocks import Draughtsman
-from modelscope_cli.analysis.kinds import OTHER
 from modelscope_cli.analysis.ledger import Ledger, unused_bytes
 from modelscope_cli.analysis.modules import Outline
 from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, WEIGHT
@@ -17,11 +17,11 @@ from modelscope_cli.report.document import Bytes, Phrase, Ratio
 
 STRIP = (  # label, category that lends its colour, roles
     ("weights", "linear", (WEIGHT, BIAS)),
-    ("buffers", "norm", (BUFFER,)),
-    ("optimizer state", "attention", (OPTIMIZER,)),
-    ("EMA copy", "conv", (EMA,)),
-    ("master copy", "embedding", (MASTER,)),
-    ("other tensors", "recurrent", (OTHER_ROLE,)),
+    ("buffers", "buffer", (BUFFER,)),
+    ("optimizer state", "optimizer", (OPTIMIZER,)),
+    ("EMA copy", "copy", (EMA,)),
+    ("master copy", "copy", (MASTER,)),
+    ("other tensors", "other", (OTHER_ROLE,)),
 )
 BESIDE = (OPTIMIZER, EMA, MASTER, OTHER_ROLE)  # roles that make a file more than a model
 ARCHITECTURE = (  # facts worth a subtitle
@@ -32,18 +32,18 @@ ARCHITECTURE = (  # facts worth a subtitle
     ("experts", "{:,} experts"),
     ("vocabulary", "vocabulary {:,}"),
 )
-USUAL_NAMES = {"model", "pytorch_model", "adapter_model", "diffusion_pytorch_model"}
+COMMON_NAME = re.compile(
+    r"(diffusion_)?(pytorch_|adapter_)?(model|consolidated|checkpoint|weights)([-._].*)?"
+)  # its folder says more
 
 
-def title(checkpoint: Checkpoint, root: str | None) -> str:
-    """The name of the file, with its folder where it has a name that all have; of a set the name of its folder."""
-    path = os.path.normpath(checkpoint.path)
-    name, folder = os.path.basename(path), os.path.basename(os.path.dirname(os.path.abspath(path)))
-    several = sum(1 for file in checkpoint.files if len(file.tensors)) > 1
-    if folder and several:
-        name = folder
-    elif folder and name.partition(".")[0] in USUAL_NAMES:
-        name = f"{folder}/{name}"
+def title(checkpoint: Checkpoint, root: str | None = None) -> str:
+    """The name of the file; with its folder where all models have that name; of a set of such a name the folder alone."""
+    folder, name = os.path.split(os.path.normpath(checkpoint.path))
+    above = os.path.basename(os.path.abspath(folder))
+    if above and COMMON_NAME.fullmatch(name):
+        several = sum(1 for file in checkpoint.files if len(file.tensors)) > 1
+        name = above if several else f"{above}/{name}"
     return f"{root}  in {name}" if root else name
 
 
@@ -78,8 +78,8 @@ def strip(ledger: Ledger) -> list[Segment]:
     whole = ledger.checkpoint.nbytes
     parts = [(label, colour, sum(roles.get(role, (0, 0, 0))[2] for role in wanted)) for label, colour, wanted in STRIP]
     unused = sum(unused_bytes(ledger))
-    parts.append(("unused data", OTHER, unused))
-    parts.append(("metadata and container", OTHER, whole - sum(nbytes for _, _, nbytes in parts)))
+    parts.append(("unused data", "outside", unused))
+    parts.append(("metadata and container", "outside", whole - sum(nbytes for _, _, nbytes in parts)))
     return [Segment(label, colour, Bytes(nbytes), Ratio(nbytes / whole)) for label, colour, nbytes in parts if nbytes > 0]
 
 

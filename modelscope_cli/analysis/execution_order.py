@@ -42,6 +42,7 @@ WHOLE_BLOCKS = tuple(
     (frozenset(signs.split()), tuple(order.split()))
     for signs, order in (
         # torch.nn's Transformer layers, norm_first=False
+        ("self_attn linear1 linear2 norm2", "self_attn norm1 linear1 linear2 norm2"),
         ("self_attn linear1 linear2", "self_attn norm1 multihead_attn norm2 linear1 linear2 norm3"),
         # BERT and its relatives in transformers
         ("word_embeddings", "word_embeddings position_embeddings token_type_embeddings LayerNorm position_ids token_type_ids"),

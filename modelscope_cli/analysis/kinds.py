@@ -49,6 +49,10 @@ MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludens
 MANY_ROWS = (
     4  # times as many rows as columns make an "encoder" an embedding and a "decoder" a head, as in language models on LSTMs
 )
+FEED_FORWARD_NAME = re.compile(
+    r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|ffn\w*|c_fc|output(\.dense)?|dense_(h_to_4h|4h_to_h)"
+)  # in a layer
+TOKEN_NAME = re.compile(r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)")  # learned vectors
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 QUERY = ("q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q")
@@ -210,6 +214,17 @@ def _low_rank(first: Kind, second: Kind) -> Kind:
     into, _, rank = first.detail.partition(" → ")
     out = second.detail.partition(" → ")[2]
     return Kind("LoRA", f"{into} → {out}, rank {rank}" if out else "", LINEAR)
+
+
+def belongs(category: str, name: str, around: str) -> str:
+    """The category of a module, or of a tensor, in a module of category `around`: a Linear in an attention is part of it."""
+    if category not in (LINEAR, OTHER):
+        return category
+    if TOKEN_NAME.fullmatch(name):
+        return EMBEDDING
+    if around in (ATTENTION, MLP, RECURRENT):
+        return around
+    return MLP if around == BLOCK and FEED_FORWARD_NAME.fullmatch(name) else category
 
 
 def _gated(children: dict[str, Kind]) -> bool:

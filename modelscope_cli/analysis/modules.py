@@ -452,7 +452,8 @@ def copy_keys(ledger: Ledger) -> list[int]:
     """A number for each line, the same for two tensors that may be copies of each other."""
     dtypes = [dtype.name for dtype in ledger.dtypes]
     rows: Iterable[tuple[object, ...]]
-    if ledger.owned is ledger.elements and not ledger.tied:  # all alone on their storages: shape and dtype tell the rest
+    plain = ledger.owned is ledger.elements and not ledger.tied  # all alone on their storages
+    if plain and ledger.nbytes == ledger.checkpoint.tensors.storage.nbytes:  # and not compressed: shape and dtype tell the rest
         rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, strict=True)
     else:
         tied = [line in ledger.tied for line in range(len(ledger))]

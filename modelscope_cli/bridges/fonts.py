@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -48,6 +49,11 @@ def in_base_fonts(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def right_to_left(text: str) -> bool:
+    """Whether letters of a text run against the order they are stored in: Hebrew, Arabic."""
+    return any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
 
 
 def font_for(text: str) -> str | None:

@@ -1,8 +1,8 @@
 """A scene as PDF, on reportlab's canvas: the fourteen fonts that every reader has, so nothing is embedded and files are small.
 
 Helvetica has the letters of Western Europe, and reportlab takes → from Symbol. Words with other letters are set in a
-TrueType font of the system or, where that has its outlines in a form reportlab does not embed (.otf, Noto CJK), painted as
-pictures.
+TrueType font of the system or, where that has its outlines in a form reportlab does not embed (.otf, Noto CJK) or the words
+run from right to left, painted as pictures.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Painter:
 
         font = "Helvetica-Bold" if words.bold else "Helvetica"
         if not fonts.in_base_fonts(words.text):
-            embedded = fonts.embeddable(words.text)
+            embedded = None if fonts.right_to_left(words.text) else fonts.embeddable(words.text)
             if embedded is None:
                 self.picture(words)
                 return
@@ -102,7 +102,7 @@ class Painter:
             canvas.drawCentredString(words.x, baseline, words.text)
 
     def picture(self, words: Words) -> None:
-        """Words as a bitmap, where a font for them can be painted with but not embedded; else what Helvetica makes of them."""
+        """Words as a bitmap, where they run from right to left or a font for them can be painted with but not embedded; else what Helvetica makes of them."""
         from reportlab.lib.utils import ImageReader
 
         from modelscope_cli.bridges import fonts

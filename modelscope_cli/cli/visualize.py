@@ -29,27 +29,27 @@ WHAT, READING, OUTPUT = "What to draw", "How to read", "Output"
 
 HELP = """A picture of a model file: its architecture, or where its bytes are.
 
-Works on every file that inspect reads, without torch, without a screen and without executing anything in the file. \
-Repeated blocks are drawn once; kinds and order are inferred from names and shapes where the file does not record them, \
+Works on every file that inspect reads, without torch, without a screen and without executing anything in it. \
+Repeated blocks are drawn once. Kinds and order that the file does not record are inferred from names and shapes, \
 and the picture says so.
 
 \b
 Engines:
-  diagram   pdf svg png dot        modules in the order they run (default)
-  treemap   html svg png pdf dot   where the bytes are; html is a page to click through
+  diagram  pdf svg png dot       modules in the order they run (default)
+  treemap  html svg png pdf dot  where the bytes are; html is a page to explore
 
 Exit codes: 0 fine, 2 wrong usage, 3 something could not be read, drawn or written.
 
 \b
 Examples:
-  mscope visualize weights.pth                       weights.pdf in the working folder
-  mscope visualize weights.pth -f svg                weights.svg
+  mscope visualize weights.pth                  weights.pdf, in this folder
+  mscope visualize weights.pth -f svg           weights.svg
   mscope visualize weights.pth -o slide.png --theme dark
-  mscope visualize weights.pth -f html --open        a page to explore
+  mscope visualize weights.pth -f html --open   a page to explore
   mscope visualize weights.pth --engine treemap -o areas.svg
-  mscope visualize weights.pth --depth 2             the upper levels only
+  mscope visualize weights.pth --depth 2        the upper levels only
   mscope visualize weights.pth --root model.layers.0
-  mscope visualize weights.pth -f svg -o - | rsvg-convert …
+  mscope visualize weights.pth -f svg -o - | rsvg-convert > weights.png
 """
 
 
@@ -119,8 +119,14 @@ def visualize(
     ] = None,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw repeated blocks once.", rich_help_panel=WHAT)] = True,
     theme: Annotated[
-        Theme, typer.Option("--theme", help="Colours for paper or for dark slides.", rich_help_panel=OUTPUT)
-    ] = Theme.light,
+        Theme | None,
+        typer.Option(
+            "--theme",
+            help="Colours; default: light, in a page as the reader has it.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the picture when it is written.", rich_help_panel=OUTPUT)] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Say which program painted it.", rich_help_panel=OUTPUT)
@@ -147,7 +153,9 @@ def visualize(
     if to_stdout and open_:
         raise typer.BadParameter("there is no file to open when the picture goes to stdout", param_hint="'--open'")
     chosen, wanted = choose(engine, format, None if to_stdout else output)
-    wish = Wish(wanted, depth or None, root, fold, theme.value)
+    if depth and wanted == "html":
+        raise typer.BadParameter("a page has all levels to zoom into; --depth is for the other formats", param_hint="'--depth'")
+    wish = Wish(wanted, depth or None, root, fold, theme.value if theme else None)
     bounds = limits(limit)
     targets, problems = find([path], only=only)
     if len(targets) > 1:

@@ -13,4 +13,4 @@ from modelscope_cli.render.palette import THEMES
 def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
     """Raises DrawingError when there is nothing to draw, more than can be read, or nothing to paint with."""
     content = analysis.draw(checkpoint, analysis.DiagramOptions(wish.levels, wish.root, wish.fold))
-    return paint(lay_out(content, THEMES[wish.theme]), wish.format)
+    return paint(lay_out(content, THEMES[wish.theme or "light"]), wish.format)

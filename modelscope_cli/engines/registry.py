@@ -23,13 +23,16 @@ class Engine(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What to draw: the format, levels of modules (None: all), the module to start at, folded or not, light or dark."""
+    """What to draw: the format, levels of modules (None: all), the module to start at, folded or not.
+
+    `theme` is light or dark; None is light on paper, and in a page as its reader has it.
+    """
 
     format: str
     levels: int | None = None
     root: str | None = None
     fold: bool = True
-    theme: str = "light"
+    theme: str | None = None
 
 
 ENGINES = (

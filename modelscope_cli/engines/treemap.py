@@ -19,12 +19,12 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
     treemap = byte_tree(inspect(checkpoint))
     top = module(treemap, wish.root, checkpoint.path) if wish.root else treemap.root
     if wish.format == "html":
-        from modelscope_cli.render.treemap_page import page
+        from modelscope_cli.render.treemap_page import Start, page
 
-        return Painting(page(treemap), "mscope")
+        return Painting(page(treemap, Start(path=wish.root or "", theme=wish.theme)), "mscope")
     from modelscope_cli.render.treemap import lay_out
 
-    return paint(lay_out(treemap, top, wish.root or "", wish.levels, THEMES[wish.theme]), wish.format)
+    return paint(lay_out(treemap, top, wish.root or "", wish.levels, THEMES[wish.theme or "light"]), wish.format)
 
 
 def module(treemap: Treemap, root: str, path: str) -> Node:

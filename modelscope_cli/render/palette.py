@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from modelscope_cli.report.treemap import BUFFER, COPY, OPTIMIZER, OUTSIDE
+
 CATEGORY_COLOURS = {
     "embedding": "#8b5cf6",
     "attention": "#f59e0b",
@@ -16,10 +18,16 @@ CATEGORY_COLOURS = {
     "block": "#6366f1",
     "other": "#a8a29e",
 }
+# What is no parameter of the model: hatched where that can be painted.
+BESIDE_COLOURS = {BUFFER: "#2dd4bf", COPY: "#a3c644", OPTIMIZER: "#bf9b6b", OUTSIDE: "#9ca3af"}
 CATEGORY_NAMES = {
     "mlp": "feed-forward / MLP",
     "conv": "convolution",
     "head": "output head",
+    BUFFER: "buffers",
+    COPY: "EMA and master copies",
+    OPTIMIZER: "optimizer state",
+    OUTSIDE: "outside the tensors",
 }
 
 
@@ -81,7 +89,7 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def category_colour(category: str) -> str:
-    return CATEGORY_COLOURS.get(category, CATEGORY_COLOURS["other"])
+    return CATEGORY_COLOURS.get(category) or BESIDE_COLOURS.get(category) or CATEGORY_COLOURS["other"]
 
 
 def category_name(category: str) -> str:
