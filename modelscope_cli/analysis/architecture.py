@@ -234,8 +234,9 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     kv_heads = _config_number(found, CONFIG_KV_HEADS)
     query = next((shape for name, shape in layer.items() if _last(name) in QUERY), None)
     key = next((shape for name, shape in layer.items() if _last(name) in KEY), None)
-    latent = next((name for name in layer if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj")), None)
-    fused = next(((name, shape) for name, shape in layer.items() if _last(name) in (*FUSED_QKV, IN_PROJ)), None)
+    matrices = {name: shape for name, shape in layer.items() if len(shape) == 2}
+    latent = next((name for name in matrices if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj")), None)
+    fused = next(((name, shape) for name, shape in matrices.items() if _last(name) in (*FUSED_QKV, IN_PROJ)), None)
     given = f", {heads} heads ({heads_from})" if heads else ""
     if latent is not None:
         found.add(
@@ -358,7 +359,7 @@ def _experts(found: Architecture, path: str) -> None:
             (
                 path
                 for path in found.weights
-                if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router")
+                if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router") and found.weights[path]
             ),
             None,
         )

@@ -15,13 +15,13 @@ EXECUTION_ORDER = (
     r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token|inc|conv_in|in_conv|time_embed\w*",
     r"encoder\d*|encoders|downs?|down\d+|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
     r"bn1|self_attn\w*|att|attn|attention|self_attention|down_proj_in",
-    r"q_a_proj|q_proj|query|qkv\w*|query_\w+|c_attn|wq",
+    r"q_a_proj|q_proj|W_query|to_q|query|to_qkv|qkv\w*|query_\w+|c_attn|wq",
     r"q_a_layernorm",
     r"q_b_proj",
-    r"k_proj|key|wk|kv_a_proj\w*|mid|middle|mid_block|bottleneck|layer1",
+    r"k_proj|W_key|to_k|to_kv|key|wk|kv_a_proj\w*|mid|middle|mid_block|bottleneck|layer1",
     r"kv_a_layernorm",
-    r"kv_b_proj|v_proj|value|wv|layer2",
-    r"o_proj|c_proj|wo|out_proj|dense|layer3",
+    r"kv_b_proj|v_proj|W_value|to_v|value|wv|layer2",
+    r"o_proj|c_proj|wo|out_proj|to_out|dense|layer3",
     r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm",
     r"layers?|h|blocks?|transformer|model|backbone|lstm|gru|rnn",
     r"decoder\d*|decoders|ups?|up\d+|up_blocks",
@@ -30,7 +30,7 @@ EXECUTION_ORDER = (
     r"mlp|ffn?|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?",
     r"up_proj|w3|linear2|fc2",
     r"down_proj|w2",
-    r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|pooler|avgpool|conv_norm_out",
+    r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|final_norm|norm_f|pooler|avgpool|conv_norm_out",
     r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls|outc|conv_out|out_conv|final_conv",
 )
 MIDDLE = next(
@@ -44,6 +44,9 @@ WHOLE_BLOCKS = tuple(
         # torch.nn's Transformer layers, norm_first=False
         ("self_attn linear1 linear2 norm2", "self_attn norm1 linear1 linear2 norm2"),
         ("self_attn linear1 linear2", "self_attn norm1 multihead_attn norm2 linear1 linear2 norm3"),
+        # GPT-2, U-Nets
+        ("c_fc c_proj", "c_fc c_proj"),
+        ("up conv", "up conv"),
         # BERT and its relatives in transformers
         ("word_embeddings", "word_embeddings position_embeddings token_type_embeddings LayerNorm position_ids token_type_ids"),
         ("embeddings encoder", "embeddings pre_layrnorm encoder post_layernorm layernorm pooler"),
@@ -79,6 +82,7 @@ SIDE_BY_SIDE = tuple(
     re.compile(pattern)
     for pattern in (
         r"q|k|v|[qkv]_proj|query|key|value|W_(query|key|value)|w[qkv]|to_[qkv]|[qkv]_lin|q_a_proj|kv_a_proj\w*",
+        r"q_b_proj|kv_a_proj\w*",
         r"gate_proj|up_proj|w1|w3|wi_[01]",
         r"experts|shared_experts?|shared_expert_gate",
         r"wte|wpe|\w*_?emb|\w*embeddings?|embed\w*|\w*_embed",

@@ -89,7 +89,7 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     """The structural kind; a Kind without a name says that nothing can be told."""
     if "in_proj_weight" in tensors and len(tensors["in_proj_weight"]) == 2:
         return Kind("MultiheadAttention", f"{tensors['in_proj_weight'][1]:,}", ATTENTION)
-    if "q_proj_weight" in tensors and "k_proj_weight" in tensors:
+    if len(tensors.get("q_proj_weight", ())) == 2 and "k_proj_weight" in tensors:
         return Kind("MultiheadAttention", f"{tensors['q_proj_weight'][0]:,}", ATTENTION)
     if children:
         return _container(name, tensors, children)
@@ -201,7 +201,7 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
             "cross" in child or child == "multihead_attn" or child == "encoder_attn" for child in names
         )
         return Kind("decoder layer" if crossed or _gated(children) else "transformer layer", "", BLOCK)
-    convolves = any(kind.name.startswith("Conv") for kind in children.values())
+    convolves = any(kind.category == CONV and kind.name.startswith("Conv") for kind in children.values())
     if ((last.isdecimal() and CONV in categories) or convolves) and set(categories) <= {CONV, NORM, LINEAR, OTHER}:
         return Kind("conv block", "", CONV)
     if MLP_NAME.fullmatch(last) and set(categories) <= {LINEAR, MLP, NORM, OTHER, HEAD} and LINEAR in categories:
