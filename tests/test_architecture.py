@@ -36,7 +36,11 @@ def test_compressed_keys_are_as_wide_as_their_norm():
     shapes = {"embed_tokens.weight": (50, 8)}
     for layer in range(2):
         at = f"layers.{layer}.self_attn"
-        shapes |= {f"{at}.q_a_proj.weight": (6, 8), f"{at}.kv_a_proj_with_mqa.weight": (5, 8), f"{at}.kv_a_layernorm.weight": (4,)}
+        shapes |= {
+            f"{at}.q_a_proj.weight": (6, 8),
+            f"{at}.kv_a_proj_with_mqa.weight": (5, 8),
+            f"{at}.kv_a_layernorm.weight": (4,),
+        }
     found = facts(shapes)["attention"]
     assert found.value == "MLA"
     assert found.evidence.endswith("compresses them to 4")

@@ -35,6 +35,8 @@ class DiagramOptions(NamedTuple):
 
 def draw(checkpoint: Checkpoint, options: DiagramOptions) -> Diagram:
     """The diagram. Raises DrawingError when there is nothing to draw or more than can be read."""
+    if options.root and options.levels:
+        options = options._replace(levels=options.levels + 1)  # the root itself is the first row
     ledger = Ledger(checkpoint)
     lines = model_lines(ledger, options.root)
     tree = ModuleTree(ledger, lines, fold=options.fold)
@@ -95,8 +97,9 @@ def refuse_too_large(rows: list[SizeRow], options: DiagramOptions, path: str) ->
         return
     advice = []
     deepest = max((levels for levels in range(1, 12) if count_lines(rows, levels) <= MOST_LINES), default=0)
-    if deepest:
-        advice.append(f"--depth {deepest} draws {count_lines(rows, deepest):,}")
+    asked = deepest - bool(options.root)  # the root itself is the first row
+    if asked > 0:
+        advice.append(f"--depth {asked} draws {count_lines(rows, deepest):,}")
     module = largest_readable(rows, options)
     if module:
         advice.append(f"--root {module[0]} draws {module[1]:,}")

@@ -57,7 +57,8 @@ def facts(ledger: Ledger, lines: list[int], outline: Outline | None) -> list[Phr
     nbytes = sum(sizes.values())
     dtypes = sorted((name for name in sizes if sizes[name] * 1000 >= nbytes), key=lambda name: -sizes[name])
     counted = f"{parameters:,} parameters" if parameters == whole else f"{parameters:,} of {whole:,} parameters"
-    said = [Phrase((f"{counted} · {len(lines):,} tensors · ", Bytes(nbytes), " · " + ", ".join(dtypes[:4])))]
+    tensors = counted_words("{:,} tensor(s)", len(lines))
+    said = [Phrase((f"{counted} · {tensors} · ", Bytes(nbytes), " · " + ", ".join(dtypes[:4])))]
     if outline:
         values = {fact.key: fact.value for fact in read_architecture(ledger, outline)}
         known = [counted_words(words, values[key]) for key, words in ARCHITECTURE if values.get(key)]

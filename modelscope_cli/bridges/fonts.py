@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from modelscope_cli.report.scene import LEFT, RIGHT, Words
+from modelscope_cli.bridges.programs import find, find_wheel
+from modelscope_cli.errors import DrawingError
+from modelscope_cli.render.dot import render
+from modelscope_cli.render.letters import width
+from modelscope_cli.report.scene import LEFT, MIDDLE, RIGHT, Scene, Words
 
 PDF_PIXELS = 6.0  # a point, of words painted as pictures into a PDF
 PATIENCE = 10.0
@@ -74,17 +78,22 @@ def asked(letters: str) -> list[str]:
     """Fonts that fontconfig says have the letters; upright and regular ones first."""
     charset = " ".join(f"{ord(letter):x}" for letter in letters[:20])
     try:
+        program = find("fc-list")
+        if program is None:
+            return []
         done = subprocess.run(
-            ["fc-list", f":charset={charset}", "file", "style"], capture_output=True, timeout=PATIENCE, check=False
+            [program, f":charset={charset}", "file", "style"], capture_output=True, timeout=PATIENCE, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return []
     found = []
     for line in done.stdout.decode(errors="replace").splitlines():
         path, _, style = line.partition(":")
-        sans = "Serif" in path or "Mono" in path
-        found.append((not any(word in style for word in ("Regular", "Book", "Normal")), sans, path.strip()))
-    return [path for _, _, path in sorted(set(found))][:6]
+        odd = any(word in path for word in ("Serif", "Mono", "Math", "Narrow", "Condensed"))
+        large = "CJK" in path  # has other letters too, but they cannot be embedded
+        upright = any(word in style for word in ("Regular", "Book", "Normal"))
+        found.append((not upright, odd, large, path.strip()))
+    return [path for *_, path in sorted(set(found))][:6]
 
 
 @cache
@@ -144,6 +153,28 @@ def bitmap(words: Words, pixels: float, *, anything: bool = False) -> Any:
     return image
 
 
+def bitmap_by_wheel(words: Words, pixels: float) -> Any:
+    """The same by graphviz-pure, whose fonts have Latin, Greek and Cyrillic; None without it or for other letters."""
+    from PIL import Image
+
+    from modelscope_cli.bridges import graphviz
+
+    program = find_wheel()
+    if program is None or graphviz.FAR.search(words.text):
+        return None
+    wide, high = width(words.text, words.size, bold=words.bold) + 4, words.size * 1.5
+    alone = words._replace(x=wide / 2, y=high / 2, anchor=MIDDLE)
+    text = render(Scene("words", wide, high, "transparent", [alone]))
+    try:
+        data = graphviz.run(program, text, "png", f"-Gdpi={graphviz.POINTS * pixels}")
+    except (OSError, subprocess.SubprocessError, DrawingError):
+        return None
+    with Image.open(io.BytesIO(data)) as opened:
+        image = opened.convert("RGBA")
+    left, _, right, _ = image.getbbox() or (0, 0, image.width, 0)
+    return image.crop((left, 0, right, image.height))
+
+
 def paint_words(png: bytes, words: Sequence[Words], width: float) -> tuple[bytes, tuple[str, ...]]:
     """A PNG of a page so many points wide, with words painted on it; and warnings."""
     from PIL import Image
@@ -171,5 +202,6 @@ def without_font(words: Sequence[Words]) -> tuple[str, ...]:
     example = lost[0] if len(lost[0]) <= 60 else lost[0][:57] + "…"
     return (
         f"no font here has all letters of {example!r}{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: "
-        "they are boxes in this picture. Install a font such as Noto Sans CJK, or take -f svg, which keeps them as text",
+        "they are boxes in this picture. Install a font that has them (Noto Sans CJK for Chinese, Japanese and Korean), "
+        "or take -f svg, which keeps them as text",
     )

@@ -4,18 +4,17 @@
     graphviz-pure, a wheel                SVG and PNG, with fonts of its own; PDF by bridges/pdf.py
 
 Places are fixed in the DOT text (layout=nop2), so that both paint the same picture and neither needs time to lay it out.
-A program that fails, hangs or cannot write a format is passed over for the next, and that is said.
+A program that fails, hangs, has no fonts or writes something else is passed over for the next, and that is said.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from modelscope_cli.bridges.programs import find, find_wheel
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import render
 from modelscope_cli.report.scene import Frame, Item, Scene, Words
@@ -27,8 +26,13 @@ PNG_DPI = 144.0  # two pixels a point: sharp on a slide
 LONGEST_SIDE = 20_000  # pixels of a PNG that viewers open
 MOST_PIXELS = 100_000_000
 LARGEST_PAGE = 14_400.0  # points, the limit of PDF
+ROUNDING = 10  # of both, that programs may add
 POINTS = 72.0
 FAR = re.compile("[^\u0000-\u052f\u1e00-\u1fff\u2000-\u22ff\ufb01\ufb02]")  # letters beyond Latin, Greek, Cyrillic and signs
+BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",)}
+ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF"}
+NO_FONT = b"unable to resolve"  # what dot -v says of a font name it finds nothing for
+DATE = re.compile(rb"(/(?:Creation|Mod)Date \(D:)\d{14}")
 
 
 class Painting(NamedTuple):
@@ -44,73 +48,85 @@ def paint(scene: Scene, format: str) -> Painting:
     text = render(scene)
     if format == "dot":
         return Painting(text.encode(), "mscope")
-    tried: list[str] = []
+    passed_over: list[str] = []
     for name, program in programs():
         try:
-            return by_system(program, scene, text, format) if name == SYSTEM else by_wheel(program, scene, text, format)
+            painting = by_system(program, scene, text, format) if name == SYSTEM else by_wheel(program, scene, text, format)
         except (OSError, subprocess.SubprocessError, DrawingError) as problem:
-            tried.append(f"{program}: {first_line(problem)}")
+            passed_over.append(f"{program} was passed over: {first_line(problem)}")
+            continue
+        return painting._replace(warnings=(*passed_over, *painting.warnings))
     if format == "pdf":
-        from modelscope_cli.bridges.pdf import paint_pdf
-
-        data, warnings = paint_pdf(scene)
-        return Painting(data, "reportlab", tuple(tried) + warnings)
+        painting = by_reportlab(scene)
+        return painting._replace(warnings=(*passed_over, *painting.warnings))
     raise DrawingError(
-        f"no program to paint {format.upper()}: "
-        + ("; ".join(tried) if tried else "neither Graphviz nor graphviz-pure is there"),
+        f"nothing here paints {format.upper()}: {'; '.join(passed_over) or 'neither Graphviz nor graphviz-pure is there'}",
         hint="pip install graphviz-pure, or install Graphviz and put dot on the PATH; -f dot and -f pdf need neither",
     )
 
 
 def programs() -> Iterator[tuple[str, str]]:
     """What can paint, the best first."""
-    system = shutil.which("dot")
+    system = find("dot")
     if system:
         yield SYSTEM, system
-    for folder in (sysconfig.get_path("scripts"), None):
-        wheel = shutil.which("graphviz-pure", path=folder)
-        if wheel:
-            yield WHEEL, wheel
-            return
+    wheel = find_wheel()
+    if wheel:
+        yield WHEEL, wheel
 
 
 def by_system(program: str, scene: Scene, text: str, format: str) -> Painting:
     """A picture by Graphviz. Letters that no font has come out as boxes; that is said where it can be known."""
-    data = run(program, text, format, *scale(scene, format))
+    data = run(program, text, format, *scale(scene, format), fonts=format != "svg")
+    if format == "svg":
+        return Painting(tidy(data, scene), f"{SYSTEM} ({program})")
     warnings: tuple[str, ...] = ()
-    if format != "svg":
+    far = far_words(scene)
+    if far:
         from modelscope_cli.bridges.fonts import without_font
 
-        warnings = without_font(far_words(scene))
-    return Painting(tidy(data, scene) if format == "svg" else data, f"{SYSTEM} ({program})", warnings)
+        warnings = without_font(far)
+    return Painting(DATE.sub(rb"\g<1>20000101000000", data) if format == "pdf" else data, f"{SYSTEM} ({program})", warnings)
 
 
 def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
     """A picture by graphviz-pure. It has fonts for Latin, Greek and Cyrillic only: other words are painted on afterwards."""
     if format == "pdf":
-        from modelscope_cli.bridges.pdf import paint_pdf
-
-        data, warnings = paint_pdf(scene)
-        return Painting(data, "reportlab", warnings)
+        return by_reportlab(scene)
     far = far_words(scene)
+    painter = f"{WHEEL} ({program})"
     if format == "svg" or not far:
         data = run(program, text, format, *scale(scene, format))
-        return Painting(tidy(data, scene) if format == "svg" else data, f"{WHEEL} ({program})")
+        return Painting(tidy(data, scene) if format == "svg" else data, painter)
     from modelscope_cli.bridges.fonts import paint_words
 
     data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene, format))
     data, warnings = paint_words(data, far, scene.width)
-    return Painting(data, f"{WHEEL} ({program}) and Pillow", warnings)
+    return Painting(data, f"{painter} and Pillow", warnings)
 
 
-def run(program: str, text: str, format: str, *options: str) -> bytes:
-    """What the program makes of a DOT text. Raises DrawingError, OSError or TimeoutExpired."""
-    done = subprocess.run(
-        [program, f"-T{format}", *options], input=text.encode(), capture_output=True, timeout=PATIENCE, check=False
-    )
+def by_reportlab(scene: Scene) -> Painting:
+    """A PDF without any program."""
+    from modelscope_cli.bridges.pdf import paint_pdf
+
+    try:
+        data, warnings = paint_pdf(scene)
+    except ImportError as missing:
+        raise DrawingError(f"PDF needs the package {missing.name}", hint="pip install reportlab pillow") from None
+    return Painting(data, "reportlab", warnings)
+
+
+def run(program: str, text: str, format: str, *options: str, fonts: bool = False) -> bytes:
+    """What the program makes of a DOT text; with `fonts` it must have some. Raises DrawingError, OSError or TimeoutExpired."""
+    command = [program, f"-T{format}", *options, *(["-v"] if fonts else [])]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=False)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip()
         raise DrawingError(said.splitlines()[0][:200] if said else f"ended with {done.returncode} and painted nothing")
+    if not done.stdout.startswith(BEGINS[format]) or ENDS[format] not in done.stdout[-64:]:
+        raise DrawingError(f"what it wrote is no {format.upper()}")
+    if fonts and NO_FONT in done.stderr:
+        raise DrawingError("it finds no fonts")
     return done.stdout
 
 
@@ -119,9 +135,10 @@ def scale(scene: Scene, format: str) -> list[str]:
     longest = max(scene.width, scene.height)
     if format == "png":
         area = scene.width * scene.height / POINTS**2
-        return [f"-Gdpi={min(PNG_DPI, LONGEST_SIDE * POINTS / longest, (MOST_PIXELS / area) ** 0.5):.2f}"]
-    if format == "pdf" and longest > LARGEST_PAGE:
-        return [f"-Gsize={LARGEST_PAGE / POINTS},{LARGEST_PAGE / POINTS}"]
+        return [f"-Gdpi={min(PNG_DPI, (LONGEST_SIDE - ROUNDING) * POINTS / longest, (MOST_PIXELS / area) ** 0.5):.2f}"]
+    if format == "pdf" and longest > LARGEST_PAGE - ROUNDING:
+        side = (LARGEST_PAGE - ROUNDING) / POINTS
+        return [f"-Gsize={side:.4f},{side:.4f}"]
     return []
 
 
@@ -131,7 +148,7 @@ def tidy(data: bytes, scene: Scene) -> bytes:
     text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", text)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<title>[^<]*</title>\s*", "", text)
-    title = scene.title.replace("&", "&amp;").replace("<", "&lt;")
+    title = scene.title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     named = f'role="img"><title>{title}</title><style>text{{pointer-events:none}}</style>'
     return re.sub(r"(<svg\b[^>]*?)>", lambda match: f"{match[1]} {named}", text, count=1).encode()
 

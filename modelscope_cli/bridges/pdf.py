@@ -21,8 +21,10 @@ ASCENT = 0.36  # from the middle of a line of text down to its baseline, in its 
 
 
 def paint_pdf(scene: Scene) -> tuple[bytes, tuple[str, ...]]:
-    """The document, and warnings about letters for which there is no font."""
+    """The document, its page no longer than LARGEST_PAGE, and warnings about letters for which there is no font."""
     from reportlab.pdfgen.canvas import Canvas
+
+    from modelscope_cli.bridges import fonts
 
     buffer = io.BytesIO()
     shrink = min(1.0, LARGEST_PAGE / max(scene.width, scene.height))
@@ -35,7 +37,7 @@ def paint_pdf(scene: Scene) -> tuple[bytes, tuple[str, ...]]:
     painter.items(scene.items)
     canvas.showPage()
     canvas.save()
-    return buffer.getvalue(), tuple(painter.warnings)
+    return buffer.getvalue(), fonts.without_font(painter.lost)
 
 
 class Painter:
@@ -44,8 +46,7 @@ class Painter:
     def __init__(self, canvas: Any, height: float):
         self.canvas = canvas
         self.height = height
-        self.warnings: list[str] = []
-        self.missing: set[str] = set()
+        self.lost: list[Words] = []  # for which there is no font
 
     def items(self, items: Sequence[Item]) -> None:
         """Paint items; arrows last, over everything."""
@@ -107,13 +108,10 @@ class Painter:
 
         from modelscope_cli.bridges import fonts
 
-        image = fonts.bitmap(words, fonts.PDF_PIXELS)
+        image = fonts.bitmap(words, fonts.PDF_PIXELS) or fonts.bitmap_by_wheel(words, fonts.PDF_PIXELS)
         if image is None:
-            if not self.warnings:
-                self.warnings += fonts.without_font([words])
+            self.lost.append(words)
             image = fonts.bitmap(words, fonts.PDF_PIXELS, anything=True)
-        if image is None:
-            return
         wide, high = image.width / fonts.PDF_PIXELS, image.height / fonts.PDF_PIXELS
         x = words.x if words.anchor == LEFT else words.x - wide if words.anchor == RIGHT else words.x - wide / 2
         self.canvas.drawImage(ImageReader(image), x, self.height - words.y - high / 2, wide, high, mask="auto")

@@ -85,7 +85,7 @@ def main() -> None:
         app(prog_name=os.path.basename(sys.argv[0]) if not sys.argv[0].endswith("__main__.py") else "mscope")
         code: object = 0
     except SystemExit as ended:
-        code = ended.code
+        code = 0 if isinstance(ended.__context__, BrokenPipeError) else ended.code  # rich and click end so when help is cut off
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

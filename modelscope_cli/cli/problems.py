@@ -29,6 +29,12 @@ def say(line: str) -> None:
     stream.flush()
 
 
+def print_line(line: str) -> None:
+    """A line on stdout, whatever its encoding."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding, "replace") + "\n")
+
+
 def as_object(problem: ModelscopeError) -> dict[str, Any]:
     """An error for machine formats."""
     return {

@@ -36,7 +36,7 @@ and the picture says so.
 \b
 Engines:
   diagram  pdf svg png dot       modules in the order they run (default)
-  treemap  html svg png pdf dot  where the bytes are; html is a page to explore
+  treemap  html svg png pdf dot  where the bytes are; html: a page to explore
 
 Exit codes: 0 fine, 2 wrong usage, 3 something could not be read, drawn or written.
 
@@ -149,6 +149,8 @@ def visualize(
     from modelscope_cli.cli.reading import find, readable
     from modelscope_cli.engines.registry import Wish
 
+    if output == "":
+        raise typer.BadParameter("a file needs a name", param_hint="'--output'")
     to_stdout = output == "-"
     if to_stdout and open_:
         raise typer.BadParameter("there is no file to open when the picture goes to stdout", param_hint="'--open'")
@@ -164,7 +166,14 @@ def visualize(
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         painting = painted(chosen, checkpoint, wish)
         failed = tell_about(checkpoint, painting, verbose=verbose)
-        put(painting.data, "-" if to_stdout else output, path, wanted, opened=open_)
+        put(
+            painting.data,
+            "-" if to_stdout else output,
+            path,
+            wanted,
+            [path, *(file.path for file in checkpoint.files)],
+            opened=open_,
+        )
     if problems or failed:
         leave()
 
@@ -242,22 +251,37 @@ def tell_about(checkpoint: Checkpoint, painting: Painting, *, verbose: bool) -> 
     return bool(errors)
 
 
-def put(data: bytes, output: str | None, path: str, format: str, *, opened: bool) -> None:
-    """Write the picture; where no file was named, beside the user, and say where."""
+def put(data: bytes, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
+    """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
     from modelscope_cli.cli.options import write_file
+    from modelscope_cli.cli.problems import print_line
 
     if output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
     file = output or f"{name_of(path)}.{format}"
-    if os.path.exists(file) and os.path.exists(path) and os.path.samefile(file, path):
+    if os.path.exists(file) and any(os.path.exists(each) and os.path.samefile(file, each) for each in model):
         raise typer.BadParameter(f"{file!r} is the model itself", param_hint="'--output'")
     write_file(file, data)
     if output is None:
-        typer.echo(file)
+        print_line(file)
     if opened:
-        typer.launch(file)
+        open_file(file)
+
+
+def open_file(file: str) -> None:
+    """Show a file in the program that the system has for it; say so where there is none."""
+    from modelscope_cli.cli.problems import say
+
+    start = getattr(os, "startfile", None)  # Windows
+    try:
+        if start is not None:
+            start(os.path.abspath(file))
+        elif typer.launch(os.path.abspath(file)):
+            raise OSError("no program for it was found")
+    except OSError as problem:
+        say(f"mscope: {file} is written, but could not be opened: {(problem.strerror or str(problem)).lower()}")
 
 
 def name_of(path: str) -> str:

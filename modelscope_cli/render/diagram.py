@@ -231,7 +231,8 @@ class Flow:
         self.column_count = 1
         self.fresh = True  # nothing stands in this column yet
         self.bottoms: list[float] = []  # of finished columns
-        self.ends = {tie.source for tie in diagram.ties} | {tie.other for tie in diagram.ties}
+        ends = dict.fromkeys(path for tie in diagram.ties for path in tie)
+        self.ends = {path: f"tied{number}" for number, path in enumerate(ends, 1)}  # path of a line → the name of its box
         self.places: dict[str, tuple[int, float]] = {}  # line that is tied → column and height
         self.ties = diagram.ties
         self.names = 0
@@ -405,7 +406,7 @@ class Flow:
         where = f"{line.path}: {line.kind} {line.detail}".strip()
         left, right = self.x + EDGE, self.x + columns.width - EDGE
         tooltip = shown(f"{where}, {line.parameters:,} parameters" if counted else f"{where}, {line.note}")
-        name = line.path if line.path in self.ends else ""
+        name = self.ends.get(line.path, "")
         into.append(Box(left, y + 1, right - left, ROW - 2, tint, tooltip=tooltip, name=name))
         into.append(Box(left, y + 1, STRIPE, ROW - 2, colour))
         ink = palette.ink if counted else palette.soft
@@ -462,7 +463,9 @@ class Flow:
             right = (column - 1) * self.step + self.columns.width
             out = right + outward + TIE / 2 + 4 * (number % 3)
             points = [(right, y0), (out, y0), (out, y1), (right, y1)]
-            ties.append(Arrow(points, self.palette.tie, tie.source, tie.other, head=True, dashed=True, line=1.4))
+            ties.append(
+                Arrow(points, self.palette.tie, self.ends[tie.source], self.ends[tie.other], head=True, dashed=True, line=1.4)
+            )
         return ties
 
 

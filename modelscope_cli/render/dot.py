@@ -33,6 +33,11 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;").replace("\n", " ") + '"'
 
 
+def tooltip(text: str) -> str:
+    """A string as quoted() writes it, for an attribute that Graphviz takes the escapes out of twice."""
+    return quoted(text.replace("\\", "\\\\"))
+
+
 def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
 
@@ -79,7 +84,7 @@ class Document:
         yield f"{indent}subgraph cluster_{self.clusters} {{\n"
         yield (
             f'{indent}  graph [bb="{corners}" style="rounded,filled" fillcolor="{box.fill}" color="{box.stroke}"'
-            f" penwidth={number(box.line)} tooltip={quoted(box.tooltip)}];\n"
+            f" penwidth={number(box.line)} tooltip={tooltip(box.tooltip)}];\n"
         )
         for item in frame.items:
             yield from self.item(item, indent + "  ")
@@ -94,7 +99,7 @@ class Document:
         if box.stroke:
             attributes.append(f'color="{box.stroke}" peripheries=1 penwidth={number(box.line)}')
         if box.tooltip:
-            attributes.append(f"tooltip={quoted(box.tooltip)}")
+            attributes.append(f"tooltip={tooltip(box.tooltip)}")
         return f"{quoted(box.name) if box.name else self.name()} [{' '.join(attributes)}];\n"
 
     def words(self, words: Words) -> str:

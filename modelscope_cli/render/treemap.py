@@ -73,7 +73,7 @@ class Sheet:
         facts = [
             f"{size(top.nbytes, 'iec')}{share}",
             f"{top.parameters:,} parameters",
-            f"{top.tensors:,} tensors",
+            f"{top.tensors:,} tensor{'s' * (top.tensors != 1)}",
             *treemap.facts,
         ]
         self.items.append(Words(MARGIN, y + FACT / 2, fitted(visible(" · ".join(facts)), WIDTH, FACT), FACT, palette.soft))

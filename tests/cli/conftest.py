@@ -19,3 +19,15 @@ def here(tmp_path, monkeypatch):
     sharded_folder(tmp_path / "set")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def unchanged(here):
+    """Nothing in the folder is written, removed or changed by the test."""
+
+    def everything() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in here.rglob("*") if path.is_file()}
+
+    before = everything()
+    yield
+    assert everything() == before

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from modelscope_cli.analysis import architecture, execution_order, kinds
 from modelscope_cli.analysis.byte_tree import byte_tree
 from modelscope_cli.analysis.overview import inspect, to_report
-from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.diagram import lay_out
 from modelscope_cli.render.dot import render
 from modelscope_cli.render.palette import LIGHT
@@ -43,10 +42,7 @@ def test_known_names_with_any_shapes(shapes):
     overview = inspect(checkpoint)
     to_report(overview)
     assert byte_tree(overview).root.nbytes == checkpoint.nbytes
-    try:
-        assert render(lay_out(diagram_of(checkpoint), LIGHT)).endswith("}\n")
-    except DrawingError as error:
-        assert "nothing to draw" in error.message  # buffers are drawn, but a file may hold less than that
+    assert render(lay_out(diagram_of(checkpoint), LIGHT)).endswith("}\n")
 
 
 @settings(max_examples=100, deadline=None)
