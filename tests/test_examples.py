@@ -109,6 +109,22 @@ def test_chatglm3_6b(tmp_path):
     assert layers.fold == 28
 
 
+@pytest.mark.parametrize(
+    ("script", "name", "parameters", "tensors", "folds"),
+    [
+        ("mixtral", "mixtral-8x7b", 46_702_792_704, 995, {32, 8}),
+        ("deepseek_v3", "deepseek-v3", 671_026_419_200, 90_427, {3, 58, 256}),
+        ("quantised", "llama-2-7b-gptq", 1_071_910_912, 963, {32}),  # elements as stored, eight weights in one
+        ("lora_adapter", "llama-2-7b-lora", 8_388_608, 128, {32}),
+    ],
+)
+def test_models_at_full_size(tmp_path, script, name, parameters, tensors, folds):
+    run(script, tmp_path)
+    books = ledger(tmp_path / name)
+    assert (books.total_parameters(), len(books)) == (parameters, tensors)
+    assert {row.fold for row in rows(tmp_path / name) if row.fold > 1} == folds
+
+
 # The large ones, which write up to 1.3 GB and clear it away -----------------------------------------------------------
 
 
@@ -134,6 +150,21 @@ def test_decoder(roomy, vocabulary, parameters, tensor_bytes, share, printed):
     assert embedding.parameters == vocabulary * 512
     assert embedding.parameters / parameters * 100 == pytest.approx(share, abs=0.005)
     assert printed in shown(path, "embedding")
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "parameters", "tensors"),
+    [
+        ("resnet50", "resnet50.pth", 25_557_032, 320),
+        ("unet", "unet.pth", 31_037_633, 118),
+        ("lstm", "lstm.pth", 50_065_078, 11),
+        ("lstm", "lstm_tied.pth", 28_434_378, 11),
+    ],
+)
+def test_small_networks(roomy, script, name, parameters, tensors):
+    run(script, roomy)
+    books = ledger(roomy / name)
+    assert (books.total_parameters(), len(books)) == (parameters, tensors)
 
 
 def test_gpt2(roomy):
