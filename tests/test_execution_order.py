@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from modelscope_cli.analysis.execution_order import execution_rank, known_rank, run_order, runs_after
+from modelscope_cli.analysis.execution_order import known_rank, order_known, run_order, runs_after
 from tests.drawn import diagram_of, groups, paths, titles
 from tests.families import FAMILIES, Shapes
 from tests.tables import linear
@@ -121,7 +121,6 @@ def test_one_unknown_name_keeps_all_in_the_order_of_registration():
 
 def test_unknown_names_stand_where_layers_do():
     assert known_rank("surprise") is None
-    assert execution_rank("surprise") == execution_rank("layers")
     assert ordered(["lm_head", "surprise", "embed_tokens"], registered=False) == ["embed_tokens", "surprise", "lm_head"]
 
 
@@ -135,7 +134,7 @@ def test_numbers_count():
 @pytest.mark.parametrize("name", ["", ".", "0", "9" * 5000, "a" * 5000, "层", "conv" + "1" * 40, "\x00", "(" * 200, "٣"])
 def test_any_name_has_a_place(name):
     assert sorted(run_order([name, "layers", name], registered=False)) == [0, 1, 2]
-    assert runs_after(name, name, registered=False) in (True, False)
+    assert runs_after(name, name, known=False) in (True, False)
 
 
 # Arrows ----------------------------------------------------------------------------------------------------------------
@@ -156,22 +155,61 @@ FLOWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(("before", "name"), SIDE_BY_SIDE)
-def test_no_arrow_between_what_runs_side_by_side(before, name, registered):
-    assert not runs_after(name, before, registered=registered)
+def test_no_arrow_between_what_runs_side_by_side(before, name, known):
+    assert not runs_after(name, before, known=known)
 
 
-@pytest.mark.parametrize("registered", [True, False])
 @pytest.mark.parametrize(("before", "name"), FLOWS)
-def test_an_arrow_where_both_names_are_known(before, name, registered):
-    assert runs_after(name, before, registered=registered)
+def test_an_arrow_where_both_names_are_known(before, name):
+    assert runs_after(name, before, known=order_known([before, name]))
 
 
 def test_an_arrow_between_unknown_names_only_by_registration():
-    assert runs_after("beta", "alpha", registered=True)
-    assert not runs_after("beta", "alpha", registered=False)
-    assert not runs_after("norm", "alpha", registered=False)
+    assert runs_after("beta", "alpha", known=True)
+    assert not runs_after("beta", "alpha", known=order_known(["alpha", "beta"]))
+    assert not runs_after("norm", "self_attn", known=order_known(["self_attn", "norm", "surprise"]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["fc1", "fc2", "fc3"],
+        ["conv1", "conv2", "fc1", "fc2", "fc3"],
+        ["dense_h_to_4h", "dense_4h_to_h"],
+        ["wi_0", "wi_1", "wo"],
+        ["gpt_neox", "embed_out"],
+        ["q_proj", "k_proj", "v_proj", "k_norm", "q_norm", "o_proj"],
+        ["layernorm_before", "attention", "layernorm_after", "intermediate", "output"],
+        ["q_lin", "k_lin", "v_lin", "out_lin"],
+        ["attention", "sa_layer_norm", "ffn", "output_layer_norm"],
+        ["word_embeddings", "word_embeddings_layernorm", "h", "ln_f"],
+        ["embed_positions", "layernorm_embedding", "layers"],
+        ["feature_extractor", "feature_projection", "masked_spec_embed", "encoder"],
+        ["norm1", "attn1", "norm2", "attn2", "norm3", "ff"],
+        ["norm", "proj_in", "transformer_blocks", "proj_out"],
+        ["norm1", "conv1", "time_emb_proj", "norm2", "conv2", "conv_shortcut"],
+        ["resnets", "attentions", "downsamplers"],
+        ["conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_out"],
+        ["conv0", "norm0", "denseblock1", "transition1", "denseblock2", "norm5"],
+        ["features", "classifier"],
+    ],
+)
+def test_blocks_of_well_known_models_that_safetensors_has_sorted(names):
+    assert ordered(sorted(names), registered=False) == names
+
+
+def test_layers_that_norm_first_or_last_have_no_arrows():
+    """Whisper and OPT norm first, BART last, under the same names."""
+    names = ["self_attn", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm"]
+    assert not order_known(names)
+    shapes: Shapes = {}
+    for name in names:
+        shapes |= linear(f"layers.0.{name}", 8, 8) if name.startswith("fc") else {f"layers.0.{name}.weight": (8,)}
+    for ordered_file in (True, False):
+        diagram = diagram_of(shapes, ordered=ordered_file)
+        assert not any(any(group.flows) for group in groups(diagram))
 
 
 def adapters(names: list[str], path: str = "layers.0.self_attn") -> Shapes:

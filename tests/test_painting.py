@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import modelscope_cli
-from modelscope_cli.bridges import graphviz
+from modelscope_cli.bridges import graphviz, programs
 from modelscope_cli.bridges.graphviz import LARGEST_PAGE, LONGEST_SIDE, MOST_PIXELS, paint, scale
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.report.scene import Scene, Words
@@ -95,7 +95,7 @@ BROKEN = {
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
 def test_a_dot_that_is_broken_is_passed_over(monkeypatch, tmp_path, example, script, format):
     monkeypatch.setenv("PATH", fake_dot(tmp_path / "broken", script))
-    monkeypatch.setattr(graphviz, "PATIENCE", 1.0)
+    monkeypatch.setattr(programs, "PATIENCE", 1.0)
     painting = paint(example, format)
     assert painting.data.startswith(STARTS[format])
     assert painting.painter.startswith("reportlab" if format == "pdf" else "graphviz-pure")
@@ -113,7 +113,7 @@ def test_that_a_dot_was_passed_over_is_said_with_what_it_said(monkeypatch, tmp_p
 @NEEDS_SHELL
 def test_that_a_dot_hung_is_said(monkeypatch, tmp_path, example):
     monkeypatch.setenv("PATH", fake_dot(tmp_path / "broken", BROKEN["hangs"]))
-    monkeypatch.setattr(graphviz, "PATIENCE", 1.0)
+    monkeypatch.setattr(programs, "PATIENCE", 1.0)
     assert any("not done after 1 second" in warning for warning in paint(example, "svg").warnings)
 
 

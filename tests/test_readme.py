@@ -56,7 +56,8 @@ def test_the_file_of_the_first_command_is_in_the_repository():
 
 
 def test_every_option_is_in_the_help():
-    known = set(re.findall(r"(?<![\w-])--?\w[\w-]*", words(mscope("inspect", "--help").out + mscope("--help").out)))
+    helps = [mscope(*command, "--help").out for command in ((), ("inspect",), ("visualize",))]
+    known = set(re.findall(r"(?<![\w-])--?\w[\w-]*", words(" ".join(helps))))
     used = {word.partition("=")[0] for command in commands() for word in command if word.startswith("-")}
     used |= set(re.findall(r"`(?:mscope )?(--\w[\w-]*)", README))
     assert used >= {"--by", "--sort", "-n", "-f", "-o", "--limit"}

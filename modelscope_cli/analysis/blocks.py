@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from modelscope_cli.analysis.execution_order import run_order, runs_after, whole_block
+from modelscope_cli.analysis.execution_order import either_order, order_known, ranks, run_order, runs_after, whole_block
 from modelscope_cli.analysis.kinds import CONV, EMBEDDING, OTHER, belongs
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import WEIGHT
@@ -18,7 +18,6 @@ from modelscope_cli.report.diagram import TIED, UNCOUNTED, Card, Group, Line, Ti
 from modelscope_cli.report.document import Count, Ratio
 
 TOGETHER = 3  # leaves in a row that share a card
-# learned vectors beside the tokens
 
 Part = Line | Card | Group
 
@@ -38,16 +37,19 @@ class Draughtsman:
         )
         self.ties: list[tuple[str, str]] = []  # path of a line, name of the tensor it shares
         self.paths: dict[str, str] = {}  # path of a module → path of the line that draws it
-        self.inferred = self.recorded = self.uncounted = self.unknown_flows = 0
+        self.inferred = self.recorded = self.uncounted = self.unknown_flows = self.by_name = 0
 
     def parts(self, rows: list[SizeRow], path: str, copies: int, levels: int | None, within: str) -> list[Part]:
         """Each row as a line, a card or a group, in the order they run.
 
         `copies` of all of them are in the model; `within` is the category of the module they are parts of.
         """
-        order = run_order([first_name(row.label) for row in rows], registered=self.registered)
+        names = [first_name(row.label) for row in rows]
+        order = run_order(names, registered=self.registered)
+        if len(names) > 1 and not self.registered and not either_order(names) and whole_block(names) is None:
+            self.by_name += ranks(names).count(None)
         parts = [self.part(rows[position], path, copies, levels, within) for position in order]
-        return paired(sorted(parts, key=lambda part: isinstance(part, Line) and part.mark == UNCOUNTED))
+        return paired(sorted(parts, key=lambda part: isinstance(part, Line) and part.mark == UNCOUNTED), self.registered)
 
     def part(self, row: SizeRow, path: str, copies: int, levels: int | None, within: str) -> Part:
         """A row with whatever is inside it, down to so many levels."""
@@ -104,10 +106,11 @@ class Draughtsman:
             else:
                 blocks.append(first)
             ends.append((first_name(name_of(first)), first_name(name_of(last))))
-        known = self.registered or whole_block([first_name(name_of(part)) for part in parts]) is not None
+        names = [first_name(name_of(part)) for part in parts]
+        known = order_known(names) or (self.registered and not either_order(names))
         flows = [
-            runs_after(after[0], before[1], registered=known) and not uncounted(block)
-            for (before, after), block in zip(pairwise(ends), blocks[1:], strict=True)
+            runs_after(after[0], before[1], known=known) and not uncounted(block) and not twins(block, earlier)
+            for (before, after), (earlier, block) in zip(pairwise(ends), pairwise(blocks), strict=True)
         ]
         self.unknown_flows += len(flows) - sum(flows)
         return blocks, flows
@@ -131,6 +134,13 @@ class Draughtsman:
             if source and self.paths[source] != path:
                 found.append(Tie(self.paths[source], path))
         return found
+
+
+def twins(block: Card | Group, earlier: Card | Group) -> bool:
+    """Whether two modules of names that say nothing are equal in size: two towers more likely than two steps."""
+    if not block.title or not earlier.title or block.parameters != earlier.parameters:
+        return False
+    return ranks([first_name(earlier.title), first_name(block.title)]) == [None, None]
 
 
 def uncounted(block: Card | Group) -> bool:
@@ -158,12 +168,15 @@ def carded(parts: list[Part], *, together: bool) -> list[list[Part]]:
     return cards
 
 
-def paired(parts: list[Part]) -> list[Part]:
-    """Each convolution with the BatchNorm behind it, when it takes just the channels that the convolution gives."""
+def paired(parts: list[Part], registered: bool) -> list[Part]:
+    """Each convolution with the BatchNorm behind it, when it takes just the channels that the convolution gives.
+
+    Where the order is not `registered`, norm1 may as well stand before conv1: then its channels must not be those that go in.
+    """
     done: list[Part] = []
     for part in parts:
         before = done[-1] if done else None
-        if isinstance(before, Line) and isinstance(part, Line) and is_norm_of(part, before):
+        if isinstance(before, Line) and isinstance(part, Line) and is_norm_of(part, before, registered):
             done[-1] = before._replace(
                 kind=f"{before.kind} + BN",
                 label=f"{before.label}, {part.label}",
@@ -175,9 +188,14 @@ def paired(parts: list[Part]) -> list[Part]:
     return done
 
 
-def is_norm_of(norm: Line, conv: Line) -> bool:
+def is_norm_of(norm: Line, conv: Line, registered: bool) -> bool:
     """Whether a line is the BatchNorm of a convolution: 3 → 64, 7×7 and 64."""
-    channels = re.fullmatch(r"[\d,]+ → ([\d,]+), .*", conv.detail)
+    channels = re.fullmatch(r"([\d,]+) → ([\d,]+), .*", conv.detail)
+    numbers = [re.fullmatch(r"\D+(\d+)", label) for label in (conv.label, norm.label)]
+    if all(numbers) and len({number[1] for number in numbers if number}) > 1:
+        return False  # conv1 and norm2
+    if not registered and norm.label.startswith("norm") and channels is not None and channels[1] == channels[2]:
+        return False
     return (
         norm.kind.startswith("BatchNorm")
         and conv.category == CONV
@@ -185,7 +203,7 @@ def is_norm_of(norm: Line, conv: Line) -> bool:
         and conv.fold == norm.fold == 1
         and not conv.mark
         and channels is not None
-        and channels[1] == norm.detail
+        and channels[2] == norm.detail
     )
 
 

@@ -15,6 +15,7 @@ from modelscope_cli.analysis.kinds import OTHER
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.roles import BIAS, BUFFER, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.root import find_root
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
@@ -22,6 +23,7 @@ from modelscope_cli.report.diagram import Diagram, Group
 from modelscope_cli.report.document import Count, Ratio
 
 MOST_LINES = 1_000  # more cannot be read, on whatever paper
+FEWEST_LINES = 3  # fewer are no picture to advise
 MODEL_ROLES = (WEIGHT, BIAS, BUFFER)
 
 
@@ -35,12 +37,12 @@ class DiagramOptions(NamedTuple):
 
 def draw(checkpoint: Checkpoint, options: DiagramOptions) -> Diagram:
     """The diagram. Raises DrawingError when there is nothing to draw or more than can be read."""
-    if options.root and options.levels:
-        options = options._replace(levels=options.levels + 1)  # the root itself is the first row
     ledger = Ledger(checkpoint)
+    if options.root:  # which is the first row itself
+        options = options._replace(root=find_root(ledger, options.root), levels=options.levels and options.levels + 1)
     lines = model_lines(ledger, options.root)
     tree = ModuleTree(ledger, lines, fold=options.fold)
-    refuse_too_large(tree.rows, options, checkpoint.path)
+    refuse_too_large(tree, lines, options)
     draughtsman = Draughtsman(ledger, sum([ledger.parameters[line] for line in lines]))
     blocks, flows = draughtsman.joined(draughtsman.parts(tree.rows, "", 1, options.levels, OTHER))
     count = Count(draughtsman.whole)
@@ -70,42 +72,34 @@ def model_lines(ledger: Ledger, root: str | None) -> list[int]:
     inside, parents = root + ".", ledger.parents
     chosen = [line for line in lines if parents[line] == root or parents[line].startswith(inside)]
     if not chosen:
-        raise DrawingError(f"no module is called {root!r}", path=path, hint=nearest(root, {parents[line] for line in lines}))
+        raise DrawingError(f"{root} holds no weights, so there is nothing to draw", path=path)
     return chosen
 
 
-def nearest(root: str, parents: set[str]) -> str:
-    """What to write instead of a module that is not there."""
-    import difflib
-
-    modules = {path for parent in parents for path in enclosing(parent)}
-    close = difflib.get_close_matches(root, sorted(modules)[:20_000], 1)
-    tops = sorted({path.partition(".")[0] for path in modules if path})
-    return f"did you mean {close[0]!r}?" if close else f"at the top are {', '.join(tops[:8])}{', …' if len(tops) > 8 else ''}"
-
-
-def enclosing(path: str) -> list[str]:
-    """A module path and those of all modules around it."""
-    parts = path.split(".")[:64]
-    return [".".join(parts[: end + 1]) for end in range(len(parts))]
-
-
-def refuse_too_large(rows: list[SizeRow], options: DiagramOptions, path: str) -> None:
+def refuse_too_large(tree: ModuleTree, lines: list[int], options: DiagramOptions) -> None:
     """Raise DrawingError when more lines would be drawn than can be read, saying what to ask for instead."""
-    lines = count_lines(rows, options.levels)
-    if lines <= MOST_LINES:
+    rows, drawn = tree.rows, count_lines(tree.rows, options.levels)
+    if drawn <= MOST_LINES:
         return
-    advice = []
-    deepest = max((levels for levels in range(1, 12) if count_lines(rows, levels) <= MOST_LINES), default=0)
-    asked = deepest - bool(options.root)  # the root itself is the first row
-    if asked > 0:
-        advice.append(f"--depth {asked} draws {count_lines(rows, deepest):,}")
+    advice: list[tuple[str, int]] = []  # an option, and the lines it draws
+    if not options.fold:
+        folded = count_lines(ModuleTree(tree.ledger, lines).rows, options.levels)
+        if folded <= MOST_LINES:
+            advice.append(("leaving out --no-fold", folded))
+    levels = 0
+    while count_lines(rows, levels + 1) <= MOST_LINES:
+        levels += 1
+    if levels > bool(options.root):  # with a root, that is the first row
+        advice.append((f"--depth {levels - bool(options.root)}", count_lines(rows, levels)))
     module = largest_readable(rows, options)
     if module:
-        advice.append(f"--root {module[0]} draws {module[1]:,}")
-    advice.append("-f html shows them all as a treemap")
+        advice.append((f"--root {module[0]}", module[1]))
+    telling = [f"{option} draws {count:,}" for option, count in advice if count >= FEWEST_LINES]
+    said = telling or [f"{option} draws {count:,}" for option, count in advice]
     raise DrawingError(
-        f"{lines:,} lines would be drawn, more than can be read (the most is {MOST_LINES:,})", path=path, hint=", ".join(advice)
+        f"{drawn:,} lines would be drawn, more than can be read (the most is {MOST_LINES:,})",
+        path=tree.ledger.checkpoint.path,
+        hint=", ".join([*said, "-f html shows them all as a treemap"]),
     )
 
 
@@ -123,15 +117,17 @@ def count_lines(rows: list[SizeRow], levels: int | None) -> int:
 def largest_readable(rows: list[SizeRow], options: DiagramOptions) -> tuple[str, int] | None:
     """The module with the most parameters among the outermost that can be drawn whole, and its lines."""
     best: tuple[int, str, int] | None = None
+    leaf: tuple[str, int] | None = None
     waiting = [(row, "") for row in rows]
     while waiting:
         row, path = waiting.pop()
         place = f"{path}.{row.label}" if path else row.label
         if not row.children or row.opaque:
+            leaf = leaf or (place, 1)
             continue
         lines = count_lines([row], options.levels)
         if lines > MOST_LINES:
             waiting += [(child, place) for child in row.children]
         elif not re.search(r"[–,…]", place) and (best is None or row.parameters > best[0]):
             best = (row.parameters, place, lines)
-    return None if best is None else (best[1], best[2])
+    return leaf if best is None else (best[1], best[2])

@@ -40,8 +40,8 @@ COMMON_NAME = re.compile(
 def title(checkpoint: Checkpoint, root: str | None = None) -> str:
     """The name of the file; with its folder where all models have that name; of a set of such a name the folder alone."""
     folder, name = os.path.split(os.path.normpath(checkpoint.path))
-    above = os.path.basename(os.path.abspath(folder))
-    if above and COMMON_NAME.fullmatch(name):
+    above = os.path.basename(folder)
+    if above not in ("", "..") and COMMON_NAME.fullmatch(name):
         several = sum(1 for file in checkpoint.files if len(file.tensors)) > 1
         name = above if several else f"{above}/{name}"
     return f"{root}  in {name}" if root else name
@@ -93,12 +93,17 @@ def captions(draughtsman: Draughtsman, checkpoint: Checkpoint) -> list[str]:
         said = [f"Inferred: kinds that the file does not record, from names and shapes; the order, from {order}."]
     else:
         said = [f"Inferred: kinds, from names and shapes; the order, from {order}. The file records neither."]
+    if draughtsman.by_name:
+        names = counted_words("{:,} module(s)", draughtsman.by_name)
+        said.append(f"{names} with names that tell no order {'stands' if draughtsman.by_name == 1 else 'stand'} by name.")
     if draughtsman.unknown_flows:
         said.append("Where no arrow is drawn, modules run side by side or their order is not known.")
     if draughtsman.ties:
         said.append("Tied weights are counted once, where they are stored.")
     if draughtsman.uncounted:
         said.append(f"Grey: {draughtsman.uncounted:,} elements that are not parameters, such as buffers; not counted.")
+    if draughtsman.packed:
+        said.append("Quantised: weights are counted as stored, several in one integer, not unpacked.")
     said += [
         f"Incomplete: {note.where + ': ' if note.where else ''}{note.message}"
         for note in checkpoint.notes

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from modelscope_cli.bridges.programs import find, find_wheel
+from modelscope_cli.bridges.programs import find, find_wheel, run
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import render
 from modelscope_cli.render.letters import width
 from modelscope_cli.report.scene import LEFT, MIDDLE, RIGHT, Scene, Words
 
 PDF_PIXELS = 6.0  # a point, of words painted as pictures into a PDF
-PATIENCE = 10.0
+PATIENCE = 10.0  # seconds for fontconfig
+POINTS = 72.0  # in an inch
+FAR = re.compile("[^\u0000-\u052f\u1e00-\u1fff\u2000-\u22ff\ufb01\ufb02]")  # letters beyond Latin, Greek, Cyrillic and signs
 USUAL_PLACES = (
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
@@ -157,16 +160,14 @@ def bitmap_by_wheel(words: Words, pixels: float) -> Any:
     """The same by graphviz-pure, whose fonts have Latin, Greek and Cyrillic; None without it or for other letters."""
     from PIL import Image
 
-    from modelscope_cli.bridges import graphviz
-
     program = find_wheel()
-    if program is None or graphviz.FAR.search(words.text):
+    if program is None or FAR.search(words.text):
         return None
     wide, high = width(words.text, words.size, bold=words.bold) + 4, words.size * 1.5
     alone = words._replace(x=wide / 2, y=high / 2, anchor=MIDDLE)
     text = render(Scene("words", wide, high, "transparent", [alone]))
     try:
-        data = graphviz.run(program, text, "png", f"-Gdpi={graphviz.POINTS * pixels}")
+        data = run(program, text, "png", f"-Gdpi={POINTS * pixels}")
     except (OSError, subprocess.SubprocessError, DrawingError):
         return None
     with Image.open(io.BytesIO(data)) as opened:

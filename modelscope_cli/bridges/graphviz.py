@@ -14,24 +14,21 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from modelscope_cli.bridges.programs import find, find_wheel
+from modelscope_cli.bridges import programs
+from modelscope_cli.bridges.fonts import FAR
+from modelscope_cli.bridges.programs import find, find_wheel, run
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import render
 from modelscope_cli.report.scene import Frame, Item, Scene, Words
 
 FORMATS = ("svg", "png", "pdf", "dot")
 SYSTEM, WHEEL = "Graphviz", "graphviz-pure"
-PATIENCE = 60.0  # seconds for one picture
 PNG_DPI = 144.0  # two pixels a point: sharp on a slide
 LONGEST_SIDE = 20_000  # pixels of a PNG that viewers open
 MOST_PIXELS = 100_000_000
 LARGEST_PAGE = 14_400.0  # points, the limit of PDF
 ROUNDING = 10  # of both, that programs may add
 POINTS = 72.0
-FAR = re.compile("[^\u0000-\u052f\u1e00-\u1fff\u2000-\u22ff\ufb01\ufb02]")  # letters beyond Latin, Greek, Cyrillic and signs
-BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",)}
-ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF"}
-NO_FONT = b"unable to resolve"  # what dot -v says of a font name it finds nothing for
 DATE = re.compile(rb"(/(?:Creation|Mod)Date \(D:)\d{14}")
 
 
@@ -49,7 +46,7 @@ def paint(scene: Scene, format: str) -> Painting:
     if format == "dot":
         return Painting(text.encode(), "mscope")
     passed_over: list[str] = []
-    for name, program in programs():
+    for name, program in painters():
         try:
             painting = by_system(program, scene, text, format) if name == SYSTEM else by_wheel(program, scene, text, format)
         except (OSError, subprocess.SubprocessError, DrawingError) as problem:
@@ -65,7 +62,7 @@ def paint(scene: Scene, format: str) -> Painting:
     )
 
 
-def programs() -> Iterator[tuple[str, str]]:
+def painters() -> Iterator[tuple[str, str]]:
     """What can paint, the best first."""
     system = find("dot")
     if system:
@@ -114,20 +111,6 @@ def by_reportlab(scene: Scene) -> Painting:
     except ImportError as missing:
         raise DrawingError(f"PDF needs the package {missing.name}", hint="pip install reportlab pillow") from None
     return Painting(data, "reportlab", warnings)
-
-
-def run(program: str, text: str, format: str, *options: str, fonts: bool = False) -> bytes:
-    """What the program makes of a DOT text; with `fonts` it must have some. Raises DrawingError, OSError or TimeoutExpired."""
-    command = [program, f"-T{format}", *options, *(["-v"] if fonts else [])]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=False)
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip()
-        raise DrawingError(said.splitlines()[0][:200] if said else f"ended with {done.returncode} and painted nothing")
-    if not done.stdout.startswith(BEGINS[format]) or ENDS[format] not in done.stdout[-64:]:
-        raise DrawingError(f"what it wrote is no {format.upper()}")
-    if fonts and NO_FONT in done.stderr:
-        raise DrawingError("it finds no fonts")
-    return done.stdout
 
 
 def scale(scene: Scene, format: str) -> list[str]:
@@ -179,5 +162,5 @@ def near_items(items: Sequence[Item]) -> list[Item]:
 
 def first_line(problem: BaseException) -> str:
     if isinstance(problem, subprocess.TimeoutExpired):
-        return f"not done after {PATIENCE:.0f} seconds"
+        return f"not done after {programs.PATIENCE:.0f} seconds"
     return (str(problem) or type(problem).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Finding programs. Only folders of the PATH that are named in full count, and never the working folder.
+"""Finding and running the programs that paint. Only folders of the PATH that are named in full count, and never the working folder.
 
 Windows looks into the working folder first, and so does shutil.which there: a model's folder could bring its own dot.exe.
 """
@@ -6,10 +6,17 @@ Windows looks into the working folder first, and so does shutil.which there: a m
 from __future__ import annotations
 
 import os
+import subprocess
 import sysconfig
+
+from modelscope_cli.errors import DrawingError
 
 SUFFIXES = (".exe",) if os.name == "nt" else ("",)
 WHEEL = "graphviz-pure"
+PATIENCE = 15.0  # seconds for one picture; nothing is laid out, so it is tenths
+BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",)}
+ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF"}
+NO_FONT = b"unable to resolve"  # what dot -v says of a font name it finds nothing for
 
 
 def find(name: str, folders: list[str] | None = None) -> str | None:
@@ -37,3 +44,17 @@ def installed_folders() -> list[str]:
         return []
     listed = [str(installed.locate_file(file)) for file in installed.files or [] if file.stem == WHEEL]
     return [os.path.abspath(path) for path in [*map(os.path.dirname, listed), str(installed.locate_file("bin"))]]
+
+
+def run(program: str, text: str, format: str, *options: str, fonts: bool = False) -> bytes:
+    """What the program makes of a DOT text; with `fonts` it must have some. Raises DrawingError, OSError or TimeoutExpired."""
+    command = [program, f"-T{format}", *options, *(["-v"] if fonts else [])]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=False)
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip()
+        raise DrawingError(said.splitlines()[0][:200] if said else f"ended with {done.returncode} and painted nothing")
+    if not done.stdout.startswith(BEGINS[format]) or ENDS[format] not in done.stdout[-64:]:
+        raise DrawingError(f"what it wrote is no {format.upper()}")
+    if fonts and NO_FONT in done.stderr:
+        raise DrawingError("it finds no fonts")
+    return done.stdout

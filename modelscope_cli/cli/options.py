@@ -104,7 +104,12 @@ def write_file(path: str, data: bytes) -> None:
     except OSError as error:
         if aside is not None and os.path.exists(aside):
             os.unlink(aside)
-        say(f"mscope: {path}: cannot be written: {(error.strerror or str(error)).lower()}")
+        reason, todo = (error.strerror or str(error)).lower(), ""
+        if isinstance(error, FileNotFoundError):
+            reason, todo = f"there is no folder {folder!r}", " - make it first, or name another"
+        elif os.path.isdir(path):
+            reason, todo = "it is a folder", " - name a file in it"
+        say(f"mscope: {path}: cannot be written: {reason}{todo}")
         raise typer.Exit(UNREADABLE) from None
 
 

@@ -155,6 +155,8 @@ def visualize(
     if to_stdout and open_:
         raise typer.BadParameter("there is no file to open when the picture goes to stdout", param_hint="'--open'")
     chosen, wanted = choose(engine, format, None if to_stdout else output)
+    if not fold and chosen.name == "treemap":
+        raise typer.BadParameter("a treemap folds nothing; --no-fold is for the diagram", param_hint="'--no-fold'")
     if depth and wanted == "html":
         raise typer.BadParameter("a page has all levels to zoom into; --depth is for the other formats", param_hint="'--depth'")
     wish = Wish(wanted, depth or None, root, fold, theme.value if theme else None)
@@ -191,6 +193,8 @@ def choose(name: str | None, format: str | None, output: str | None) -> tuple[En
         raise typer.BadParameter(
             f"{format!r} is not one of {', '.join(FORMATS)}{nearest(wanted, FORMATS)}", param_hint="'--format'"
         )
+    if not wanted and output and os.path.isdir(output):
+        raise typer.BadParameter(f"{output!r} is a folder: name a file in it", param_hint="'--output'")
     if not wanted and output:
         wanted = os.path.splitext(output)[1].removeprefix(".").lower()
         if wanted not in FORMATS:

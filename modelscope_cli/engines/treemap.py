@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelscope_cli.analysis.byte_tree import byte_tree
 from modelscope_cli.analysis.overview import inspect
+from modelscope_cli.analysis.root import find_root
 from modelscope_cli.bridges.graphviz import Painting, paint
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.engines.registry import Wish
@@ -16,26 +17,23 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
     """Raises DrawingError when there is nothing to draw, no such module, or nothing to paint with."""
     if not checkpoint.nbytes:
         raise DrawingError("holds no bytes, so there is nothing to draw", path=checkpoint.path)
-    treemap = byte_tree(inspect(checkpoint))
-    top = module(treemap, wish.root, checkpoint.path) if wish.root else treemap.root
+    overview = inspect(checkpoint)
+    treemap = byte_tree(overview)
+    root = find_root(overview.ledger, wish.root) if wish.root else ""
     if wish.format == "html":
         from modelscope_cli.render.treemap_page import Start, page
 
-        return Painting(page(treemap, Start(path=wish.root or "", theme=wish.theme)), "mscope")
+        return Painting(page(treemap, Start(path=root, theme=wish.theme)), "mscope")
     from modelscope_cli.render.treemap import lay_out
 
-    return paint(lay_out(treemap, top, wish.root or "", wish.levels, THEMES[wish.theme or "light"]), wish.format)
+    return paint(lay_out(treemap, module(treemap, root), root, wish.levels, THEMES[wish.theme or "light"]), wish.format)
 
 
-def module(treemap: Treemap, root: str, path: str) -> Node:
-    """The node at a dotted path. Names may have dots in them, so the longest name that fits is taken first."""
-    node, rest = treemap.root, root
+def module(treemap: Treemap, path: str) -> Node:
+    """The node of a module that is there. Names may have dots in them, so the longest name that fits is taken first."""
+    node, rest = treemap.root, path
     while rest:
         held = dict(treemap.children(node))
-        name = max((name for name in held if rest == name or rest.startswith(name + ".")), key=len, default=None)
-        if name is None:
-            inside = list(held)
-            named = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
-            raise DrawingError(f"no module is called {root!r}", path=path, hint=f"there are {named}" if inside else None)
+        name = max((name for name in held if rest == name or rest.startswith(name + ".")), key=len)
         node, rest = held[name], rest[len(name) + 1 :]
     return node

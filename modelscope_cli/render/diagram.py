@@ -48,7 +48,7 @@ def lay_out(diagram: Diagram, palette: Palette) -> Scene:
     bottom = top + placed.height + (LEAD if placed.column_count > 1 else 0)
     items: list[Item] = [
         *head.items,
-        *[moved(item, MARGIN + outward, top) for item in [*column_titles(columns, palette), *placed.items]],
+        *[moved(item, MARGIN + outward, top) for item in [*titles(placed, columns, palette), *placed.items]],
         *[moved(item, MARGIN + outward, top) for item in [*placed.arrows, *placed.drawn_ties(outward)]],
         *[moved(item, 0.0, bottom) for item in foot.items],
     ]
@@ -56,11 +56,12 @@ def lay_out(diagram: Diagram, palette: Palette) -> Scene:
     return Scene(shown(diagram.title), inside + 2 * MARGIN + room_for_ties, bottom + foot.height + MARGIN, palette.paper, items)
 
 
-def column_titles(columns: Columns, palette: Palette) -> list[Item]:
-    """What the figures outside folded groups are."""
+def titles(placed: Flow, columns: Columns, palette: Palette) -> list[Item]:
+    """Over each column of the page: what the figures outside folded groups are."""
     return [
-        Words(columns.number, -9.0, "parameters", SMALL - 1, palette.soft, anchor=RIGHT),
-        Words(columns.share, -9.0, "share", SMALL - 1, palette.soft, anchor=RIGHT),
+        Words(column * placed.step + right, -9.0, text, SMALL - 1, palette.soft, anchor=RIGHT)
+        for column in range(placed.column_count)
+        for right, text in ((columns.number, "parameters"), (columns.share, "share"))
     ]
 
 

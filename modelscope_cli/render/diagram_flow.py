@@ -17,6 +17,7 @@ from modelscope_cli.render.diagram_columns import (
     STRIPE,
     TEXT,
     Columns,
+    Piece,
     count_text,
     depth,
     detail_text,
@@ -83,12 +84,16 @@ class Flow:
         """Place blocks under each other. Returns the names of the first and the last card."""
         first = last = ""
         before: tuple[str, int, float] | None = None  # card, column and height that an arrow starts at
+        folded = 0  # column in which figures of copies stand right above
         for block, flows_on in zip(blocks, [*flows, False], strict=True):
             gap = (STEP if before else GAP) if first else 0.0
             if not self.make_room(gap + self.least_height(block)):
                 self.y += gap
             column, top = self.column_count, self.y
+            if folded and column == folded:
+                self.captions(self.open[-1].group.copies if self.open else 1, top - 10)  # not to be taken for those inside
             begin, end = self.group(block) if isinstance(block, Group) else self.card(block)
+            folded = self.column_count if has_fold(block) else 0
             if before:
                 self.arrows.append(self.arrow(before, (begin, column, top)))
             before = (end, self.column_count, self.y) if flows_on else None
@@ -178,7 +183,11 @@ class Flow:
         middle = y + (AGAIN + 4 if again else FRAME_HEAD) / 2 + 1
         x = frame.x + 14
         end = self.x + self.columns.texts_end
-        for position, piece in enumerate(head_pieces(group)):
+        pieces = head_pieces(group)
+        if again:  # short of the arrow that comes in at the centre
+            end = min(end, self.x + self.columns.width / 2 - 8)
+            pieces = [*pieces[: 1 + (group.fold > 1)], Piece("continued", SMALL, False, True)]
+        for position, piece in enumerate(pieces):
             size = SMALL if again else piece.size
             ink = self.palette.soft if piece.soft or again else self.palette.ink
             if group.fold > 1 and position == 0:
@@ -194,17 +203,15 @@ class Flow:
             if text:
                 frame.items.append(Words(x, middle, text, size, ink, bold=piece.bold))
             x += width(text, size, bold=piece.bold) + SPACE
-        if again:
-            frame.items.append(Words(x, middle, "continued", SMALL, self.palette.soft))
-            return
-        self.figures(count(group.parameters), group.share, middle, self.palette.ink, bold=True)
+        if not again:
+            self.figures(count(group.parameters), group.share, middle, self.palette.ink, bold=True)
 
     def captions(self, copies: int, y: float) -> None:
-        """Over the figures inside a folded group: of how many copies they are."""
+        """Over figures: of how many copies they are."""
         columns, soft = self.columns, self.palette.soft
-        middle = y + 4
-        self.into.append(Words(self.x + columns.number, middle, f"one of {copies:,}", SMALL - 1, soft, anchor=RIGHT))
-        self.into.append(Words(self.x + columns.share, middle, f"all {copies:,}", SMALL - 1, soft, anchor=RIGHT))
+        one, every = (f"one of {copies:,}", f"all {copies:,}") if copies > 1 else ("parameters", "share")
+        self.into.append(Words(self.x + columns.number, y + 4, one, SMALL - 1, soft, anchor=RIGHT))
+        self.into.append(Words(self.x + columns.share, y + 4, every, SMALL - 1, soft, anchor=RIGHT))
 
     # Cards ------------------------------------------------------------------------------------------------------------
 
@@ -292,21 +299,27 @@ class Flow:
         return Arrow(points, self.palette.arrow, tail_name, head_name)
 
     def drawn_ties(self, outward: float) -> list[Item]:
-        """A dashed line on the right from where a tensor is counted to where it is used again, within one column."""
+        """A dashed line on the right from where a tensor is counted to where it is used again, over the columns between them."""
         ties: list[Item] = []
         for number, tie in enumerate(self.ties):
             if tie.source not in self.places or tie.other not in self.places:
                 continue
             (column, y0), (other_column, y1) = self.places[tie.source], self.places[tie.other]
+            right, other_right = [(each - 1) * self.step + self.columns.width for each in (column, other_column)]
+            beside = outward + TIE / 2 + 4 * (number % 3)
+            points = [(right, y0), (right + beside, y0), (other_right + beside, y1), (other_right, y1)]
             if column != other_column:
-                continue
-            right = (column - 1) * self.step + self.columns.width
-            out = right + outward + TIE / 2 + 4 * (number % 3)
-            points = [(right, y0), (out, y0), (out, y1), (right, y1)]
+                over = -LEAD / 2 - 5 - 3 * (number % 3)
+                points[2:2] = [(right + beside, over), (other_right + beside, over)]
             ties.append(
                 Arrow(points, self.palette.tie, self.ends[tie.source], self.ends[tie.other], head=True, dashed=True, line=1.4)
             )
         return ties
+
+
+def has_fold(block: Card | Group) -> bool:
+    """Whether the figures of several copies stand in a block."""
+    return isinstance(block, Group) and (block.fold > 1 or any(has_fold(inner) for inner in block.blocks))
 
 
 def card_height(card: Card) -> float:

@@ -17,6 +17,7 @@ JUSTIFIED = {LEFT: "\\l", RIGHT: "\\r"}
 POINTS = 72.0  # in an inch
 HEAD = 9.0  # length of the point of an arrow
 CORNER = 10.0  # radius of the bends of an arrow
+SPARE = 1.2  # of the width of a text: fonts that are wider still, signs for letters that are missing
 ROUND = 0.4477  # a quarter circle as a Bézier curve: where its control points lie, from the corner
 
 COMMENT = """// Every place in this drawing is fixed: dot, neato -n2 and nop2 paint it as it is.
@@ -103,8 +104,9 @@ class Document:
         return f"{quoted(box.name) if box.name else self.name()} [{' '.join(attributes)}];\n"
 
     def words(self, words: Words) -> str:
-        """A node as wide as the text is at most, on the side of its anchor."""
-        wide = width(words.text, words.size, bold=words.bold) + 2
+        """A node wider than the text, on the side of its anchor; in a narrower one Graphviz would set it about the middle."""
+        room = {LEFT: self.scene.width - words.x, RIGHT: words.x}.get(words.anchor, self.scene.width)
+        wide = min(width(words.text, words.size, bold=words.bold) * SPARE + 2, room)
         centre = words.x + (wide / 2 if words.anchor == LEFT else -wide / 2 if words.anchor == RIGHT else 0)
         label = quoted(words.text)[:-1] + JUSTIFIED.get(words.anchor, "") + '"'
         font = f'fontname="{FONT}-Bold" ' if words.bold else ""

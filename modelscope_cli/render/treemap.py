@@ -1,6 +1,6 @@
 """A treemap as a scene: one sheet on which every module is a rectangle as large as its bytes.
 
-Rectangles are squarified, the largest first; numbered equal modules stand in rows, in reading order. What is too small to
+Rectangles are squarified, the largest first; numbered modules of about one size stand in rows, in reading order. What is too small to
 see is not divided further, and takes the colour of most of it.
 """
 
@@ -25,7 +25,8 @@ PADDING = 2.0
 LEAST_SIDE = 8.0  # of a rectangle, and of the parts it is divided into, on the whole
 NAMED_WIDTH, NAMED_HEIGHT = 34.0, 30.0  # from which a module has a head
 MOST_BOXES = 8_000
-GRID = 4  # numbered siblings from which they stand in rows
+GRID = 4  # numbered siblings from which they stand in rows, if they are of about one size, as in the page
+MOSTLY = 0.6  # of them more than half as large as the largest
 LEAF_TINT, MODULE_TINT = 0.72, 0.10  # how much colour is in a leaf, and in a module around leaves
 
 
@@ -164,7 +165,9 @@ def arranged(inside: list[tuple[str, Node]], room: Rectangle) -> tuple[list[tupl
     """The children in the order they are placed, and their rectangles."""
     import squarify
 
-    if len(inside) >= GRID and all(name.isdecimal() for name, _ in inside):
+    largest = max(node.nbytes for _, node in inside)
+    alike = sum(2 * node.nbytes > largest for _, node in inside) >= MOSTLY * len(inside)
+    if len(inside) >= GRID and alike and all(name.isdecimal() for name, _ in inside):
         return inside, in_rows([node.nbytes for _, node in inside], room)
     ordered = sorted(inside, key=lambda pair: -pair[1].nbytes)
     sizes = squarify.normalize_sizes([node.nbytes for _, node in ordered], room.width, room.height)
