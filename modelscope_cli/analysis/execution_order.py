@@ -92,6 +92,7 @@ WHOLE_BLOCKS = tuple(
         ("norm1 attn norm2 mlp", "norm1 attn ls1 norm2 mlp ls2"),
         ("vision_tower language_model", "vision_tower multi_modal_projector language_model lm_head"),
         ("feature_extractor encoder", "feature_extractor feature_projection masked_spec_embed encoder adapter"),  # wav2vec 2
+        ("lora_A lora_B", "base_layer lora_A lora_B"),
         # Mamba
         ("in_proj x_proj dt_proj", "in_proj conv1d x_proj dt_proj A_log D out_proj"),
         ("norm mixer", "norm mixer"),

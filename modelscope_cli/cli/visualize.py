@@ -146,8 +146,9 @@ def visualize(
     ] = None,
 ) -> None:
     """Check the options, then read, draw and write; the help text is HELP."""
+    from modelscope_cli.cli.problems import say
     from modelscope_cli.cli.reading import find, readable
-    from modelscope_cli.engines.registry import Wish
+    from modelscope_cli.engines.registry import FORMATS, Wish
 
     if output == "":
         raise typer.BadParameter("a file needs a name", param_hint="'--output'")
@@ -159,6 +160,9 @@ def visualize(
         raise typer.BadParameter("a treemap folds nothing; --no-fold is for the diagram", param_hint="'--no-fold'")
     if depth and wanted == "html":
         raise typer.BadParameter("a page has all levels to zoom into; --depth is for the other formats", param_hint="'--depth'")
+    named = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    if named in FORMATS and named != wanted:
+        say(f"mscope: warning: {output} gets {wanted.upper()}, whatever its name ends in")
     wish = Wish(wanted, depth or None, root, fold, theme.value if theme else None)
     bounds = limits(limit)
     targets, problems = find([path], only=only)

@@ -53,7 +53,8 @@ def test_the_suffix_of_the_output_decides(here, format):
 
 
 def test_the_format_wins_over_the_suffix(here):
-    assert visualize("decoder.pth", "-f", "SVG", "-o", "out.png") == Done(0, "", "")
+    done = visualize("decoder.pth", "-f", "SVG", "-o", "out.png")
+    assert done == Done(0, "", "mscope: warning: out.png gets SVG, whatever its name ends in\n")
     assert is_a("svg", (here / "out.png").read_bytes())
     visualize("decoder.pth", "-f", "dot", "-o", "no suffix")
     assert is_a("dot", (here / "no suffix").read_bytes())
