@@ -138,6 +138,12 @@ def test_equal_tensors_compressed_to_unequal_sizes_are_kept_apart():
     check(opened(torch_zip_bytes(root, {"0": os.urandom(1024), "1": 1024, "2": 1024}, deflate=True)))
 
 
+def test_the_rows_of_equal_tensors_compressed_to_unequal_sizes_add_up():
+    root = ordered({f"layers.{number}.weight": tensor(str(number), (16, 16)) for number in range(3)})
+    checkpoint = opened(torch_zip_bytes(root, {"0": os.urandom(1024), "1": 1024, "2": 1024}, deflate=True))
+    assert sum(row.nbytes for row in inspect(checkpoint).rows) == checkpoint.nbytes
+
+
 def test_the_title_of_a_file_with_a_common_name_is_that_of_its_folder(tmp_path):
     folder = tmp_path / "tiny-llama"
     folder.mkdir()

@@ -11,7 +11,8 @@ import pytest
 
 import modelscope_cli
 from modelscope_cli.bridges.graphviz import paint, tidy
-from modelscope_cli.render.dot import bezier, quoted, render
+from modelscope_cli.render.curves import bezier
+from modelscope_cli.render.dot import quoted, render
 from modelscope_cli.render.plain import UNSAFE, visible
 from modelscope_cli.report.scene import LEFT, MIDDLE, RIGHT, Arrow, Box, Frame, Scene, Words
 from tests.drawn import diagram_of, items, scene_of, texts

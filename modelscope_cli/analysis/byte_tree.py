@@ -13,7 +13,7 @@ from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.grouping import section_rows
 from modelscope_cli.analysis.kinds import BLOCK, EMBEDDING, EMBEDDING_NAME, OTHER, Kind, belongs
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import DEEPEST, FEW_LEVELS, MOST_PARTS, ModuleTree, _Shape
+from modelscope_cli.analysis.modules import DEEPEST, FEW_LEVELS, MOST_PARTS, ModuleTree, Signature
 from modelscope_cli.analysis.overview import TITLES, Overview, dtype_bytes
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
@@ -159,7 +159,7 @@ class _Growth:
 
     # From the module tree ---------------------------------------------------------------------------------------------
 
-    def _module(self, name: str, shape: _Shape, top: bool, around: str) -> int:
+    def _module(self, name: str, shape: Signature, top: bool, around: str) -> int:
         """The node of a module in one of category `around`; `top` says that nothing numbered encloses it."""
         key = (id(shape), "0" if name.isdecimal() else name, top, around)
         known = self.made.get(key)
@@ -172,7 +172,7 @@ class _Growth:
             known = self.made[key] = self.nodes.put(self.nodes.module(category, kind, held))
         return known
 
-    def _inside(self, shape: _Shape, top: bool, category: str) -> list[tuple[str, int]]:
+    def _inside(self, shape: Signature, top: bool, category: str) -> list[tuple[str, int]]:
         leaves = self.ledger.leaves
         held = [(leaves[line], self._tensor(line, category)) for line in shape.lines]
         if len(held) > 1 and all([name.isdecimal() for name, _ in held]):

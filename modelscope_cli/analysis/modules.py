@@ -73,12 +73,12 @@ class Outline(NamedTuple):
     stacks: dict[str, Stack]
 
 
-class _Shape:
+class Signature:
     """What modules of one signature have in common."""
 
     __slots__ = ("children", "class_name", "copy_of", "elements", "kinds", "lines", "nbytes", "parameters", "tensors")
 
-    def __init__(self, lines: list[int], children: list[tuple[str, _Shape]], class_name: str | None):
+    def __init__(self, lines: list[int], children: list[tuple[str, Signature]], class_name: str | None):
         self.lines = lines
         self.children = children
         self.class_name = class_name
@@ -107,7 +107,7 @@ class ModuleTree:
         self.inside: dict[str, list[str]] = {}  # path of a module → paths of the modules in it
         self._registered: set[str] = set()
         self.classes: dict[str, str] = {}  # path → recorded class
-        self._shapes: dict[object, _Shape] = {}  # by signature
+        self._shapes: dict[object, Signature] = {}  # by signature
         self._keys = copy_keys(ledger)
         self._in_order = ledger.checkpoint.ordered
         self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
@@ -214,13 +214,13 @@ class ModuleTree:
             own.sort()
         return tuple(own)
 
-    def _shape_of(self, path: str) -> _Shape:
+    def _shape_of(self, path: str) -> Signature:
         """The signature of a module and all below it."""
         below = self.inside.get(path, _NOTHING)
         if len(below) > 1:
             below = self._ordered(below)
-        done: dict[str, _Shape] = {}
-        shapes: list[_Shape] = []
+        done: dict[str, Signature] = {}
+        shapes: list[Signature] = []
         for place in below:
             first = self._same_as.get(place, place)
             shape = done.get(first)
@@ -235,10 +235,10 @@ class ModuleTree:
             known = self._shapes[key] = self._new_shape(lines, list(zip(names, shapes, strict=True)), class_name)
         return known
 
-    def _new_shape(self, lines: list[int], children: list[tuple[str, _Shape]], class_name: str | None) -> _Shape:
+    def _new_shape(self, lines: list[int], children: list[tuple[str, Signature]], class_name: str | None) -> Signature:
         """A signature with its figures summed."""
         ledger = self.ledger
-        shape = _Shape(lines, children, class_name)
+        shape = Signature(lines, children, class_name)
         shape.tensors = len(lines)
         shape.parameters = sum([ledger.parameters[line] for line in lines])
         shape.elements = sum([ledger.owned[line] for line in lines])
@@ -263,7 +263,7 @@ class ModuleTree:
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
-    def kind(self, name: str, shape: _Shape, top: bool) -> Kind:
+    def kind(self, name: str, shape: Signature, top: bool) -> Kind:
         """The kind of a module, worked out once for a name and signature."""
         key = (name if not name.isdecimal() else "0", top)
         found = shape.kinds.get(key)
@@ -278,7 +278,7 @@ class ModuleTree:
             found = shape.kinds[key] = kind_of(name, tensors, inner, shape.class_name, top=top)
         return found
 
-    def _rows_inside(self, shape: _Shape, copies: int, numbered: bool) -> list[SizeRow]:
+    def _rows_inside(self, shape: Signature, copies: int, numbered: bool) -> list[SizeRow]:
         """Rows of the direct tensors and the (folded) children of a module."""
         rows = [self._tensor_row(i, copies) for i in shape.lines]
         for names, inside in self._folded(shape.children):
@@ -286,7 +286,7 @@ class ModuleTree:
                 rows.append(self._row(names, inside, copies * len(names), numbered or names[0].isdecimal()))
         return rows
 
-    def _row(self, names: list[str], shape: _Shape, copies: int, numbered: bool) -> SizeRow:
+    def _row(self, names: list[str], shape: Signature, copies: int, numbered: bool) -> SizeRow:
         label = fold_label(names)
         kind = self.kind(names[0], shape, not numbered)
         times = copies
@@ -314,7 +314,7 @@ class ModuleTree:
             return _merged(row)
         return row
 
-    def _tie(self, shape: _Shape, copies: int) -> str | None:
+    def _tie(self, shape: Signature, copies: int) -> str | None:
         """What a module shares all its parameters with."""
         tied = self.ledger.tied
         if copies > 1 or not shape.lines or not all(i in tied for i in shape.lines):
@@ -344,9 +344,9 @@ class ModuleTree:
             tied=ledger.names[ledger.tied[index]] if index in ledger.tied and copies == 1 else None,
         )
 
-    def _folded(self, children: list[tuple[str, _Shape]]) -> list[tuple[list[str], _Shape]]:
+    def _folded(self, children: list[tuple[str, Signature]]) -> list[tuple[list[str], Signature]]:
         """Neighbouring numbered children of one signature together; in long irregular lists also those further apart."""
-        groups: list[tuple[list[str], _Shape]] = []
+        groups: list[tuple[list[str], Signature]] = []
         for name, shape in children:
             if self.fold and groups and groups[-1][1] is shape and name.isdecimal() and groups[-1][0][0].isdecimal():
                 groups[-1][0].append(name)
@@ -394,7 +394,7 @@ class ModuleTree:
         self._outline("", self.shape, 1, outline)
         return outline
 
-    def _outline(self, path: str, shape: _Shape, copies: int, outline: Outline) -> None:
+    def _outline(self, path: str, shape: Signature, copies: int, outline: Outline) -> None:
         outline.lines.extend(
             (f"{path}.{self.ledger.leaves[index]}" if path else self.ledger.leaves[index], index) for index in shape.lines
         )
@@ -416,7 +416,7 @@ class ModuleTree:
         path: str,
         like: str,
         name: str,
-        shape: _Shape,
+        shape: Signature,
         written: str,
         found: dict[int, tuple[str, Kind]],
         numbered: bool,
@@ -462,14 +462,14 @@ def copy_keys(ledger: Ledger) -> list[int]:
     return [numbers.setdefault(row, len(numbers)) for row in rows]
 
 
-def _some_children(children: list[tuple[str, _Shape]]) -> list[tuple[str, _Shape]]:
+def _some_children(children: list[tuple[str, Signature]]) -> list[tuple[str, Signature]]:
     """Enough children to tell the kind of a container: of a long numbered list the first stands for all."""
     return children if len(children) <= 32 else children[:32]
 
 
-def _gathered(groups: list[tuple[list[str], _Shape]]) -> list[tuple[list[str], _Shape]]:
-    gathered: dict[int, tuple[list[str], _Shape]] = {}
-    rows: list[tuple[list[str], _Shape]] = []
+def _gathered(groups: list[tuple[list[str], Signature]]) -> list[tuple[list[str], Signature]]:
+    gathered: dict[int, tuple[list[str], Signature]] = {}
+    rows: list[tuple[list[str], Signature]] = []
     for names, shape in groups:
         known = gathered.get(id(shape)) if names[0].isdecimal() else None
         if known is not None:

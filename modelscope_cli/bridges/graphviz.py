@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.bridges import programs
-from modelscope_cli.bridges.fonts import FAR
+from modelscope_cli.bridges.fonts import FAR, paint_words, without_font
 from modelscope_cli.bridges.programs import find, find_wheel, run
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import render
@@ -80,8 +80,6 @@ def by_system(program: str, scene: Scene, text: str, format: str) -> Painting:
     warnings: tuple[str, ...] = ()
     far = far_words(scene)
     if far:
-        from modelscope_cli.bridges.fonts import without_font
-
         warnings = without_font(far)
     return Painting(DATE.sub(rb"\g<1>20000101000000", data) if format == "pdf" else data, f"{SYSTEM} ({program})", warnings)
 
@@ -95,8 +93,6 @@ def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
     if format == "svg" or not far:
         data = run(program, text, format, *scale(scene, format))
         return Painting(tidy(data, scene) if format == "svg" else data, painter)
-    from modelscope_cli.bridges.fonts import paint_words
-
     data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene, format))
     data, warnings = paint_words(data, far, scene.width)
     return Painting(data, f"{painter} and Pillow", warnings)

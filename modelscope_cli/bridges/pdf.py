@@ -11,12 +11,12 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from modelscope_cli.render.curves import HEAD, before_head, bezier
 from modelscope_cli.report.scene import LEFT, RIGHT, Arrow, Box, Frame, Item, Scene, Words
 
 LARGEST_PAGE = 14_400.0  # points, the limit of PDF
 RADIUS = 12.0  # of rounded corners, as Graphviz draws them: a third of the side, at most this
-HEAD, HALF_HEAD = 9.0, 3.0  # of the point of an arrow
-CORNER = 10.0
+HALF_HEAD = 3.0  # half as wide as the point of an arrow is
 ASCENT = 0.36  # from the middle of a line of text down to its baseline, in its size
 
 
@@ -119,19 +119,15 @@ class Painter:
     def arrow(self, arrow: Arrow) -> None:
         from reportlab.lib.colors import HexColor
 
-        from modelscope_cli.render.dot import bezier
-
         canvas = self.canvas
         canvas.setStrokeColor(HexColor(arrow.ink))
         canvas.setFillColor(HexColor(arrow.ink))
         canvas.setLineWidth(arrow.line)
         canvas.setDash([5, 3] if arrow.dashed else [])
         points = [(x, self.height - y) for x, y in arrow.points]
-        (x0, y0), (x1, y1) = points[-2], points[-1]
-        length = max(abs(x1 - x0), abs(y1 - y0)) or 1.0
-        ahead = ((x1 - x0) / length, (y1 - y0) / length)
+        tip = points[-1]
         if arrow.head:
-            points[-1] = (x1 - ahead[0] * HEAD, y1 - ahead[1] * HEAD)
+            points = before_head(points)
         curve = bezier(points)
         path = canvas.beginPath()
         path.moveTo(*curve[0])
@@ -139,10 +135,11 @@ class Painter:
             path.curveTo(*curve[step], *curve[step + 1], *curve[step + 2])
         canvas.drawPath(path, stroke=1, fill=0)
         if arrow.head:
-            (bx, by), (ax, ay) = points[-1], ahead
+            (bx, by) = points[-1]
+            ax, ay = (tip[0] - bx) / HEAD, (tip[1] - by) / HEAD
             canvas.setDash([])
             point = canvas.beginPath()
-            point.moveTo(x1, y1)
+            point.moveTo(*tip)
             point.lineTo(bx - ay * HALF_HEAD, by + ax * HALF_HEAD)
             point.lineTo(bx + ay * HALF_HEAD, by - ax * HALF_HEAD)
             point.close()

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelscope_cli.render.curves import before_head, bezier
 from modelscope_cli.render.letters import width
 from modelscope_cli.report.scene import LEFT, RIGHT, Arrow, Box, Frame, Item, Scene, Words
 
 FONT = "Helvetica"
 JUSTIFIED = {LEFT: "\\l", RIGHT: "\\r"}
 POINTS = 72.0  # in an inch
-HEAD = 9.0  # length of the point of an arrow
-CORNER = 10.0  # radius of the bends of an arrow
 SPARE = 1.2  # of the width of a text: fonts that are wider still, signs for letters that are missing
-ROUND = 0.4477  # a quarter circle as a Bézier curve: where its control points lie, from the corner
 
 COMMENT = """// Every place in this drawing is fixed: dot, neato -n2 and nop2 paint it as it is.
 """
@@ -118,12 +116,10 @@ class Document:
     def arrow(self, arrow: Arrow) -> str:
         """An edge along straight pieces with rounded corners; with a head it ends where the point begins."""
         points = [(x, self.height - y) for x, y in arrow.points]
-        (x0, y0), (x1, y1) = points[-2], points[-1]
-        length = max(abs(x1 - x0), abs(y1 - y0)) or 1.0
         tip = ""
         if arrow.head:
-            tip = f"e,{number(x1)},{number(y1)} "
-            points[-1] = (x1 - (x1 - x0) / length * HEAD, y1 - (y1 - y0) / length * HEAD)
+            tip = "e,{},{} ".format(*map(number, points[-1]))
+            points = before_head(points)
         curve = " ".join(f"{number(x)},{number(y)}" for x, y in bezier(points))
         styles = f' style=dashed color="{arrow.ink}"' if arrow.dashed else f' color="{arrow.ink}"'
         head = "" if arrow.head else " dir=none"
@@ -138,28 +134,3 @@ class Document:
     def name(self) -> str:
         self.nodes += 1
         return f"n{self.nodes}"
-
-
-def bezier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The control points of a line through corners that are rounded: 1 + 3 n of them."""
-    curve = [points[0]]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        radius = min(CORNER, distance(before, corner) / 2, distance(corner, after) / 2)
-        enter, leave = towards(corner, before, radius), towards(corner, after, radius)
-        curve += straight(curve[-1], enter)
-        curve += [towards(corner, before, radius * ROUND), towards(corner, after, radius * ROUND), leave]
-    return curve + straight(curve[-1], points[-1])
-
-
-def straight(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
-    third = ((end[0] - start[0]) / 3, (end[1] - start[1]) / 3)
-    return [(start[0] + third[0], start[1] + third[1]), (end[0] - third[0], end[1] - third[1]), end]
-
-
-def distance(a: tuple[float, float], b: tuple[float, float]) -> float:
-    return abs(a[0] - b[0]) + abs(a[1] - b[1])
-
-
-def towards(start: tuple[float, float], goal: tuple[float, float], length: float) -> tuple[float, float]:
-    whole = distance(start, goal) or 1.0
-    return (start[0] + (goal[0] - start[0]) / whole * length, start[1] + (goal[1] - start[1]) / whole * length)
