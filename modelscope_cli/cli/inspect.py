@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelscope_cli.cli.options import Color, Unit, console, limits, nearest, pattern
+from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, console, limits, nearest, pattern
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options
@@ -33,7 +33,7 @@ class Sort(StrEnum):
     name = "name"
 
 
-SIZES, SHOWN, READING, OUTPUT = "How to divide", "What to show", "How to read", "Output"
+SIZES, SHOWN, OUTPUT = "How to divide", "What to show", "Output"
 
 HELP = """What is in a model file: parameters, bytes and shares of every layer.
 
@@ -138,9 +138,7 @@ def inspect(
     color: Annotated[
         Color, typer.Option("--color", help="When to use colours; NO_COLOR is obeyed.", rich_help_panel=OUTPUT)
     ] = Color.auto,
-    only: Annotated[
-        bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)
-    ] = False,
+    only: Only = False,
     lenient: Annotated[
         bool,
         typer.Option(
@@ -149,16 +147,7 @@ def inspect(
             rich_help_panel=READING,
         ),
     ] = False,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--limit",
-            metavar="NAME=VALUE",
-            help="Raise a limit, e.g. header_bytes=100000000.",
-            rich_help_panel=READING,
-            show_default=False,
-        ),
-    ] = None,
+    limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read and show; the help text is HELP."""
     from modelscope_cli.analysis.grouping import KEYS as KNOWN

@@ -7,12 +7,26 @@ import re
 import sys
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from modelscope_cli.core.limits import Limits
+
+
+READING = "How to read"  # a panel of the help
+Only = Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)]
+LimitChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=VALUE",
+        help="Raise a limit, e.g. header_bytes=100000000.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
 
 
 class Color(StrEnum):

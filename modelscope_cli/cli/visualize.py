@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelscope_cli.cli.options import limits, nearest
+from modelscope_cli.cli.options import LimitChanges, Only, limits, nearest
 
 if TYPE_CHECKING:
     from modelscope_cli.bridges.graphviz import Painting
@@ -25,7 +25,7 @@ class Theme(StrEnum):
     dark = "dark"
 
 
-WHAT, READING, OUTPUT = "What to draw", "How to read", "Output"
+WHAT, OUTPUT = "What to draw", "Output"
 
 HELP = """A picture of a model file: its architecture, or where its bytes are.
 
@@ -131,19 +131,8 @@ def visualize(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Say which program painted it.", rich_help_panel=OUTPUT)
     ] = False,
-    only: Annotated[
-        bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)
-    ] = False,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--limit",
-            metavar="NAME=VALUE",
-            help="Raise a limit, e.g. header_bytes=100000000.",
-            rich_help_panel=READING,
-            show_default=False,
-        ),
-    ] = None,
+    only: Only = False,
+    limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read, draw and write; the help text is HELP."""
     from modelscope_cli.cli.problems import say
