@@ -245,10 +245,12 @@ class Writer:
         """Write what was kept back."""
         if self.format is Format.json:
             from modelscope_cli.analysis.overview import SCHEMA
-            from modelscope_cli.cli.problems import as_object
+            from modelscope_cli.cli.problems import as_problem
             from modelscope_cli.render.json import render
+            from modelscope_cli.render.registry import Look
+            from modelscope_cli.report.document import Document
 
-            self._put(render(self.reports, [as_object(problem) for problem in problems], SCHEMA))
+            self._put(render(Document(SCHEMA, self.reports, list(map(as_problem, problems))), Look()))
         elif self.buffer is not None:
             self._put(self.buffer.getvalue().encode("utf-8", "backslashreplace"))
 

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from modelscope_cli.errors import ModelscopeError
+
+if TYPE_CHECKING:
+    from modelscope_cli.report.document import Problem
 
 FINE, USAGE, UNREADABLE = 0, 2, 3
 
@@ -35,12 +38,8 @@ def print_line(line: str) -> None:
     sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding, "replace") + "\n")
 
 
-def as_object(problem: ModelscopeError) -> dict[str, Any]:
-    """An error for machine formats."""
-    return {
-        "error": type(problem).__name__,
-        "path": problem.path,
-        "message": problem.message,
-        "offset": problem.offset,
-        "hint": problem.hint,
-    }
+def as_problem(error: ModelscopeError) -> Problem:
+    """An error as a part of a document."""
+    from modelscope_cli.report.document import Problem
+
+    return Problem(type(error).__name__, error.path, error.message, error.offset, error.hint)

@@ -11,19 +11,23 @@ their depth. Sections and columns meant for people only are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from modelscope_cli.render.plain import UNSAFE
-from modelscope_cli.report.document import PEOPLE, Facts, Findings, Phrase, Report, Table, Tree
+from modelscope_cli.render.registry import Look
+from modelscope_cli.report.document import PEOPLE, Document, Facts, Findings, Phrase, Report, Table, Verdicts
 
 
-def render(reports: Sequence[Report], errors: Sequence[dict[str, Any]], schema: str) -> bytes:
+def render(document: Document, look: Look) -> bytes:
     """The document as UTF-8, indented."""
-    document = {"schema": schema, "checkpoints": [as_object(report) for report in reports], "errors": list(errors)}
-    text = msgspec.json.format(msgspec.json.encode(document, enc_hook=_hook), indent=2).decode()
+    whole = {
+        "schema": document.schema,
+        "checkpoints": [as_object(report) for report in document.reports],
+        "errors": [_cell(problem._asdict()) for problem in document.problems],
+    }
+    text = msgspec.json.format(msgspec.json.encode(whole, enc_hook=_hook), indent=2).decode()
     return UNSAFE_IN_TEXT.sub(_escaped, text).encode() + b"\n"
 
 
@@ -40,14 +44,14 @@ def as_object(report: Report) -> dict[str, Any]:
     """One report as nested plain data."""
     document: dict[str, Any] = {}
     for section in report.sections:
-        if section.audience == PEOPLE or isinstance(section, Tree):
+        if section.audience == PEOPLE:
             continue
         if isinstance(section, Facts):
             target = document if not section.key else document.setdefault(section.key, {})
             target.update((fact.key, _cell(fact.value)) for fact in section.items if fact.audience != PEOPLE)
-        elif isinstance(section, Findings):
-            document[section.key] = [_cell(finding._asdict()) for finding in section.items]
-        else:
+        elif isinstance(section, Findings | Verdicts):
+            document[section.key] = [_cell(item._asdict()) for item in section.items]
+        elif isinstance(section, Table):
             document[section.key] = _rows(section)
     return document
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from modelscope_cli.render import units
+from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import speaks_ascii_only, to_ascii, visible
 from modelscope_cli.report.document import (
     MACHINES,
@@ -21,12 +21,12 @@ from modelscope_cli.report.document import (
     Count,
     Facts,
     Findings,
-    Inferred,
-    Phrase,
     Ratio,
     Report,
     Row,
     Table,
+    Verdict,
+    Verdicts,
 )
 
 NARROWEST, WIDEST = 60, 200
@@ -37,6 +37,7 @@ CATEGORY_STYLES = {
     "embedding": "magenta", "attention": "yellow", "mlp": "blue", "norm": "bright_black", "conv": "green", "head": "red", "linear": "cyan",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
 }  # fmt: skip
+STATUS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "warning": ("!", "bold yellow")}
 SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
 BAR_PARTS = " ▏▎▍▌▋▊▉█"
 NUMBERS = (Bytes, Count, Ratio)
@@ -82,6 +83,8 @@ class Page:
                 self.facts(section)
             elif isinstance(section, Findings):
                 self.findings(section)
+            elif isinstance(section, Verdicts):
+                self.verdicts(section)
             elif isinstance(section, Table) and section.rows:
                 self.table(section)
 
@@ -107,10 +110,31 @@ class Page:
         for finding in findings.items:
             sign, style = SEVERITY[finding.severity]
             where = f"{finding.where}: " if finding.where else ""
-            words = self.text(where + finding.message)
-            for number, part in enumerate(_wrapped(words, self.width - 4)):
-                head = Text.assemble("  ", (self.text(sign) if number == 0 else " ", style), " ")
-                self.line(Text.assemble(head, part))
+            self.item(sign, style, self.text(where + finding.message))
+
+    def verdicts(self, verdicts: Verdicts) -> None:
+        """A line a rule: sign, name, sentence; what to do on a line below."""
+        self.line()
+        self.line(Text(verdicts.title, style="bold"))
+        names = [self.text(rule_name(verdict)) for verdict in verdicts.items]
+        widest = min(max(map(cell_len, names), default=0), self.width // 3)
+        for verdict, name in zip(verdicts.items, names, strict=True):
+            sign, style = STATUS[verdict.status]
+            padded = _cut(name, widest, self.ascii)
+            padded += " " * (widest - cell_len(padded) + 2)
+            self.item(sign, style, self.text(verdict.message), padded)
+            if verdict.todo:
+                self.item(" ", "", self.text(verdict.todo), " " * len(padded), "bright_black")
+        if verdicts.caption:
+            self.line(Text(_cut(self.text(verdicts.caption), self.width, self.ascii), style="bright_black"))
+
+    def item(self, sign: str, style: str, text: str, name: str = "", text_style: str = "") -> None:
+        """A sign, perhaps a name, and a sentence that wraps beside them."""
+        indent = 4 + cell_len(name)
+        for number, part in enumerate(_wrapped(text, self.width - indent)):
+            first = (self.text(sign), style), " ", (name, "bold")
+            head: tuple[str | tuple[str, str], ...] = first if number == 0 else (" " * (indent - 2),)
+            self.line(Text.assemble("  ", *head, (part, text_style)))
 
     def table(self, table: Table) -> None:
         """Print a table: headings, rows, caption."""
@@ -201,21 +225,16 @@ class Page:
 
     def cell(self, value: object, exact: bool) -> str:
         """A typed cell as text."""
-        if value is None:
-            return ""
-        if isinstance(value, Bytes):
-            return units.size(value, self.unit)
-        if isinstance(value, Count):
-            return f"{value:,}" if exact else units.count(value)
-        if isinstance(value, Ratio):
-            return units.percent(value)
-        if isinstance(value, Phrase):
-            return "".join(self.cell(part, exact) for part in value)
-        return ("~" if isinstance(value, Inferred) else "") + visible(str(value))
+        return words(value, self.unit, exact=exact)
 
     def text(self, text: str) -> str:
         text = visible(text)
         return to_ascii(text) if self.ascii else text
+
+
+def rule_name(verdict: Verdict) -> str:
+    """A rule with the modules it is about."""
+    return f"{verdict.rule} {verdict.target}".rstrip()
 
 
 def _bar(share: float) -> str:

@@ -38,3 +38,8 @@ def percent(ratio: float) -> str:
     if 0 < value < 0.05:
         return "<0.1"
     return f"{value:.1f}"
+
+
+def signed(text: str, number: float) -> str:
+    """The text of a number without its sign, with one: +1.2 MiB, −3, ±0."""
+    return f"{'+' if number > 0 else '−' if number < 0 else '±'}{text}"

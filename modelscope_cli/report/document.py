@@ -1,14 +1,17 @@
-"""A report: sections of facts, tables and findings, made of typed cells.
+"""A document: reports about checkpoints, each of sections of facts, tables, verdicts and findings, made of typed cells.
 
-A cell is a Bytes, Count, Ratio, Inferred or plain text, a Phrase of these, or None. Only renderers write "1.2 GiB"; a machine format
-keeps the integers.
+A cell is a Bytes, Count, Ratio, a change of one of these, Inferred or plain text, a Phrase of these, or None. Only renderers write
+"1.2 GiB"; a machine format keeps the integers.
 Columns and sections say whom they are for, because a person wants forty rows and a program all ninety thousand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from modelscope_cli.report.treemap import Treemap
 
 PEOPLE, MACHINES, BOTH = "people", "machines", "both"
 
@@ -27,6 +30,24 @@ class Count(int):
 
 class Ratio(float):
     """A share between 0 and 1."""
+
+    __slots__ = ()
+
+
+class BytesChange(Bytes):
+    """How many bytes more (or, negative, fewer)."""
+
+    __slots__ = ()
+
+
+class CountChange(Count):
+    """How many more (or, negative, fewer)."""
+
+    __slots__ = ()
+
+
+class RatioChange(Ratio):
+    """A growth: 0.05 is 5 % more than before."""
 
     __slots__ = ()
 
@@ -112,6 +133,49 @@ class Findings(NamedTuple):
     audience: str = BOTH
 
 
+class Verdict(NamedTuple):
+    """What a rule says of a checkpoint. `status`: passed, failed, or warning (the rule met nothing to judge).
+
+    `target` is the module pattern, "" for the whole; `limit` and `actual` are cells; `message` is a sentence with the numbers and,
+    where it failed, the modules; `todo` what to do about it.
+    """
+
+    status: str
+    rule: str
+    target: str
+    limit: Any
+    actual: Any
+    message: str
+    todo: str = ""
+
+
+class Verdicts(NamedTuple):
+    key: str
+    title: str
+    items: Sequence[Verdict]
+    audience: str = BOTH
+    caption: str = ""
+
+
+class Drawing(NamedTuple):
+    """A picture as SVG, for a light and for a dark page. Renderers that cannot show one leave it out."""
+
+    key: str
+    title: str
+    light: str
+    dark: str
+    audience: str = PEOPLE
+
+
+class Areas(NamedTuple):
+    """A treemap to explore. Renderers that cannot show one leave it out."""
+
+    key: str
+    title: str
+    treemap: Treemap
+    audience: str = PEOPLE
+
+
 class TreeNode(NamedTuple):
     """A node of a nested text: `name`, what it is, and how many equal ones it stands for."""
 
@@ -133,10 +197,36 @@ class Tree(NamedTuple):
     audience: str = BOTH
 
 
+Section = Table | Facts | Findings | Verdicts | Tree | Drawing | Areas
+
+
 class Report(NamedTuple):
-    """A document about one checkpoint. `schema` is the version of the machine format, `title` the path."""
+    """What is to be said about one checkpoint, or about two compared. `title` is the path.
+
+    `headline` says it in a line. The first table is what was asked for; whoever has little room shows it open and folds the rest.
+    `failed`: something could not be read.
+    """
 
     schema: str
     title: str
-    sections: Sequence[Table | Facts | Findings | Tree]
+    sections: Sequence[Section]
     failed: bool = False
+    headline: Phrase = Phrase()
+
+
+class Problem(NamedTuple):
+    """An input that could not be read. `offset` is a byte position in `path`, `hint` what to do next."""
+
+    error: str
+    path: str | None
+    message: str
+    offset: int | None = None
+    hint: str | None = None
+
+
+class Document(NamedTuple):
+    """Everything one command has to say: a report a checkpoint, and the inputs that could not be read."""
+
+    schema: str
+    reports: Sequence[Report]
+    problems: Sequence[Problem] = ()

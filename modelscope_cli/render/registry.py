@@ -1,0 +1,60 @@
+"""The formats of a document: one row each, its module imported when somebody wants it.
+
+Every module has `render(document, look) -> bytes`. To add a format: write it and add its row.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+from modelscope_cli.report.document import Document
+
+READABLE, COMPLETE, EVERYTHING = (
+    "readable",
+    "complete",
+    "everything",
+)  # rows a person reads; all rows; all rows and every tensor
+
+
+class Renderer(NamedTuple):
+    """`suffixes`: those of files that get this format, the first the usual one. `detail`: how much the format has room for."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    detail: str
+    summary: str
+    module: str
+
+
+class Look(NamedTuple):
+    """`unit` of sizes: auto (iec), iec, si or bytes. `most_bytes`: longest document wanted (Markdown), None for the format's own."""
+
+    unit: str = "auto"
+    most_bytes: int | None = None
+
+
+RENDERERS = (
+    Renderer("markdown", (".md", ".markdown"), READABLE, "short first, the rest folded; fits a comment", "modelscope_cli.render.markdown"),
+    Renderer("html", (".html", ".htm"), COMPLETE, "one offline page with tables, diagram and treemap", "modelscope_cli.render.report_page"),
+    Renderer("json", (".json",), EVERYTHING, "everything, raw integers, a schema version", "modelscope_cli.render.json"),
+    Renderer("junit", (".xml",), READABLE, "test cases for the panels of CI servers", "modelscope_cli.render.junit"),
+    Renderer("csv", (".csv",), COMPLETE, "the main table for a spreadsheet", "modelscope_cli.render.csv"),
+    Renderer("tsv", (".tsv", ".tab"), COMPLETE, "the same with tabs", "modelscope_cli.render.tsv"),
+)  # fmt: skip
+NAMES = tuple(renderer.name for renderer in RENDERERS)
+
+
+def renderer_named(name: str) -> Renderer | None:
+    return next((renderer for renderer in RENDERERS if renderer.name == name), None)
+
+
+def renderer_for(path: str) -> Renderer | None:
+    """The format that the suffix of a file asks for."""
+    return next((renderer for renderer in RENDERERS if path.lower().endswith(renderer.suffixes)), None)
+
+
+def render(renderer: Renderer, document: Document, look: Look) -> bytes:
+    """The document in a format."""
+    rendered: bytes = importlib.import_module(renderer.module).render(document, look)
+    return rendered
