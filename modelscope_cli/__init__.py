@@ -3,6 +3,7 @@
 >>> import modelscope_cli
 >>> checkpoint = modelscope_cli.read("weights.pth")
 >>> checkpoint.tensors[0].name, checkpoint.tensors[0].shape
+>>> assert modelscope_cli.check("weights.pth", max_size="500 MB", forbid_optimizer_state=True)
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modelscope_cli.checks.check import Check
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.core.tensor import TensorInfo
     from modelscope_cli.errors import ModelscopeError
 
 __version__ = "0.1.0"
-__all__ = ["Checkpoint", "Limits", "ModelscopeError", "TensorInfo", "__version__", "read"]
+__all__ = ["Check", "Checkpoint", "Limits", "ModelscopeError", "TensorInfo", "__version__", "check", "read"]
 
 _PLACES = {  # imported when they are asked for: starting is fast because little is imported
+    "Check": "modelscope_cli.checks.check",
     "Checkpoint": "modelscope_cli.core.checkpoint",
     "Limits": "modelscope_cli.core.limits",
     "ModelscopeError": "modelscope_cli.errors",
@@ -44,3 +47,25 @@ def read(path: str, *, limits: Limits | None = None, lenient: bool = False) -> C
     from modelscope_cli.formats.registry import read as read_path
 
     return read_path(path, limits or DEFAULT_LIMITS, lenient=lenient)
+
+
+def check(
+    path: str,
+    *,
+    baseline: str | None = None,
+    config: str | None = None,
+    modules: dict[str, dict[str, object]] | None = None,
+    strict: bool = False,
+    limits: Limits | None = None,
+    **rules: object,
+) -> Check:
+    """What limits say of the checkpoint at `path`: true when it keeps all of them, and printed a line a rule.
+
+    `rules` are those of `mscope check --list-rules` with underscores: max_size="500 MB", forbid_waste=True; `modules` are rules for
+    module patterns: {"embedding": {"max_share": "45 %"}}. They come over the rules of a `config` file (mscope.toml); without one
+    only they count. `baseline` is what growth is measured against. Raises modelscope_cli.errors.ModelscopeError: SettingsError for
+    a rule that is not understood, others for files that cannot be read.
+    """
+    from modelscope_cli.checks.call import check as check_path
+
+    return check_path(path, baseline, config, modules or {}, rules, limits, strict=strict)

@@ -9,6 +9,7 @@
     │  └─ UnsupportedFeatureError   understood, not implemented; says what would be needed
     ├─ LimitError               a limit of core/limits.py was met; names resource, limit and actual value
     ├─ DrawingError             a picture that would be empty, too large to read, or that no program here can paint
+    ├─ SettingsError            a rule, a key or a value of a configuration that is not understood (wrong usage, not wrong input)
     └─ MissingExtraError        an optional package is needed; names the pip extra
 
 Each carries what a person needs: where (`path`, `offset`), what, and what to do next (`hint`).
@@ -75,6 +76,10 @@ class LimitError(ModelscopeError):
 
 class DrawingError(ModelscopeError):
     """A picture cannot be made of this."""
+
+
+class SettingsError(ModelscopeError):
+    """A rule or its configuration is wrong; `path` is the file it is written in."""
 
 
 class MissingExtraError(ModelscopeError):

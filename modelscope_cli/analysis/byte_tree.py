@@ -14,7 +14,7 @@ from modelscope_cli.analysis.grouping import section_rows
 from modelscope_cli.analysis.kinds import BLOCK, EMBEDDING, EMBEDDING_NAME, OTHER, Kind, belongs
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import DEEPEST, FEW_LEVELS, MOST_PARTS, ModuleTree, Signature
-from modelscope_cli.analysis.overview import TITLES, Overview, dtype_bytes
+from modelscope_cli.analysis.overview import Overview, dtype_bytes, format_title
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
 from modelscope_cli.analysis.roles import OPTIMIZER as OPTIMIZER_ROLE
@@ -49,7 +49,7 @@ def _holders(ledger: Ledger) -> int:
 def _facts(overview: Overview) -> list[str]:
     checkpoint = overview.checkpoint
     dtypes = sorted(dtype_bytes(overview.ledger).items(), key=lambda pair: -pair[1])
-    words = [TITLES.get(checkpoint.format, checkpoint.format)]
+    words = [format_title(checkpoint)]
     if (shards := _holders(overview.ledger)) > 1:
         words.append(f"{shards} shards")
     if dtypes:

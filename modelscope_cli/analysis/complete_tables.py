@@ -48,7 +48,7 @@ def tensor_table(overview: Overview) -> Table:
     for line in range(len(ledger)):
         number = file_of(ledger, line)
         storage = tensors.storages[line] if line < len(tensors) else -1
-        start = where.starts[storage] if storage >= 0 else None
+        start = where.starts[storage] if storage >= 0 else -1
         real = line < len(tensors)
         rows.append(
             Row(
@@ -62,7 +62,7 @@ def tensor_table(overview: Overview) -> Table:
                     Count(ledger.parameters[line]),
                     Bytes(ledger.nbytes[line]),
                     paths[number] if number >= 0 else None,
-                    [start, start + where.stored[storage]] if start is not None else None,
+                    [start, start + where.stored[storage]] if start >= 0 else None,
                     where.keys[storage] if storage >= 0 else None,
                     tensors.offsets[line] if real else None,
                     list(tensors.strides[line] or ()) if real and tensors.strides[line] is not None else None,

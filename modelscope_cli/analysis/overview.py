@@ -18,8 +18,10 @@ from modelscope_cli.analysis.size_table import SUMMARY_COLUMNS, kind_cell, main_
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord
 from modelscope_cli.report.document import (
     BOTH,
+    EVERYTHING,
     MACHINES,
     PEOPLE,
+    READABLE,
     Bytes,
     Column,
     Count,
@@ -27,6 +29,7 @@ from modelscope_cli.report.document import (
     Facts,
     Findings,
     Inferred,
+    Phrase,
     Ratio,
     Report,
     Row,
@@ -38,6 +41,7 @@ from modelscope_cli.report.document import (
 SCHEMA = "mscope.inspect/1"
 MOST_SHARDS = 12  # shards listed to people; of more the first eight and the last four
 LONGEST_METADATA = 24  # metadata rows shown to people
+MOST_METADATA = 500  # and in a page
 ROLE_TITLES = {
     WEIGHT: "weights",
     BIAS: "biases",
@@ -67,7 +71,6 @@ class Options(NamedTuple):
     include: re.Pattern[str] | None = None
     exclude: re.Pattern[str] | None = None
     fold: bool = True
-    complete: bool = False  # with every tensor, for machine formats
 
 
 class Overview:
@@ -102,20 +105,36 @@ def inspect(checkpoint: Checkpoint, options: Options | None = None) -> Overview:
     return Overview(checkpoint, options or Options())
 
 
-def to_report(overview: Overview) -> Report:
+def to_report(overview: Overview, detail: str = READABLE) -> Report:
     """The document: header, the main table, kinds, roles, shards, architecture, metadata, findings, and all tensors for machines."""
     default = overview.options.by == ("module",)
-    sections: list[Any] = [header(overview), main_table(overview)]
+    sections: list[Any] = [header(overview), main_table(overview, detail)]
     if default:
         sections += [kind_table(overview), role_table(overview)]
-        sections += [table for table in (shard_table(overview), optimizer_table(overview)) if table]
-        sections += [facts for facts in (architecture(overview), metadata(overview)) if facts]
+        sections += [table for table in (shard_table(overview, detail), optimizer_table(overview)) if table]
+        sections += [facts for facts in (architecture(overview), metadata(overview, detail)) if facts]
     found = find(overview.ledger, overview.grouping) + (shards(overview.checkpoint) if default else [])
     sections.append(Findings("findings", "Findings", found))
-    if overview.options.complete:
-        sections += [metadata_tree(overview), files_table(overview), modules_table(overview), tensor_table(overview)]
+    if detail == EVERYTHING:
+        sections += every_tensor(overview)
     failed = any(finding.severity == "error" for finding in found)
-    return Report(SCHEMA, overview.checkpoint.path, sections, failed)
+    return Report(SCHEMA, overview.checkpoint.path, sections, failed, headline(overview))
+
+
+def every_tensor(overview: Overview) -> list[Any]:
+    """The sections that only programs read."""
+    return [metadata_tree(overview), files_table(overview), modules_table(overview), tensor_table(overview)]
+
+
+def headline(overview: Overview) -> Phrase:
+    """The file in a line."""
+    dtypes = dtype_bytes(overview.ledger)
+    parts: list[Any] = [Count(overview.parameters), " parameters · ", Bytes(overview.checkpoint.nbytes)]
+    if dtypes:
+        parts.append(f" · {', '.join(sorted(dtypes, key=lambda name: -dtypes[name])[:3])}{', …' if len(dtypes) > 3 else ''}")
+    files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
+    parts.append(f" · {format_title(overview.checkpoint)}{f', {len(files):,} shards' if len(files) > 1 else ''}")
+    return Phrase(parts)
 
 
 def to_tree_report(overview: Overview) -> Report:
@@ -157,7 +176,7 @@ def header(overview: Overview) -> Facts:
     checkpoint, ledger = overview.checkpoint, overview.ledger
     size = checkpoint.nbytes
     shards = [file for file in checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
-    title = TITLES.get(checkpoint.format, checkpoint.format)
+    title = format_title(checkpoint)
     lost = sum(note.code == "shard-unreadable" for note in checkpoint.notes)
     several = len(shards) + lost > 1
     where = f"{title}, {f'{len(shards)} of ' if lost else ''}{len(shards) + lost} shards" if several else title
@@ -207,6 +226,12 @@ def header(overview: Overview) -> Facts:
         Fact("dtypes", "Dtypes", {name: Bytes(nbytes) for name, nbytes in dtypes.items()}, written or "none"),
     ]
     return Facts("", "", facts)
+
+
+def format_title(checkpoint: Checkpoint) -> str:
+    """The format as people call it, and whether it is only described."""
+    title = TITLES.get(checkpoint.format, checkpoint.format)
+    return f"baseline of {title}" if any(note.code == "baseline" for note in checkpoint.notes) else title
 
 
 def sizes(nbytes: int) -> str:
@@ -261,14 +286,14 @@ def role_table(overview: Overview) -> Table:
     return Table("roles", "By role", columns, rows)
 
 
-def shard_table(overview: Overview) -> Table | None:
+def shard_table(overview: Overview, detail: str) -> Table | None:
     """A line a shard: what it holds."""
     files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
     if len(files) < 2:
         return None
     by = "by their names" if any(note.code == "no-index" for note in overview.checkpoint.notes) else "through the index"
     caption = f"no merge is needed: loaders read all shards {by}"
-    if len(files) > MOST_SHARDS and not overview.options.complete:
+    if len(files) > MOST_SHARDS and detail == READABLE:
         rows = [shard_row(overview, file) for file in files[: MOST_SHARDS - 4]]
         rows.append(Row((f"({len(files) - MOST_SHARDS:,} more)", None, None, None, None, None), mark="more"))
         rows += [shard_row(overview, file) for file in files[-4:]]
@@ -374,11 +399,12 @@ def architecture(overview: Overview) -> Table | None:
     return Table("architecture", "", columns, rows)
 
 
-def metadata(overview: Overview) -> Table | None:
+def metadata(overview: Overview, detail: str) -> Table | None:
     """Plain values of the file, for people: dotted keys, as many as can be read."""
+    most = LONGEST_METADATA if detail == READABLE else MOST_METADATA
     flat = [
         (key, value)
-        for key, value in flat_metadata(overview.checkpoint.metadata, LONGEST_METADATA)
+        for key, value in flat_metadata(overview.checkpoint.metadata, most)
         if not re.search(r"param_groups\.\d+\.params$", key)
     ]
     if not flat:
@@ -386,9 +412,9 @@ def metadata(overview: Overview) -> Table | None:
     flat.sort(
         key=lambda pair: "param_groups" in pair[0] or "scheduler" in pair[0].partition(".")[0]
     )  # what a person looks for first
-    rows = [Row((key, _shown(value))) for key, value in flat[:LONGEST_METADATA]]
-    if len(flat) > LONGEST_METADATA:
-        rows.append(Row((f"({len(flat) - LONGEST_METADATA:,} more)", "-f json has them all"), mark="more"))
+    rows = [Row((key, _shown(value))) for key, value in flat[:most]]
+    if len(flat) > most:
+        rows.append(Row((f"({len(flat) - most:,} more)", "-f json has them all"), mark="more"))
     return Table("metadata_rows", "", (Column("key", "Metadata"), Column("value", "")), rows, audience=PEOPLE)
 
 

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.core.tensor import TensorTable, View
+from modelscope_cli.core.tensor import NOWHERE, TensorTable, View
 
 MOST_RUNS = 4_096  # separate runs of one strided view that are told apart where tensors share a storage
 RUN_BUDGET = 400_000  # and of all of them together
@@ -40,7 +40,7 @@ def own(checkpoint: Checkpoint) -> Ownership:
         return Ownership(elements, elements, tensors.storage.stored[:], {}, [], [], [])
     result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [])
     shared = _settle_plain(tensors, result)
-    if len(tensors.storage) > len(set(tensors.storages)):  # storages that no tensor refers to, in whole
+    if len(tensors.storage) > len(set(tensors.storages) - {NOWHERE}):  # storages that no tensor refers to, in whole
         reached = {view.storage for index in range(len(elements)) for view in tensors.views(index)}
         lost = [(storage, nbytes) for storage, nbytes in enumerate(tensors.storage.nbytes) if storage not in reached and nbytes]
         result.waste.extend(lost)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_cli.analysis.grouping import trim
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.size_row import SizeRow, count, depth, total
-from modelscope_cli.report.document import MACHINES, PEOPLE, Bytes, Column, Count, Inferred, Phrase, Ratio, Row, Table
+from modelscope_cli.report.document import MACHINES, PEOPLE, READABLE, Bytes, Column, Count, Inferred, Phrase, Ratio, Row, Table
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options, Overview
@@ -35,11 +35,11 @@ SUMMARY_COLUMNS = (
 )
 
 
-def main_table(overview: Overview) -> Table:
+def main_table(overview: Overview, detail: str) -> Table:
     """The table that was asked for: rows under `--by`, shares, the sections outside the tensors, TOTAL."""
     options = overview.options
     key = options.by[0]
-    rows, caption = readable(overview.rows, options)
+    rows, caption = readable(overview.rows, options) if detail == READABLE else (overview.rows, "")
     if key in ("module", "kind") and any(row.kind.inferred and (row.kind.name or key == "kind") for row in walk(rows)):
         said = "~ kind inferred from names and shapes" if key == "module" else "kinds are inferred from names and shapes"
         caption = "; ".join(filter(None, [said, caption]))
@@ -48,7 +48,7 @@ def main_table(overview: Overview) -> Table:
     summed = total(overview.rows)
     if summed.nbytes != overview.checkpoint.nbytes:
         raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.checkpoint.nbytes:,} bytes")
-    shown = list(size_rows(rows, overview, opaque=options.complete))
+    shown = list(size_rows(rows, overview, opaque=detail != READABLE))
     shown.append(size_line(summed, overview, 0, "total"))
     titles = " › ".join(KEY_TITLES[part] for part in options.by)
     return Table(
@@ -70,8 +70,6 @@ def readable(rows: list[SizeRow], options: Options) -> tuple[list[SizeRow], str]
             rows = [opened(row) for row in rows]
     else:
         levels = max((n for n in range(1, depth(rows) + 1) if count(trimmed_counts(rows, top), n) <= READABLE_ROWS), default=1)
-    if options.complete:
-        return rows, ""
     hidden = depth(rows) - levels
     caption = f"{levels} of {depth(rows)} levels shown; -d 0 shows all" if hidden > 0 and options.levels is None else ""
     return trim(rows, levels, top), caption

@@ -5,18 +5,34 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from modelscope_cli import __version__
-from modelscope_cli.cli.inspect import HELP as INSPECT_HELP
-from modelscope_cli.cli.inspect import inspect
-from modelscope_cli.cli.visualize import HELP as VISUALIZE_HELP
-from modelscope_cli.cli.visualize import visualize
 
 DEFAULT_COMMAND = "inspect"
+
+
+class CommandRow(NamedTuple):
+    """A command: its module has a function `name` and a HELP, or an `app` with commands of its own. Imported when it is called."""
+
+    name: str
+    module: str
+    needs_argument: bool = True  # without any, help is shown
+
+
+COMMANDS = (
+    CommandRow("inspect", "modelscope_cli.cli.inspect"),
+    CommandRow("visualize", "modelscope_cli.cli.visualize"),
+    CommandRow("report", "modelscope_cli.cli.report"),
+    CommandRow("check", "modelscope_cli.cli.check", needs_argument=False),
+    CommandRow("diff", "modelscope_cli.cli.diff"),
+    CommandRow("baseline", "modelscope_cli.cli.baseline"),
+    CommandRow("init", "modelscope_cli.cli.init"),
+)
 
 HELP = """Look inside model files: what is in them, which layer takes the space, where every byte is.
 
@@ -25,15 +41,26 @@ and without executing anything in them. `mscope FILE` is short for `mscope inspe
 """
 
 
-class DefaultingGroup(TyperGroup):
-    """A group that takes a path in place of a command."""
+class LateGroup(TyperGroup):
+    """A group that imports a command when it is called, and takes a path in place of one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [row.name for row in COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            row = next((row for row in COMMANDS if row.name == cmd_name), None)
+            if row is None:
+                return None
+            self.commands[cmd_name] = _command(row)
+        return self.commands[cmd_name]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {option for parameter in self.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
             "--help",
             "-h",
         }
-        if args and args[0] not in self.commands and args[0].partition("=")[0] not in own:
+        if args and args[0] not in self.list_commands(ctx) and args[0].partition("=")[0] not in own:
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
@@ -47,7 +74,7 @@ class DefaultingGroup(TyperGroup):
 
 app = typer.Typer(
     name="mscope",
-    cls=DefaultingGroup,
+    cls=LateGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -70,8 +97,21 @@ def root(
     """The options of mscope itself; the help text is HELP."""
 
 
-app.command("inspect", help=INSPECT_HELP, no_args_is_help=True)(inspect)
-app.command("visualize", help=VISUALIZE_HELP, no_args_is_help=True)(visualize)
+def _command(row: CommandRow) -> Any:
+    """A command as click knows it."""
+    module = import_module(row.module)
+    inner = getattr(module, "app", None)
+    if inner is None:
+        inner = typer.Typer(
+            rich_markup_mode="rich",
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            context_settings=app.info.context_settings,
+        )
+        inner.command(row.name, help=module.HELP, no_args_is_help=row.needs_argument)(getattr(module, row.name))
+    made = typer.main.get_command(inner)
+    made.name = row.name
+    return made
 
 
 def main() -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, console, limits, nearest, pattern
+from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, limits, nearest, pattern
+from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Output, Publisher, Units, complete_documents, outputs
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.overview import Options
-    from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.analysis.overview import Options, Overview
     from modelscope_cli.core.limits import Limits
-    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.report.document import Report
 
 KEYS = "module, kind, dtype, role, layer, shard, storage, tensor, section"
-
-
-class Format(StrEnum):
-    table = "table"
-    tree = "tree"
-    json = "json"
 
 
 class Sort(StrEnum):
@@ -33,7 +27,9 @@ class Sort(StrEnum):
     name = "name"
 
 
-SIZES, SHOWN, OUTPUT = "How to divide", "What to show", "Output"
+SIZES, SHOWN = "How to divide", "What to show"
+TREE = "tree"
+OWN = (TABLE, TREE)  # formats beside those of all documents
 
 HELP = """What is in a model file: parameters, bytes and shares of every layer.
 
@@ -50,8 +46,13 @@ Examples:
   mscope inspect weights.pth --by role,dtype       a hierarchy
   mscope inspect weights.pth --by tensor -n 10 --sort bytes
   mscope inspect weights.pth -f tree               nested, like print(model)
-  mscope inspect weights.pth -f json -o report.json
+  mscope inspect weights.pth -o report.json -o report.md
 """
+
+
+def complete_formats(incomplete: str) -> list[str]:
+    """Shell completion of --format."""
+    return [name for name in (TREE,) if name.startswith(incomplete)] + complete_documents(incomplete)
 
 
 def complete_keys(incomplete: str) -> list[str]:
@@ -117,27 +118,21 @@ def inspect(
     fold: Annotated[
         bool, typer.Option("--fold/--no-fold", help="Fold repeated blocks into one row.", rich_help_panel=SHOWN)
     ] = True,
-    unit: Annotated[
-        Unit, typer.Option("--unit", help="Sizes in KiB/MiB (iec, auto), kB/MB (si) or bytes.", rich_help_panel=OUTPUT)
-    ] = Unit.auto,
+    unit: Units = Unit.auto,
     format: Annotated[
-        Format,
-        typer.Option("-f", "--format", help="table, tree (like print(model)) or json (complete).", rich_help_panel=OUTPUT),
-    ] = Format.table,
-    output: Annotated[
         str | None,
         typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write to a file instead of stdout.",
+            "-f",
+            "--format",
+            metavar="FORMAT",
+            help="table, tree (like print(model)), json (complete), markdown, html, csv, tsv or junit.",
             rich_help_panel=OUTPUT,
             show_default=False,
+            autocompletion=complete_formats,
         ),
     ] = None,
-    color: Annotated[
-        Color, typer.Option("--color", help="When to use colours; NO_COLOR is obeyed.", rich_help_panel=OUTPUT)
-    ] = Color.auto,
+    output: Files = None,
+    color: Colors = Color.auto,
     only: Only = False,
     lenient: Annotated[
         bool,
@@ -166,17 +161,15 @@ def inspect(
         include=pattern(include, "--include"),
         exclude=pattern(exclude, "--exclude"),
         fold=fold,
-        complete=format is Format.json,
     )
-    run(paths, options, limits(limit), format, output, color, unit, only=only, lenient=lenient)
+    run(paths, options, limits(limit), outputs(format, output, TABLE, OWN), color, unit, only=only, lenient=lenient)
 
 
 def run(
     paths: list[str],
     options: Options,
     bounds: Limits,
-    format: Format,
-    output: str | None,
+    wanted: list[Output],
     color: Color,
     unit: Unit,
     *,
@@ -184,81 +177,29 @@ def run(
     lenient: bool,
 ) -> None:
     """Read every path, show what could be read, tell what could not."""
+    from modelscope_cli.analysis.overview import SCHEMA, inspect, to_report
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
 
     targets, problems = find(paths, only=only)
-    writer = Writer(format, output, color, unit, options)
+    publisher = Publisher(wanted, SCHEMA, color, unit)
     failed = False
-    for number, checkpoint in readable(targets, problems, bounds, lenient=lenient):
-        failed = writer.add(checkpoint, first=number == 0) or failed
-    failed = failed or bool(problems)
-    writer.finish(problems)
+    for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
+        publisher.model(checkpoint)
+        overview = inspect(checkpoint, options)
+        failed = publisher.add(partial(to_report, overview), partial(show_tree, overview)) or failed
+    failed = publisher.finish(problems) or failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
 
 
-class Writer:
-    """Puts reports out one by one (table, tree) or together at the end (JSON)."""
+def show_tree(overview: Overview, terminal: Any, _: str) -> Report:
+    """Print the nested text."""
+    from modelscope_cli.analysis.overview import to_tree_report
+    from modelscope_cli.render.plain import speaks_ascii_only, to_ascii
+    from modelscope_cli.render.tree import render
 
-    def __init__(self, format: Format, output: str | None, color: Color, unit: Unit, options: Options):
-        self.format = format
-        self.output = output
-        self.unit = unit
-        self.options = options
-        self.reports: list[Any] = []
-        self.buffer: Any = None
-        self.console: Any = None
-        if format is not Format.json:
-            if output and output != "-":
-                import io
-
-                self.buffer = io.StringIO()
-            self.console = console(color, self.buffer)
-
-    def add(self, checkpoint: Checkpoint, *, first: bool) -> bool:
-        """Analyse and put out one checkpoint; returns whether anything in it could not be read."""
-        from modelscope_cli.analysis.overview import inspect, to_report, to_tree_report
-
-        overview = inspect(checkpoint, self.options)
-        if self.format is Format.json:
-            report = to_report(overview)
-            self.reports.append(report)
-            return report.failed
-        if not first:
-            self.console.print()
-        if self.format is Format.tree:
-            from modelscope_cli.render.plain import speaks_ascii_only, to_ascii
-            from modelscope_cli.render.tree import render
-
-            report = to_tree_report(overview)
-            text = to_ascii(render(report)) if speaks_ascii_only(self.console.encoding) else render(report)
-            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
-        else:
-            from modelscope_cli.render.terminal import Page
-
-            report = to_report(overview)
-            Page(self.console, self.unit.value).show(report)
-        return report.failed
-
-    def finish(self, problems: list[ModelscopeError]) -> None:
-        """Write what was kept back."""
-        if self.format is Format.json:
-            from modelscope_cli.analysis.overview import SCHEMA
-            from modelscope_cli.cli.problems import as_problem
-            from modelscope_cli.render.json import render
-            from modelscope_cli.render.registry import Look
-            from modelscope_cli.report.document import Document
-
-            self._put(render(Document(SCHEMA, self.reports, list(map(as_problem, problems))), Look()))
-        elif self.buffer is not None:
-            self._put(self.buffer.getvalue().encode("utf-8", "backslashreplace"))
-
-    def _put(self, data: bytes) -> None:
-        if not self.output or self.output == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            return
-        from modelscope_cli.cli.options import write_file
-
-        write_file(self.output, data)
+    report = to_tree_report(overview)
+    text = to_ascii(render(report)) if speaks_ascii_only(terminal.encoding) else render(report)
+    terminal.print(text, soft_wrap=True, highlight=False, markup=False)
+    return report

@@ -95,11 +95,25 @@ def console(color: Color, file: Any = None) -> Any:
     )
 
 
+def refuse_model(file: str, model: list[str]) -> None:
+    """Writing over the model itself is wrong usage."""
+    if os.path.exists(file) and any(os.path.exists(each) and os.path.samefile(file, each) for each in model):
+        raise typer.BadParameter(f"{file!r} is the model itself", param_hint="'--output'")
+
+
 def write_file(path: str, data: bytes) -> None:
-    """Write beside, then rename: a file is there whole or not at all. Failing is exit code 3 and a sentence."""
+    """Write a file whole or not at all. Failing is exit code 3 and a sentence."""
+    from modelscope_cli.cli.problems import UNREADABLE
+
+    if not written(path, data):
+        raise typer.Exit(UNREADABLE)
+
+
+def written(path: str, data: bytes) -> bool:
+    """Write beside, then rename: a file is there whole or not at all. Returns False, with a sentence said, where that fails."""
     import tempfile
 
-    from modelscope_cli.cli.problems import UNREADABLE, say
+    from modelscope_cli.cli.problems import say
 
     folder = os.path.dirname(path) or "."
     aside = None
@@ -107,7 +121,7 @@ def write_file(path: str, data: bytes) -> None:
         if os.path.exists(path) and not os.path.isfile(path):  # /dev/stdout and its like cannot be renamed onto
             with open(path, "wb") as file:
                 file.write(data)
-            return
+            return True
         handle, aside = tempfile.mkstemp(dir=folder, prefix=".mscope-")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -124,7 +138,8 @@ def write_file(path: str, data: bytes) -> None:
         elif os.path.isdir(path):
             reason, todo = "it is a folder", " - name a file in it"
         say(f"mscope: {path}: cannot be written: {reason}{todo}")
-        raise typer.Exit(UNREADABLE) from None
+        return False
+    return True
 
 
 class LateProgress:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import typer
+
 from modelscope_cli.cli.options import LateProgress, nearest
 
 if TYPE_CHECKING:
@@ -50,12 +52,22 @@ def readable(
         yield number, checkpoint
 
 
+def refuse_several(path: str, targets: list[Target], why: str) -> None:
+    """A command about one model meets a folder of several: that is told, and ends it."""
+    from modelscope_cli.cli.problems import UNREADABLE, say
+    from modelscope_cli.render.plain import visible
+
+    if len(targets) > 1:
+        named = ", ".join(visible(target.path) for target in targets[:4]) + (" …" if len(targets) > 4 else "")
+        say(f"mscope: {visible(path)}: holds {len(targets):,} models, {why} - name it: {named}")
+        raise typer.Exit(UNREADABLE)
+
+
 def suggest_command(problem: ModelscopeError) -> None:
     """A word that is no path may be a command with a slip in it."""
-    from modelscope_cli.cli.app import app
+    from modelscope_cli.cli.app import COMMANDS
 
-    names = tuple(command.name or "" for command in app.registered_commands)
-    close = nearest(problem.path or "", names)
+    close = nearest(problem.path or "", tuple(command.name for command in COMMANDS))
     if close:
         problem.hint = close.removeprefix("; ")
 

@@ -136,7 +136,7 @@ def visualize(
 ) -> None:
     """Check the options, then read, draw and write; the help text is HELP."""
     from modelscope_cli.cli.problems import say
-    from modelscope_cli.cli.reading import find, readable
+    from modelscope_cli.cli.reading import find, readable, refuse_several
     from modelscope_cli.engines.registry import FORMATS, Wish
 
     if output == "":
@@ -155,8 +155,7 @@ def visualize(
     wish = Wish(wanted, depth or None, root, fold, theme.value if theme else None)
     bounds = limits(limit)
     targets, problems = find([path], only=only)
-    if len(targets) > 1:
-        refuse_several(path, [target.path for target in targets])
+    refuse_several(path, targets, "a picture is of one")
     failed = False
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         painting = painted(chosen, checkpoint, wish)
@@ -206,18 +205,6 @@ def choose(name: str | None, format: str | None, output: str | None) -> tuple[En
     return engine, wanted
 
 
-def refuse_several(path: str, found: list[str]) -> None:
-    """A picture is of one model."""
-    from modelscope_cli.cli.problems import say
-    from modelscope_cli.render.plain import visible
-
-    named = ", ".join(visible(each) for each in found[:4])
-    say(
-        f"mscope: {visible(path)}: holds {len(found):,} models, a picture is of one - name it: {named}{' …' if len(found) > 4 else ''}"
-    )
-    leave()
-
-
 def painted(engine: Engine, checkpoint: Checkpoint, wish: Wish) -> Painting:
     """The picture; what cannot be drawn is told, and ends the command."""
     from modelscope_cli.cli.problems import tell
@@ -250,7 +237,7 @@ def tell_about(checkpoint: Checkpoint, painting: Painting, *, verbose: bool) -> 
 
 def put(data: bytes, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
     """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
-    from modelscope_cli.cli.options import write_file
+    from modelscope_cli.cli.options import refuse_model, write_file
     from modelscope_cli.cli.problems import print_line
 
     if output == "-":
@@ -258,8 +245,7 @@ def put(data: bytes, output: str | None, path: str, format: str, model: list[str
         sys.stdout.buffer.flush()
         return
     file = output or f"{name_of(path)}.{format}"
-    if os.path.exists(file) and any(os.path.exists(each) and os.path.samefile(file, each) for each in model):
-        raise typer.BadParameter(f"{file!r} is the model itself", param_hint="'--output'")
+    refuse_model(file, model)
     write_file(file, data)
     if output is None:
         print_line(file)

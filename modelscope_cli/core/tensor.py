@@ -27,7 +27,7 @@ class TensorInfo(NamedTuple):
     role: str | None  # what the file itself records: parameter, buffer; None when it does not say
     file: str | None  # file that holds the data; None when there is none
     start: int | None  # byte range of the whole storage in `file`: start..stop, half-open; the tensor begins at start + offset
-    stop: int | None
+    stop: int | None  # both None where the place is not known (a baseline says how much, not where)
     storage: str | None  # key of the storage within its file
     offset: int  # bytes from the start of the storage to the first element
     strides: Shape | None  # in elements; None means contiguous
@@ -49,7 +49,7 @@ class View(NamedTuple):
 
 
 class StorageTable:
-    """Storages as columns: key, index of the file, first byte in it, bytes when uncompressed, bytes as stored."""
+    """Storages as columns: key, index of the file, first byte in it (-1: not known), bytes when uncompressed, bytes as stored."""
 
     __slots__ = ("files", "keys", "nbytes", "starts", "stored")
 
@@ -151,14 +151,15 @@ class TensorTable:
         storage = self.storages[key]
         where = self.storage
         known = storage >= 0
+        placed = known and where.starts[storage] >= 0
         return TensorInfo(
             self.names[key],
             self.shapes[key],
             self.dtypes[key],
             self.recorded.get(key),
             self.filenames[where.files[storage]] if known else None,
-            where.starts[storage] if known else None,
-            where.starts[storage] + where.stored[storage] if known else None,
+            where.starts[storage] if placed else None,
+            where.starts[storage] + where.stored[storage] if placed else None,
             where.keys[storage] if known else None,
             self.offsets[key],
             self.strides[key],

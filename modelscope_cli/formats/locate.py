@@ -20,6 +20,7 @@ from modelscope_cli.core.window import open_window, source_error
 from modelscope_cli.errors import ModelscopeError, SourceError
 
 INDEX_SUFFIX = ".index.json"
+BASELINE_SUFFIX = ".baseline.json"
 SHARD_NAME = re.compile(
     r"(?P<stem>.+?)[-_](?P<number>\d{5,6})[-_]of[-_](?P<count>\d{5,6})(?P<rest>[\w.-]*)\.(?P<suffix>safetensors|bin|pt|pth|ckpt)"
 )
@@ -216,7 +217,7 @@ def _candidates(folder: str, names: list[str]) -> list[tuple[str, Target]]:
         path = os.path.join(folder, name)
         if (
             name.endswith(INDEX_SUFFIX) and name.removesuffix(INDEX_SUFFIX).endswith((".safetensors", ".bin", ".pt", ".pth"))
-        ) or ".safetensors.index." in name:
+        ) or (".safetensors.index." in name and not name.endswith(BASELINE_SUFFIX)):
             found.append((name, _set_of_index(path)))
             sets.add(path)
     for name in names:

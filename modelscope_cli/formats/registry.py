@@ -50,6 +50,12 @@ FORMATS = (
         suffixes=(".safetensors",),
         module="modelscope_cli.formats.safetensors",
     ),
+    Format(
+        name="baseline",  # what `describe` wrote about a checkpoint of any format
+        magic=r'\s*\{\s*"schema":\s*"mscope\.baseline/',
+        suffixes=(".baseline.json",),
+        module="modelscope_cli.formats.baseline",
+    ),
 )
 
 

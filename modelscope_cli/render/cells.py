@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from modelscope_cli.render.plain import visible
 from modelscope_cli.render.units import count, percent, signed, size
-from modelscope_cli.report.document import Bytes, BytesChange, Count, CountChange, Inferred, Phrase, Ratio, RatioChange
+from modelscope_cli.report.document import (
+    Bytes,
+    BytesChange,
+    Count,
+    CountChange,
+    Inferred,
+    Phrase,
+    Ratio,
+    RatioChange,
+    ThousandBytes,
+)
 
 
 def words(value: object, unit: str, *, exact: bool = False, sign: str = "") -> str:
@@ -18,7 +28,7 @@ def words(value: object, unit: str, *, exact: bool = False, sign: str = "") -> s
     if isinstance(value, RatioChange):
         return signed(percent(abs(value)), value) + sign
     if isinstance(value, Bytes):
-        return size(value, unit)
+        return size(value, "si" if isinstance(value, ThousandBytes) else unit)
     if isinstance(value, Count):
         return f"{value:,}" if exact else count(value)
     if isinstance(value, Ratio):

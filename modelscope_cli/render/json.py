@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import UNSAFE
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import PEOPLE, Document, Facts, Findings, Phrase, Report, Table, Verdicts
@@ -49,8 +50,12 @@ def as_object(report: Report) -> dict[str, Any]:
         if isinstance(section, Facts):
             target = document if not section.key else document.setdefault(section.key, {})
             target.update((fact.key, _cell(fact.value)) for fact in section.items if fact.audience != PEOPLE)
-        elif isinstance(section, Findings | Verdicts):
-            document[section.key] = [_cell(item._asdict()) for item in section.items]
+        elif isinstance(section, Findings):
+            document[section.key] = [_cell(finding._asdict()) for finding in section.items]
+        elif isinstance(section, Verdicts):
+            document[section.key] = [
+                _cell({**verdict._asdict(), "message": words(verdict.message, "auto", exact=True)}) for verdict in section.items
+            ]
         elif isinstance(section, Table):
             document[section.key] = _rows(section)
     return document

@@ -8,13 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
-from modelscope_cli.report.document import Document
-
-READABLE, COMPLETE, EVERYTHING = (
-    "readable",
-    "complete",
-    "everything",
-)  # rows a person reads; all rows; all rows and every tensor
+from modelscope_cli.report.document import COMPLETE, EVERYTHING, PICTURED, READABLE, Document
 
 
 class Renderer(NamedTuple):
@@ -36,7 +30,7 @@ class Look(NamedTuple):
 
 RENDERERS = (
     Renderer("markdown", (".md", ".markdown"), READABLE, "short first, the rest folded; fits a comment", "modelscope_cli.render.markdown"),
-    Renderer("html", (".html", ".htm"), COMPLETE, "one offline page with tables, diagram and treemap", "modelscope_cli.render.report_page"),
+    Renderer("html", (".html", ".htm"), PICTURED, "one offline page with tables, diagram and treemap", "modelscope_cli.render.report_page"),
     Renderer("json", (".json",), EVERYTHING, "everything, raw integers, a schema version", "modelscope_cli.render.json"),
     Renderer("junit", (".xml",), READABLE, "test cases for the panels of CI servers", "modelscope_cli.render.junit"),
     Renderer("csv", (".csv",), COMPLETE, "the main table for a spreadsheet", "modelscope_cli.render.csv"),

@@ -114,6 +114,8 @@ class Page:
 
     def verdicts(self, verdicts: Verdicts) -> None:
         """A line a rule: sign, name, sentence; what to do on a line below."""
+        if not verdicts.items:
+            return
         self.line()
         self.line(Text(verdicts.title, style="bold"))
         names = [self.text(rule_name(verdict)) for verdict in verdicts.items]
@@ -122,7 +124,7 @@ class Page:
             sign, style = STATUS[verdict.status]
             padded = _cut(name, widest, self.ascii)
             padded += " " * (widest - cell_len(padded) + 2)
-            self.item(sign, style, self.text(verdict.message), padded)
+            self.item(sign, style, self.text(self.cell(verdict.message, True)), padded)
             if verdict.todo:
                 self.item(" ", "", self.text(verdict.todo), " " * len(padded), "bright_black")
         if verdicts.caption:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from modelscope_cli.report.treemap import Treemap
 
 PEOPLE, MACHINES, BOTH = "people", "machines", "both"
+# How much a document is to hold: the rows a person reads; all rows; those and pictures; all rows and every tensor.
+READABLE, COMPLETE, PICTURED, EVERYTHING = "readable", "complete", "pictured", "everything"
 
 
 class Bytes(int):
@@ -30,6 +32,12 @@ class Count(int):
 
 class Ratio(float):
     """A share between 0 and 1."""
+
+    __slots__ = ()
+
+
+class ThousandBytes(Bytes):
+    """A number of bytes that somebody spoke of in kB or MB: shown in units of 1000 whatever the others are shown in."""
 
     __slots__ = ()
 
@@ -136,8 +144,8 @@ class Findings(NamedTuple):
 class Verdict(NamedTuple):
     """What a rule says of a checkpoint. `status`: passed, failed, or warning (the rule met nothing to judge).
 
-    `target` is the module pattern, "" for the whole; `limit` and `actual` are cells; `message` is a sentence with the numbers and,
-    where it failed, the modules; `todo` what to do about it.
+    `target` is the module pattern, "" for the whole; `limit`, `actual` and `message` are cells, the message a sentence with the
+    numbers and, where it failed, the modules; `todo` what to do about it.
     """
 
     status: str
@@ -145,7 +153,7 @@ class Verdict(NamedTuple):
     target: str
     limit: Any
     actual: Any
-    message: str
+    message: Any
     todo: str = ""
 
 

@@ -10,8 +10,9 @@ import pytest
 import modelscope_cli
 from modelscope_cli.analysis.grouping import KEYS, Grouping
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.overview import Options, inspect, to_report
+from modelscope_cli.analysis.overview import inspect, to_report
 from modelscope_cli.analysis.size_row import total
+from modelscope_cli.report.document import EVERYTHING
 from tests.corpus.fetch import CannotFetchError, fetch, files
 
 pytestmark = pytest.mark.corpus
@@ -54,7 +55,7 @@ def test_published_file(file, path):
     for key in KEYS:
         rows = Grouping(ledger).rows([key])
         assert (total(rows).nbytes, total(rows).parameters) == (checkpoint.nbytes, ledger.total_parameters()), key
-    assert not to_report(inspect(checkpoint, Options(complete=True))).failed
+    assert not to_report(inspect(checkpoint), EVERYTHING).failed
 
 
 def test_list_is_varied():

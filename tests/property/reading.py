@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelscope_cli.analysis.grouping import KEYS, Grouping
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.overview import Options, inspect, to_report, to_tree_report
+from modelscope_cli.analysis.overview import inspect, to_report, to_tree_report
 from modelscope_cli.analysis.size_row import total
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.limits import DEFAULT_LIMITS
@@ -12,6 +12,8 @@ from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.registry import read_window
 from modelscope_cli.render.json import render
+from modelscope_cli.render.registry import Look
+from modelscope_cli.report.document import EVERYTHING, Document
 
 
 def read_bytes(data: bytes, name: str, *, lenient: bool = False) -> Checkpoint | None:
@@ -44,6 +46,6 @@ def check_analyses(checkpoint: Checkpoint) -> None:
         rows = Grouping(ledger).rows([key])
         assert total(rows).nbytes == checkpoint.nbytes, key
         assert total(rows).parameters == ledger.total_parameters(), key
-    overview = inspect(checkpoint, Options(complete=True))
-    assert render([to_report(overview)], [], "test")
+    overview = inspect(checkpoint)
+    assert render(Document("test", [to_report(overview, EVERYTHING)]), Look())
     assert to_tree_report(overview).sections

@@ -1,0 +1,325 @@
+"""A diff as a report: what both are, where the model changed, what was renamed, every tensor's change, and what is around them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from modelscope_cli.analysis.diff import Diff, Total
+from modelscope_cli.analysis.diff_around import tensor_files
+from modelscope_cli.analysis.diff_tables import every_tensor, smaller_tables
+from modelscope_cli.analysis.diff_tree import ChangeRow, ChangeTree, readable
+from modelscope_cli.analysis.diff_words import ADDED, REMOVED, RENAMED, SAME, tally
+from modelscope_cli.analysis.findings import from_notes
+from modelscope_cli.analysis.overview import dtype_bytes, format_title, sizes
+from modelscope_cli.analysis.size_table import kind_cell
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.report.document import (
+    BOTH,
+    EVERYTHING,
+    MACHINES,
+    READABLE,
+    Bytes,
+    BytesChange,
+    Column,
+    Count,
+    CountChange,
+    Fact,
+    Facts,
+    Finding,
+    Findings,
+    Phrase,
+    RatioChange,
+    Report,
+    Row,
+    Section,
+    Table,
+)
+
+SCHEMA = DIFF_SCHEMA = "mscope.diff/1"
+READABLE_ROWS = 40  # of the tree, beside those of the container and TOTAL
+NOT_COMPARED = "values of tensors are not compared"
+COLUMNS = (
+    Column("label", "Module", yields=0.85),
+    Column("change", "Change"),
+    Column("parameters_change", "± Params"),
+    Column("parameters_growth", "%"),
+    Column("bytes_change", "± Bytes"),
+    Column("bytes_growth", "%", show_from=90),
+    Column("status", audience=MACHINES),
+    Column("kind", audience=MACHINES),
+    Column("inferred", audience=MACHINES),
+    Column("fold", audience=MACHINES),
+    Column("tensors", audience=MACHINES),
+    Column("parameters_old", audience=MACHINES),
+    Column("parameters_new", audience=MACHINES),
+    Column("bytes_old", audience=MACHINES),
+    Column("bytes_new", audience=MACHINES),
+)
+
+
+def to_report(diff: Diff, detail: str = READABLE) -> Report:
+    """The document. `detail` READABLE cuts tables to what a person reads, EVERYTHING adds every tensor that is not the same."""
+    old, new = diff.old.checkpoint, diff.new.checkpoint
+    tree = ChangeTree(diff)
+    told = sections(diff, detail, tree)
+    failed = any(note.severity == "error" for side in (old, new) for note in side.notes)
+    return Report(SCHEMA, f"{old.path} → {new.path}", [header(diff), *told], failed, headline(diff, tree.rows))
+
+
+def sections(diff: Diff, detail: str = READABLE, tree: ChangeTree | None = None) -> list[Section]:
+    """All but the header; empty where nothing differs."""
+    tree = ChangeTree(diff) if tree is None else tree
+    tables: list[Table] = []
+    if tree.rows or any(size.change for size in diff.outside.values()) or diff.stored:
+        tables.append(tree_table(diff, tree.rows, detail))
+    tables += smaller_tables(diff, detail, tree.within)
+    if tables:
+        caption = "; ".join(filter(None, [tables[0].caption, NOT_COMPARED]))
+        tables[0] = tables[0]._replace(caption=caption)
+    found = findings(diff)
+    told: list[Section] = [*tables]
+    if found:
+        told.append(Findings("findings", "Findings", found))
+    if detail == EVERYTHING:
+        everything = every_tensor(diff)
+        told += [everything] if everything.rows else []
+    return told
+
+
+# Header -------------------------------------------------------------------------------------------------------------------
+
+
+def header(diff: Diff) -> Facts:
+    """Both files, and the figures that are compared."""
+    parameters, nbytes, tensors = diff.parameters, diff.nbytes, diff.tensors
+    counts = {status: Count(number) for status, number in diff.counts.items()}
+    facts = [
+        *[
+            Fact(key, label, side.path, _file(side))
+            for key, label, side in (("old", "Old", diff.old.checkpoint), ("new", "New", diff.new.checkpoint))
+        ],
+        Fact("old_format", "", diff.old.checkpoint.format, audience=MACHINES),
+        Fact("new_format", "", diff.new.checkpoint.format, audience=MACHINES),
+        Fact("differs", "", diff.differs(), audience=MACHINES),
+        Fact("differs_strictly", "", diff.differs(strict=True), audience=MACHINES),
+        Fact("parameters", "Parameters", _total(parameters, Count, CountChange), _exact(parameters, "")),
+        Fact("bytes", "Size", _total(nbytes, Bytes, BytesChange), _exact(nbytes, " bytes")),
+        Fact("tensors_compared", "Tensors", {**_total(tensors, Count, CountChange), **counts}, _tensors(diff)),
+        *_dtypes(diff),
+    ]
+    return Facts("", "", facts)
+
+
+def _file(checkpoint: Checkpoint) -> str:
+    """Name, format, shards and size of one side."""
+    base = os.path.normpath(checkpoint.path)
+    files = len(tensor_files(checkpoint))
+    name = os.path.join(*base.split(os.sep)[-2:]) if files > 1 else os.path.basename(base)
+    title = format_title(checkpoint) + (f", {files:,} shards" if files > 1 else "")
+    size = sizes(checkpoint.nbytes).partition("  ·  ")[2] or sizes(checkpoint.nbytes)
+    return f"{name}  ·  {title}  ·  {size}"
+
+
+def _total(total: Total, kind: Any, change: Any) -> dict[str, Any]:
+    growth = {"growth": RatioChange(total.change / total.old)} if total.old and total.change else {}
+    return {"old": kind(total.old), "new": kind(total.new), "change": change(total.change), **growth}
+
+
+def _exact(total: Total, unit: str) -> str:
+    """126,320,967 → 197,714,267  (+71,393,300, +56.5 %)"""
+    if not total.change:
+        return f"{total.old:,}{unit}  on both sides"
+    growth = total.change / total.old * 100 if total.old else 0.0
+    share = f", {_signed(growth, ',.1f')} %" if abs(growth) >= 0.05 else ""
+    return f"{total.old:,} → {total.new:,}{unit}  ({_signed(total.change, ',')}{share})"
+
+
+def _signed(number: float, form: str) -> str:
+    return f"{'+' if number > 0 else '−'}{abs(number):{form}}"
+
+
+def _tensors(diff: Diff) -> str:
+    """108 the same, 3 reshaped."""
+    same, renamed = diff.counts[SAME], diff.counts[RENAMED]
+    said = [f"{same:,} the same"] if same else []
+    if renamed:
+        said.append(f"{renamed:,} renamed")
+    if diff.aspects:
+        said.append(tally(diff.aspects))
+    whole = f"{diff.tensors.old:,}" if not diff.tensors.change else f"{diff.tensors.old:,} → {diff.tensors.new:,}"
+    return f"{whole}:  {', '.join(said)}" if said != [f"{same:,} the same"] else f"{whole},  all the same"
+
+
+def _dtypes(diff: Diff) -> Iterator[Fact]:
+    """The bytes of each dtype on both sides; people see them where they are others."""
+    sides = [dtype_bytes(ledger) for ledger in (diff.old, diff.new)]
+    value = {
+        which: {name: Bytes(size) for name, size in side.items()} for which, side in zip(("old", "new"), sides, strict=True)
+    }
+    named = [", ".join(sorted(side, key=lambda name: (-side[name], name))[:6]) or "none" for side in sides]
+    yield Fact("dtypes", "Dtypes", value, f"{named[0]} → {named[1]}", MACHINES if sides[0].keys() == sides[1].keys() else BOTH)
+
+
+# Headline -----------------------------------------------------------------------------------------------------------------
+
+
+def headline(diff: Diff, tree: list[ChangeRow]) -> Phrase:
+    """The difference in a line."""
+    if not diff.differs(strict=True):
+        return Phrase(("no differences",))
+    if not diff.differs():
+        count = len(diff.container)
+        return Phrase((f"the same tensors; {count:,} container-only {'difference' if count == 1 else 'differences'}",))
+    parameters, nbytes = diff.parameters, diff.nbytes
+    said: list[Any] = ["the same parameters"]
+    if parameters.change:
+        said = [CountChange(parameters.change), " parameters"]
+        said += [" (", RatioChange(parameters.change / parameters.old), ")"] if parameters.old else []
+    if nbytes.change:
+        said += [", ", BytesChange(nbytes.change)]
+    return Phrase((*said, "; ", ", ".join(_happened(diff, tree))))
+
+
+def _happened(diff: Diff, tree: list[ChangeRow]) -> Iterator[str]:
+    """2 modules added, 111 tensors renamed, 3 reshaped."""
+    modules: Counter[str] = Counter()
+    loose = Counter(diff.aspects)
+    for row in walk(tree):
+        if row.whole:
+            loose[row.status] -= row.tensors
+            if row.kind.name.endswith((" copy", " state")):
+                yield f"{row.kind.name} {row.status}"
+            else:
+                modules[row.status] += row.copies
+    for status in (ADDED, REMOVED):
+        if modules[status]:
+            yield f"{modules[status]:,} {'module' if modules[status] == 1 else 'modules'} {status}"
+    tensors = [f"{diff.counts[RENAMED]:,} renamed"] if diff.counts[RENAMED] else []
+    tensors += filter(None, [tally(+loose)])
+    if tensors:
+        first, _, rest = ", ".join(tensors).partition(" ")
+        yield f"{first} {'tensor' if first == '1' else 'tensors'} {rest}"
+    values = sum([not change.container for change in diff.metadata])
+    if values:
+        yield f"{values:,} {'value' if values == 1 else 'values'} of the metadata changed"
+    imports = sum([not change.harmless for change in diff.imports])
+    if imports:
+        yield f"{imports:,} {'import' if imports == 1 else 'imports'} changed"
+
+
+# The tree -----------------------------------------------------------------------------------------------------------------
+
+
+def walk(rows: list[ChangeRow]) -> Iterator[ChangeRow]:
+    """All rows of a tree, each before those inside it."""
+    for row in rows:
+        yield row
+        yield from walk(row.children)
+
+
+def tree_table(diff: Diff, rows: list[ChangeRow], detail: str) -> Table:
+    """± parameters and ± bytes of every module that changed, of what is outside the tensors, and of the files."""
+    shown, closed = readable(rows, READABLE_ROWS) if detail == READABLE else (rows, 0)
+    lines = list(_lines(shown, 0))
+    around = {f"[{label}]": size for label, size in diff.outside.items() if size.change}
+    if diff.stored:
+        around["[compression]"] = Total(0, diff.stored)  # of tensors that are the same
+    nbytes = sum([row.nbytes_change for row in shown]) + sum([size.change for size in around.values()])
+    if detail == READABLE and rows and len(around) > 1:
+        lines.append(_container(around))
+    else:
+        lines += [_outside(label, size) for label, size in around.items()]
+    parameters = sum([row.parameters_change for row in shown])
+    if (parameters, nbytes) != (diff.parameters.change, diff.nbytes.change):
+        raise AssertionError(f"the rows differ by {nbytes:+,} bytes, the files by {diff.nbytes.change:+,}")
+    summed = ChangeRow("TOTAL")
+    summed.parameters, summed.nbytes = list(diff.parameters), list(diff.nbytes)
+    summed.parameters_change, summed.nbytes_change = parameters, nbytes
+    summed.tensors, summed.text = sum([row.tensors for row in shown]), tally(diff.aspects)
+    lines.append(_line(summed, 0, "total"))
+    captions = [f"{closed:,} {'row has' if closed == 1 else 'rows have'} more inside; -f json has all"] if closed else []
+    if any(row.kind.inferred and row.kind.name for row in walk(shown)):
+        captions.insert(0, "~ kind inferred from names and shapes")
+    return Table("modules", "", COLUMNS, lines, tree=True, caption="; ".join(captions))
+
+
+def _lines(rows: list[ChangeRow], level: int) -> Iterator[Row]:
+    for row in rows:
+        yield _line(row, level, "more" if row.status == "more" else row.kind.category if row.kind.name else "")
+        yield from _lines(row.children, level + 1)
+
+
+def _line(row: ChangeRow, level: int, mark: str) -> Row:
+    """One row; figures for all copies."""
+    counts = any(row.parameters) or mark == "total"
+    return Row(
+        (
+            f"{row.label} ×{row.fold}" if row.fold > 1 else row.label,
+            row.text,
+            CountChange(row.parameters_change) if counts else None,
+            _growth(row.parameters_change, row.parameters[0]),
+            BytesChange(row.nbytes_change),
+            _growth(row.nbytes_change, row.nbytes[0]),
+            row.status,
+            kind_cell(row.kind) or None,
+            bool(row.kind.inferred and row.kind.name),
+            Count(row.fold),
+            Count(row.tensors),
+            Count(row.parameters[0]),
+            Count(row.parameters[1]),
+            Bytes(row.nbytes[0]),
+            Bytes(row.nbytes[1]),
+        ),
+        level,
+        mark,
+    )
+
+
+def _growth(change: int, old: int) -> RatioChange | None:
+    return RatioChange(change / old) if change and old else None
+
+
+def _outside(label: str, size: Total) -> Row:
+    """Bytes that no tensor owns, or of another way to store tensors that are the same."""
+    stored = label == "[compression]"
+    text = "equal tensors, stored otherwise" if stored else Phrase((Bytes(size.old), " → ", Bytes(size.new)))
+    sides = (None, None) if stored else (Bytes(size.old), Bytes(size.new))
+    return _section(label, text, size, *sides)
+
+
+def _container(around: dict[str, Total]) -> Row:
+    """All of these in a row, which is enough where they are not what matters."""
+    told: list[Any] = []
+    for label, size in around.items():
+        told += [", " if told else "", f"{label.strip('[]')} ", BytesChange(size.change)]
+    summed = Total(*[sum([size[which] for size in around.values()]) for which in (0, 1)])
+    return _section("[container]", Phrase(told), summed, Bytes(summed.old), Bytes(summed.new))
+
+
+def _section(label: str, text: Any, size: Total, old: Bytes | None, new: Bytes | None) -> Row:
+    machines = ("", None, False, Count(1), Count(0), None, None, old, new)
+    return Row((label, text, None, None, BytesChange(size.change), _growth(size.change, size.old), *machines), 0, "section")
+
+
+# Findings -----------------------------------------------------------------------------------------------------------------
+
+
+def findings(diff: Diff) -> list[Finding]:
+    """New imports that are not known to be harmless, and what could not be read on either side."""
+    new = diff.new.checkpoint
+    strange = [change.name for change in diff.imports if change.status == ADDED and not change.harmless]
+    found = []
+    if strange:
+        shown = ", ".join(strange[:5]) + (", …" if len(strange) > 5 else "")
+        text = f"loading it with pickle would newly import {shown}; nothing was executed here"
+        found.append(Finding("warning", "imports", os.path.basename(new.path), text))
+    for name, side in (("old", diff.old.checkpoint), ("new", new)):
+        for finding in from_notes(side):
+            if finding.severity != "info":
+                where = f"{name}, {finding.where}" if finding.where else name
+                found.append(finding._replace(where=where))
+    order = {"error": 0, "warning": 1}
+    return sorted(found, key=lambda finding: order[finding.severity])

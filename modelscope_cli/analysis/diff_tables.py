@@ -1,0 +1,271 @@
+"""The smaller tables of a diff: renames, changes of tensors by pattern of their names, metadata, imports, shards, container."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from modelscope_cli.analysis import diff_words as words
+from modelscope_cli.analysis.diff import Change, Diff
+from modelscope_cli.analysis.diff_around import MetadataChange, Moved
+from modelscope_cli.analysis.diff_words import RENAMED
+from modelscope_cli.analysis.grouping import file_of
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.overview import TITLES
+from modelscope_cli.core.name_patterns import fold, parse
+from modelscope_cli.report.document import (
+    BOTH,
+    MACHINES,
+    PEOPLE,
+    READABLE,
+    Bytes,
+    BytesChange,
+    Column,
+    Count,
+    CountChange,
+    Phrase,
+    Row,
+    Table,
+)
+
+MOST_ROWS = 24  # of tensors shown to people
+MOST_SMALL = 16  # rows of the other tables shown to people
+
+
+def smaller_tables(diff: Diff, detail: str, within: Collection[Change] = ()) -> list[Table]:
+    """All that have rows. `within`: changes that the tree tells in one row for a whole module."""
+    tables = [
+        rename_table(diff, detail),
+        tensor_table(diff, detail, within),
+        metadata_table(diff, detail),
+        import_table(diff, detail),
+        moved_table(diff, detail),
+        container_table(diff),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def rename_table(diff: Diff, detail: str) -> Table:
+    """A line a prefix that was replaced."""
+    rows = []
+    for rename in diff.renames:
+        before, after = pattern_of(rename.olds), pattern_of(rename.news)
+        rows.append(Row((before, after, Count(len(rename.couples)))))
+    columns = (Column("old", "Renamed"), Column("new", "To"), Column("tensors", "Tensors"))
+    return short(Table("renames", "Renamed", columns, rows), detail)
+
+
+def pattern_of(prefixes: Sequence[str]) -> str:
+    """Everything under prefixes that differ in their numbers: blocks.{0-11}.attn.*"""
+    patterns = fold((prefix.removesuffix("."), None) for prefix in prefixes)
+    first = patterns[0][0]
+    return (f"{first}.*" if any(prefixes) else "*") + (f" and {len(patterns) - 1:,} like it" if len(patterns) > 1 else "")
+
+
+def tensor_table(diff: Diff, detail: str, within: Collection[Change]) -> Table:
+    """What happened to tensors, those with the same fate and numbered names in a line; the largest differences first.
+
+    For people those of whole modules are left to one line, and so is what is too much to read.
+    """
+    short_one = detail == READABLE
+    lines = [
+        _tensor_row(pattern, fate)
+        for pattern, fate in fold(_fates(diff, [change for change in diff.changes if not (short_one and change in within)]))
+    ]
+    rows = sorted(lines, key=lambda row: (-abs(row.cells[4]), -abs(row.cells[3])))
+    if short_one and len(rows) > MOST_ROWS:
+        rows = [
+            *rows[: MOST_ROWS - 1],
+            _rest(f"({len(rows) - MOST_ROWS + 1:,} more)", [row.cells[2:5] for row in rows[MOST_ROWS - 1 :]]),
+        ]
+    if short_one and rows and within:
+        figures = [(1, change.parameters, change.nbytes) for change in within]
+        rows.append(_rest("(modules as a whole)", figures))
+    columns = (
+        Column("name", "Tensor", yields=0.6),
+        Column("change", "Change"),
+        Column("tensors", "Tensors", show_from=74),
+        Column("parameters_change", "± Params"),
+        Column("bytes_change", "± Bytes"),
+        Column("what", audience=MACHINES),
+        Column("old", audience=MACHINES),
+        Column("new", audience=MACHINES),
+    )
+    return Table("tensor_changes", "Tensors", columns, rows)
+
+
+class Fate(NamedTuple):
+    """What happened to a tensor. `again` keeps apart names that occur twice."""
+
+    text: str
+    what: str
+    old: str
+    new: str
+    parameters: int
+    nbytes: int
+    again: int
+
+
+def _fates(diff: Diff, changes: Iterable[Change]) -> Iterator[tuple[str, Fate]]:
+    """(name, what happened to it)."""
+    seen: Counter[str] = Counter()
+    for change in changes:
+        name = diff.new.names[change.new] if change.new is not None else diff.old.names[change.old or 0]
+        renamed = [RENAMED] if change.status == RENAMED else []
+        what = ", ".join([*renamed, *change.aspects]) or change.status
+        text = ", ".join([*renamed, words.tensor(diff, change)])
+        sides = words.state(diff, change, 0), words.state(diff, change, 1)
+        yield name, Fate(text, what, *sides, change.parameters, change.nbytes, seen[name])
+        seen[name] += 1
+
+
+def _tensor_row(pattern: str, fate: Fate) -> Row:
+    names = parse(pattern).names
+    figures = Count(names), CountChange(fate.parameters * names), BytesChange(fate.nbytes * names)
+    return Row((pattern, fate.text, *figures, fate.what, fate.old, fate.new))
+
+
+def _rest(label: str, figures: Sequence[Sequence[int]]) -> Row:
+    """The sum of rows that are not shown."""
+    tensors, parameters, nbytes = (sum(column) for column in zip(*figures, strict=True))
+    return Row((label, "", Count(tensors), CountChange(parameters), BytesChange(nbytes), "", "", ""), mark="more")
+
+
+def metadata_table(diff: Diff, detail: str) -> Table:
+    """Values that came, went or changed, under dotted keys."""
+    rows = []
+    listed = [change for change in diff.metadata if not change.container]
+    for change in one_sided(diff, listed) if detail == READABLE else listed:
+        if isinstance(change, Row):
+            rows.append(change)
+        else:
+            before, after = words.value(change.old), words.value(change.new)
+            sides = (before if change.status != "added" else "", after if change.status != "removed" else "")
+            rows.append(Row((change.key, change.status, *sides, change.old, change.new)))
+    columns = (
+        Column("key", "Metadata"),
+        Column("status", "Change"),
+        Column("old_text", "Old", audience=PEOPLE),
+        Column("new_text", "New", audience=PEOPLE),
+        Column("old", audience=MACHINES),
+        Column("new", audience=MACHINES),
+    )
+    return short(Table("metadata_changes", "Metadata", columns, rows), detail)
+
+
+def one_sided(diff: Diff, changes: list[MetadataChange]) -> Iterator[MetadataChange | Row]:
+    """The changes, but one row for each dictionary that only one side has."""
+    groups: dict[str, list[MetadataChange]] = {}
+    for change in changes:
+        groups.setdefault(change.key.partition(".")[0], []).append(change)
+    sides = {"added": diff.old, "removed": diff.new}
+    for first, members in groups.items():
+        statuses = {change.status for change in members}
+        status = members[0].status
+        if len(members) > 2 and len(statuses) == 1 and status in sides and first not in sides[status].checkpoint.metadata:
+            yield Row((f"{first}.*", f"{status}, {len(members):,} values", "", "", None, None))
+        else:
+            yield from members
+
+
+def import_table(diff: Diff, detail: str) -> Table:
+    """What loading the file with pickle would newly import, or import no longer."""
+    rows = [
+        Row((change.name, {"added": "newly imported", "removed": "no longer imported"}[change.status], change.harmless))
+        for change in diff.imports
+        if not change.harmless
+    ]
+    columns = (Column("name", "Imports"), Column("status", "Change"), Column("harmless", audience=MACHINES))
+    return short(Table("imports", "Imports", columns, rows), detail)
+
+
+def moved_table(diff: Diff, detail: str) -> Table:
+    """Tensors that lie in another shard now."""
+
+    def places(moved: Moved) -> tuple[str, tuple[str, str]]:
+        return diff.new.names[moved.new], (moved.before, moved.after)
+
+    rows = [
+        Row((pattern, before, after, Count(parse(pattern).names))) for pattern, (before, after) in fold(map(places, diff.moved))
+    ]
+    columns = (Column("name", "Moved"), Column("old", "Old shard"), Column("new", "New shard"), Column("tensors", "Tensors"))
+    return short(Table("moved", "Moved between shards", columns, rows), detail)
+
+
+def container_table(diff: Diff) -> Table:
+    """In what the files differ, whatever they hold."""
+    rows = []
+    for aspect in diff.container:
+        shown = [_shown(side) for side in (aspect.old, aspect.new)]
+        rows.append(Row((aspect.key, aspect.label, *shown, aspect.old, aspect.new)))
+    columns = (
+        Column("aspect", audience=MACHINES),
+        Column("label", "Container", audience=PEOPLE, yields=0.5),
+        Column("old_text", "Old", audience=PEOPLE),
+        Column("new_text", "New", audience=PEOPLE),
+        Column("old", audience=MACHINES),
+        Column("new", audience=MACHINES),
+    )
+    told = {aspect.key for aspect in diff.container} <= {"outside", "unused", "stored"}  # by the rows of the tree
+    return Table("container", "Container", columns, rows, audience=MACHINES if told else BOTH)
+
+
+def _shown(thing: Any) -> Phrase:
+    """A value among words, where a figure would not stand in a column of figures."""
+    if thing is None:
+        return Phrase()
+    return Phrase(
+        (
+            thing
+            if isinstance(thing, Bytes | Count)
+            else TITLES.get(thing, thing)
+            if isinstance(thing, str)
+            else words.value(thing),
+        )
+    )
+
+
+def short(table: Table, detail: str) -> Table:
+    """The first rows of a table for people, and how many there are more."""
+    if detail != READABLE or len(table.rows) <= MOST_SMALL:
+        return table
+    left = len(table.rows) - MOST_SMALL + 1
+    return table._replace(
+        rows=[*table.rows[: MOST_SMALL - 1], Row((f"({left:,} more)", *[None] * (len(table.columns) - 1)), mark="more")]
+    )
+
+
+def every_tensor(diff: Diff) -> Table:
+    """Each tensor that is not the same, with both sides of it, for machines."""
+    changed = {(change.old, change.new): change for change in diff.changes}
+    couples = [couple for rename in diff.renames for couple in rename.couples if couple not in changed]
+    changes = [*diff.changes, *[Change(RENAMED, (), old, new, 0, 0) for old, new in couples]]
+    files = [[file.path for file in side.checkpoint.files] for side in (diff.old, diff.new)]
+    rows = []
+    for change in changes:
+        sides = [
+            _side(ledger, line, files[which], diff.books[which].tied)
+            for which, (ledger, line) in enumerate(((diff.old, change.old), (diff.new, change.new)))
+        ]
+        both = [side for pair in zip(*sides, strict=True) for side in pair]
+        rows.append(
+            Row((change.status, list(change.aspects), *both, CountChange(change.parameters), BytesChange(change.nbytes)))
+        )
+    keys = [f"{which}_{key}" for key in ("name", "shape", "dtype", "role", "tied_to", "file") for which in ("old", "new")]
+    columns = [Column(key) for key in ("status", "aspects", *keys, "parameters_change", "bytes_change")]
+    return Table("tensors", "", columns, rows, audience=MACHINES)
+
+
+def _side(ledger: Ledger, line: int | None, files: list[str], tied: dict[int, int]) -> tuple[Any, ...]:
+    if line is None:
+        return (None,) * 6
+    file = file_of(ledger, line)
+    return (
+        ledger.names[line],
+        list(ledger.shapes[line]),
+        ledger.dtypes[line].name,
+        ledger.roles[line],
+        ledger.names[tied[line]] if line in tied else None,
+        files[file] if file >= 0 else None,
+    )

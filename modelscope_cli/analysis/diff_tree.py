@@ -1,0 +1,425 @@
+"""Where in the model something changed: ± parameters and ± bytes of every module that holds a change, as a folded tree.
+
+Only modules with changes get a row. A module that is new or gone as a whole is one row; one with a single row inside is one with
+it (`decoder.layers.6`); numbered siblings to which the same happened fold, neighbours or not, and their figures are for all of
+them. State of an optimizer stands under its entries (exp_avg …), not under parameter numbers. A renamed tensor stands under its
+new name. What was only renamed has no row: renames are a table of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from modelscope_cli.analysis import diff_words as words
+from modelscope_cli.analysis.diff import Change, Diff
+from modelscope_cli.analysis.diff_words import ADDED, REMOVED, tally
+from modelscope_cli.analysis.execution_order import natural
+from modelscope_cli.analysis.kinds import Kind, kind_of
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.modules import COPIES, DEEPEST, FEW_LEVELS, PATH_CHARACTERS, fold_label
+from modelscope_cli.analysis.roles import OPTIMIZER
+from modelscope_cli.analysis.size_row import NO_KIND
+
+MOST_CHILDREN = 32  # modules inside a new one that are looked at to tell what kind it is
+FEWEST = 6  # rows inside another below which they are not shown in part
+ORDERS = ("change", "order", "name")
+
+
+class ChangeRow:
+    """A row: what changed, by how much, and the rows inside it. Figures are for all `fold` copies together.
+
+    `parameters` and `nbytes` are (old, new) totals of the module, what did not change in it included. `status`: changed, added,
+    removed. `text` says what happened, `statuses` how many tensors underwent what.
+    """
+
+    __slots__ = (
+        "children",
+        "copies",
+        "fold",
+        "kind",
+        "label",
+        "nbytes",
+        "nbytes_change",
+        "parameters",
+        "parameters_change",
+        "position",
+        "status",
+        "statuses",
+        "tensors",
+        "text",
+        "whole",
+    )
+
+    def __init__(self, label: str, status: str = "changed"):
+        self.label = label
+        self.status = status
+        self.text: Any = ""
+        self.kind: Kind = NO_KIND
+        self.fold = 1
+        self.copies = 1  # in all places, where what holds it folds too
+        self.whole = False  # a module that is new or gone as a whole
+        self.parameters = [0, 0]
+        self.nbytes = [0, 0]
+        self.parameters_change = 0
+        self.nbytes_change = 0
+        self.tensors = 0  # that changed
+        self.statuses: Counter[str] = Counter()
+        self.position = 0  # of its first tensor
+        self.children: list[ChangeRow] = []
+
+    def add(self, other: ChangeRow) -> None:
+        """Count another row in this one, with its totals."""
+        for which in (0, 1):
+            self.parameters[which] += other.parameters[which]
+            self.nbytes[which] += other.nbytes[which]
+        self.gather(other)
+
+    def gather(self, other: ChangeRow) -> None:
+        """Count the changes of a row inside this one, which knows its totals."""
+        self.parameters_change += other.parameters_change
+        self.nbytes_change += other.nbytes_change
+        self.tensors += other.tensors
+        self.statuses += other.statuses
+
+    def holding(self, children: list[ChangeRow]) -> ChangeRow:
+        """This row with other children."""
+        row = ChangeRow(self.label, self.status)
+        for name in self.__slots__:
+            setattr(row, name, getattr(self, name))
+        row.children = children
+        return row
+
+    def __repr__(self) -> str:
+        return f"<ChangeRow {self.label} {self.status} {self.parameters_change:+,} parameters {self.nbytes_change:+,} bytes>"
+
+
+class Node:
+    """A module that holds changes, or the state of an optimizer. `leaves` are its own tensors, by the last part of the name.
+
+    `tensors`, `parameters` and `nbytes` are (old, new) totals, with what did not change.
+    """
+
+    __slots__ = ("children", "leaves", "nbytes", "parameters", "path", "signature", "tensors")
+
+    def __init__(self, path: str):
+        self.path = path
+        self.children: dict[str, Node] = {}  # by path
+        self.leaves: dict[str, list[Change]] = {}
+        self.tensors = [0, 0]
+        self.parameters = [0, 0]
+        self.nbytes = [0, 0]
+        self.signature = 0
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def status(self) -> str:
+        return "changed" if all(self.tensors) else ADDED if self.tensors[1] else REMOVED
+
+
+class ChangeTree:
+    """The rows of a diff. `order` of rows beside each other: change (largest first), order (of the files), or name."""
+
+    def __init__(self, diff: Diff, order: str = "change", *, under: str = ""):
+        if order not in ORDERS:
+            raise ValueError(f"rows are sorted by {', '.join(ORDERS)}, not by {order!r}")
+        self.diff = diff
+        self.order = order
+        self.root = Node("")
+        self._places: dict[str, Node] = {"": self.root}
+        self._signatures: dict[object, int] = {}
+        self._deepest = self._depth()
+        self.within: set[Change] = set()  # changes in modules that are new or gone as a whole
+        self.rows: list[ChangeRow] = []
+        for change in diff.changes:
+            path, leaf = self._place(change)
+            if not under or path == under or path.startswith(under + "."):
+                self._node(path).leaves.setdefault(leaf, []).append(change)
+        if self.root.children or self.root.leaves:
+            self._sum_up()
+            self._sign(self.root)
+            self.rows = self._sorted(self._inside([self.root], False))
+
+    # Building ---------------------------------------------------------------------------------------------------------
+
+    def _depth(self) -> int:
+        """Levels of modules: fewer where names are so long and deep that the paths of all would not fit."""
+        characters = 0
+        for change in self.diff.changes:
+            ledger, line = self._side(change)
+            characters += len(ledger.parents[line]) * min(DEEPEST, ledger.parents[line].count("."))
+        return DEEPEST if characters <= PATH_CHARACTERS else FEW_LEVELS
+
+    def _side(self, change: Change) -> tuple[Ledger, int]:
+        """The side under whose name a tensor stands, and its line there."""
+        if change.new is not None:
+            return self.diff.new, change.new
+        assert change.old is not None
+        return self.diff.old, change.old
+
+    def _place(self, change: Change) -> tuple[str, str]:
+        """The path of its module, and the name of its row in it."""
+        ledger, line = self._side(change)
+        return self._path(ledger, line), ledger.leaves[line]
+
+    def _path(self, ledger: Ledger, line: int) -> str:
+        if ledger.roles[line] == OPTIMIZER:
+            name = ledger.names[line]
+            paths = [fact.path for fact in ledger.roles_result.optimizers]
+            return next((path for path in paths if not path or name.startswith(path + ".")), name.partition(".")[0])
+        path = ledger.parents[line]
+        if len(path) > self._deepest and path.count(".") >= self._deepest:
+            path = ".".join(path.split(".", self._deepest)[: self._deepest])
+        return path
+
+    def _node(self, path: str) -> Node:
+        """The node of a path, made with those above it where it is not there yet."""
+        node = self._places.get(path)
+        missing: list[str] = []
+        while node is None:
+            missing.append(path)
+            path = path.rpartition(".")[0]
+            node = self._places.get(path)
+        for place in reversed(missing):
+            node = self._places[place] = node.children.setdefault(place, Node(place))
+        return node
+
+    def _sum_up(self) -> None:
+        """Totals of every module that has a node, with the tensors in it that did not change."""
+        sums: dict[str, list[int]] = {}
+        first, second = self.diff.books
+        for line, other in enumerate(self.diff.origin):
+            held = sums.setdefault(self._path(self.diff.new, line), [0] * 6)
+            held[1] += 1
+            held[3] += second.parameters[line]
+            held[5] += second.nbytes[line]
+            if other >= 0:
+                held[0] += 1
+                held[2] += first.parameters[other]
+                held[4] += first.nbytes[other]
+        for line, other in enumerate(self.diff.partner):
+            if other < 0:
+                held = sums.setdefault(self._path(self.diff.old, line), [0] * 6)
+                held[0] += 1
+                held[2] += first.parameters[line]
+                held[4] += first.nbytes[line]
+        for path, figures in sums.items():
+            while path not in self._places:
+                path = path.rpartition(".")[0]
+            node = self._places[path]
+            for which in (0, 1):
+                node.tensors[which] += figures[which]
+                node.parameters[which] += figures[2 + which]
+                node.nbytes[which] += figures[4 + which]
+        self._roll_up(self.root)
+
+    def _roll_up(self, node: Node) -> None:
+        for child in node.children.values():
+            self._roll_up(child)
+            for which in (0, 1):
+                node.tensors[which] += child.tensors[which]
+                node.parameters[which] += child.parameters[which]
+                node.nbytes[which] += child.nbytes[which]
+
+    def _sign(self, node: Node) -> int:
+        """A number that nodes have in common to which the same happened."""
+        node.children = dict(sorted(node.children.items(), key=lambda item: natural(item[1].name)))
+        node.leaves = dict(sorted(node.leaves.items()))
+        leaves = tuple([(leaf, tuple([self._what(change) for change in changes])) for leaf, changes in node.leaves.items()])
+        children = tuple([(child.name, self._sign(child)) for child in node.children.values()])
+        node.signature = self._signatures.setdefault((node.status, leaves, children), len(self._signatures))
+        return node.signature
+
+    def _what(self, change: Change) -> tuple[Any, ...]:
+        """All that a row says of a change, and its figures."""
+        sides = []
+        for ledger, books, line in zip((self.diff.old, self.diff.new), self.diff.books, change[2:4], strict=True):
+            if line is not None:
+                tie = books.tied.get(line)
+                said = (
+                    ledger.shapes[line],
+                    ledger.dtypes[line].name,
+                    ledger.roles[line],
+                    None if tie is None else ledger.names[tie],
+                )
+                sides.append(said)
+        return (change.status, change.aspects, change.parameters, change.nbytes, *sides)
+
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def _inside(self, nodes: list[Node], numbered: bool) -> list[ChangeRow]:
+        """Rows of what is inside nodes to all of which the same happened."""
+        leaves = [list(node.leaves.values()) for node in nodes]
+        rows = [
+            self._leaf_row(leaf, [change for held in leaves for change in held[position]], len(nodes))
+            for position, leaf in enumerate(nodes[0].leaves)
+        ]
+        children = [list(node.children.values()) for node in nodes]
+        for positions in _folded(children[0]):
+            members = [held[position] for held in children for position in positions]
+            names = [children[0][position].name for position in positions]
+            rows.append(self._row(names, members, numbered or names[0].isdecimal()))
+        return rows
+
+    def _row(self, names: list[str], nodes: list[Node], numbered: bool) -> ChangeRow:
+        """The row of equal modules beside each other, in all the places where they are."""
+        first = nodes[0]
+        row = ChangeRow(fold_label(names), first.status)
+        row.fold, row.copies = len(names), len(nodes)
+        for node in nodes:
+            for which in (0, 1):
+                row.parameters[which] += node.parameters[which]
+                row.nbytes[which] += node.nbytes[which]
+        if row.status in (ADDED, REMOVED):
+            row.kind = self._kind_of_whole(first, not numbered)
+            if row.kind.name or len(first.leaves) + len(_folded(list(first.children.values()))) > 1:
+                return self._whole_row(row, nodes)
+        inside = self._inside(nodes, numbered)
+        for child in inside:
+            row.gather(child)
+        row.position = min([child.position for child in inside])
+        if len(inside) == 1 and (row.fold == 1 or inside[0].fold == 1):
+            return merged(row, inside[0])
+        row.children = self._sorted(inside)
+        row.text = tally(row.statuses)
+        return row
+
+    def _whole_row(self, row: ChangeRow, nodes: list[Node]) -> ChangeRow:
+        """All that is in a module that is new or gone, as one row."""
+        row.whole = True
+        changes = _changes(nodes)
+        self.within.update(changes)
+        row.parameters_change = row.parameters[1] - row.parameters[0]
+        row.nbytes_change = row.nbytes[1] - row.nbytes[0]
+        row.tensors = row.statuses[row.status] = len(changes)
+        row.position = min([self._position(change) for change in changes])
+        row.text = words.module(self.diff, row.status, row.kind, changes)
+        return row
+
+    def _leaf_row(self, leaf: str, changes: list[Change], copies: int) -> ChangeRow:
+        """The row of a tensor in all its copies, or of all tensors of one entry of an optimizer."""
+        statuses = {change.status for change in changes}
+        row = ChangeRow(leaf or "(the object itself)", statuses.pop() if statuses in ({ADDED}, {REMOVED}) else "changed")
+        for change in changes:
+            for which, (books, line) in enumerate(zip(self.diff.books, change[2:4], strict=True)):
+                if line is not None:
+                    row.parameters[which] += books.parameters[line]
+                    row.nbytes[which] += books.nbytes[line]
+            row.parameters_change += change.parameters
+            row.nbytes_change += change.nbytes
+            row.statuses.update(change.aspects or (change.status,))
+        row.tensors = len(changes)
+        row.position = min([self._position(change) for change in changes])
+        row.text = words.tensor(self.diff, changes[0]) if len(changes) == copies else tally(row.statuses)
+        return row
+
+    def _position(self, change: Change) -> int:
+        """Where it stands in the new file; what is gone follows."""
+        return change.new if change.new is not None else len(self.diff.new) + (change.old or 0)
+
+    def _kind_of_whole(self, node: Node, top: bool) -> Kind:
+        """The kind of a module that is new or gone as a whole."""
+        ledger = self.diff.new if node.status == ADDED else self.diff.old
+        roles = {ledger.roles[self._side(change)[1]] for change in _changes([node])}
+        role = roles.pop() if len(roles) == 1 else ""
+        if role == OPTIMIZER or role in COPIES:
+            return Kind(COPIES.get(role, "optimizer state"), "", "other", inferred=False)
+        return self._kind(node, ledger, top)
+
+    def _kind(self, node: Node, ledger: Ledger, top: bool) -> Kind:
+        shapes = {leaf: ledger.shapes[self._side(changes[0])[1]] for leaf, changes in node.leaves.items()}
+        some = list(node.children.values())[:MOST_CHILDREN]
+        kinds = {child.name: self._kind(child, ledger, False) for child in some}
+        record = ledger.checkpoint.modules.get(node.path)
+        return kind_of(node.name, shapes, kinds, record.class_name if record else None, top=top)
+
+    def _sorted(self, rows: list[ChangeRow]) -> list[ChangeRow]:
+        return sorted(rows, key=_KEYS[self.order])
+
+
+def _changes(nodes: list[Node]) -> list[Change]:
+    """All changes in some modules."""
+    found: list[Change] = []
+    waiting = nodes[:]
+    while waiting:
+        node = waiting.pop()
+        for changes in node.leaves.values():
+            found += changes
+        waiting += node.children.values()
+    return found
+
+
+def _folded(nodes: list[Node]) -> list[list[int]]:
+    """Positions of modules beside each other, those together that are numbered and to which the same happened."""
+    groups: dict[object, list[int]] = {}
+    for position, node in enumerate(nodes):
+        groups.setdefault(node.signature if node.name.isdecimal() else node.path, []).append(position)
+    return list(groups.values())
+
+
+def merged(row: ChangeRow, child: ChangeRow) -> ChangeRow:
+    """A row with a single row inside, and that, as one: `layers` + `0–31` = `layers.0–31`."""
+    child.label = f"{row.label}.{child.label}"
+    child.fold *= row.fold
+    return child
+
+
+_KEYS: dict[str, Callable[[ChangeRow], Any]] = {
+    "change": lambda row: (-abs(row.nbytes_change), -abs(row.parameters_change), -row.tensors, natural(row.label)),
+    "order": lambda row: row.position,
+    "name": lambda row: natural(row.label),
+}
+
+
+def more(rows: list[ChangeRow]) -> ChangeRow:
+    """Rows that are not shown one by one, as one."""
+    summed = ChangeRow(f"({len(rows):,} more)", "more")
+    for row in rows:
+        summed.add(row)
+    summed.text = tally(summed.statuses)
+    return summed
+
+
+def readable(rows: list[ChangeRow], budget: int) -> tuple[list[ChangeRow], int]:
+    """As many rows as can be read, the outer ones first, and how many were not opened. No sum is lost."""
+    top = _first(rows, budget)
+    shown = [row.holding([]) for row in top]
+    left = budget - len(shown)
+    closed = 0
+    waiting = deque(zip(top, shown, strict=True))
+    while waiting:
+        row, kept = waiting.popleft()
+        children = _first(row.children, max(left, FEWEST)) if row.children else []
+        if len(children) > left:
+            closed += 1
+            continue
+        left -= len(children)
+        kept.children = [child.holding([]) for child in children]
+        waiting.extend(zip(children, kept.children, strict=True))
+    return shown, closed
+
+
+def _first(rows: list[ChangeRow], most: int) -> list[ChangeRow]:
+    return rows if len(rows) <= most else [*rows[: most - 1], more(rows[most - 1 :])]
+
+
+def grown_modules(diff: Diff, path: str = "", *, by_parameters: bool) -> list[tuple[str, str, int]]:
+    """(module, what happened, by how much) of what grew under a path, the largest first; taken apart while one part explains most."""
+
+    def change(row: ChangeRow) -> int:
+        return row.parameters_change if by_parameters else row.nbytes_change
+
+    found = []
+    for row in ChangeTree(diff, under=path).rows:
+        label, whole = row.label, change(row)
+        while row.children and max(map(change, row.children)) * 4 >= whole * 3:
+            row = max(row.children, key=change)
+            label += f".{row.label}"
+        if change(row) > 0:
+            what = max(row.statuses, key=lambda word: row.statuses[word])
+            found.append((f"{label} ×{row.fold}" if row.fold > 1 else label, what, change(row)))
+    return sorted(found, key=lambda entry: -entry[2])

@@ -1,0 +1,124 @@
+"""What happened, in words: to one tensor, to a module, to many tensors together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from modelscope_cli.analysis.kinds import Kind
+from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.report.document import Inferred, Phrase
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.diff import Change, Diff
+
+SAME, CHANGED, RENAMED, ADDED, REMOVED = "same", "changed", "renamed", "added", "removed"
+RESHAPED, RETYPED, ROLE, TIED, UNTIED, RETIED, SHARING = (
+    "reshaped",
+    "retyped",
+    "role changed",
+    "tied",
+    "untied",
+    "tied to another",
+    "sharing changed",
+)
+ALL = (ADDED, REMOVED, RESHAPED, RETYPED, ROLE, TIED, UNTIED, RETIED, SHARING)  # the order in which they are told
+
+
+def tally(counts: Counter[str]) -> str:
+    """3 added, 12 reshaped."""
+    return ", ".join([f"{counts[word]:,} {word}" for word in ALL if counts[word]])
+
+
+def module(diff: Diff, status: str, kind: Kind, changes: Sequence[Change]) -> Phrase:
+    """A module that is new or gone: added ~Linear 512 → 1,024."""
+    tensors = count(len(changes))
+    tie = ""
+    if len(changes) == 1:
+        tie = _tie(diff, 1, changes[0].new, ", tied to ") or _tie(diff, 0, changes[0].old, ", was tied to ")
+    if not kind.name:
+        return Phrase((f"{status} {tensors}{tie}",))
+    name = Inferred(kind.name) if kind.inferred else kind.name
+    return Phrase((f"{status} ", name, f" {kind.detail}" if kind.detail else f", {tensors}", tie))
+
+
+def count(tensors: int) -> str:
+    return "1 tensor" if tensors == 1 else f"{tensors:,} tensors"
+
+
+def tensor(diff: Diff, change: Change) -> str:
+    """What happened to a tensor."""
+    if change.new is None:
+        return f"removed {shape_and_dtype(diff.old, change.old)}{_tie(diff, 0, change.old, ', was tied to ')}"
+    if change.old is None:
+        return f"added {shape_and_dtype(diff.new, change.new)}{_tie(diff, 1, change.new, ', tied to ')}"
+    before, after = sides(diff, change)
+    said = [f"{before} → {after}"] if before or after else []
+    for aspect in change.aspects:
+        if aspect == TIED:
+            said.append(_tie(diff, 1, change.new, "tied to "))
+        elif aspect == UNTIED:
+            said.append(_tie(diff, 0, change.old, "untied from "))
+        elif aspect == RETIED:
+            said.append(_tie(diff, 1, change.new, "tied to ") + _tie(diff, 0, change.old, " instead of "))
+    return ", ".join(said)
+
+
+def sides(diff: Diff, change: Change) -> tuple[str, str]:
+    """Those properties of a tensor that differ, before and after; ties are told apart from these."""
+    written: list[str] = []
+    for which, (ledger, line) in enumerate(((diff.old, change.old), (diff.new, change.new))):
+        parts: list[str] = []
+        if line is None:
+            written.append("")
+            continue
+        if RESHAPED in change.aspects:
+            parts.append(times(ledger.shapes[line]))
+        if RETYPED in change.aspects:
+            parts.append(ledger.dtypes[line].name)
+        if ROLE in change.aspects:
+            parts.append(ledger.roles[line])
+        if SHARING in change.aspects:
+            owned = diff.books[which].owned[line]
+            parts.append(f"{owned:,} of {ledger.elements[line]:,} elements its own" if owned else "no elements of its own")
+        written.append(" ".join(parts))
+    return written[0], written[1]
+
+
+def state(diff: Diff, change: Change, which: int) -> str:
+    """A tensor on one side: shape, dtype, its tie; and what else is different there."""
+    ledger, line = ((diff.old, change.old), (diff.new, change.new))[which]
+    if line is None:
+        return ""
+    parts = [shape_and_dtype(ledger, line)]
+    if ROLE in change.aspects:
+        parts.append(ledger.roles[line])
+    if SHARING in change.aspects:
+        parts.append(sides(diff, change)[which])
+    tie = _tie(diff, which, line, "tied to ")
+    return ", ".join(filter(None, [*parts, tie]))
+
+
+def shape_and_dtype(ledger: Ledger, line: int | None) -> str:
+    return "" if line is None else f"{times(ledger.shapes[line])} {ledger.dtypes[line].name}"
+
+
+@lru_cache(maxsize=1024)
+def times(shape: tuple[int, ...]) -> str:
+    return " × ".join([f"{extent:,}" for extent in shape]) or "scalar"
+
+
+def _tie(diff: Diff, which: int, line: int | None, words: str) -> str:
+    """The words and the name that a line is tied to; nothing where it is not."""
+    owner = diff.books[which].tied.get(-1 if line is None else line)
+    return "" if owner is None else words + (diff.old, diff.new)[which].names[owner]
+
+
+def value(thing: Any) -> str:
+    """A value of the metadata, cut for people."""
+    text = ", ".join(map(str, thing[:12])) + (" …" if len(thing) > 12 else "") if isinstance(thing, list) else str(thing)
+    if isinstance(thing, list):
+        text = f"[{text}]" + (f" ({len(thing):,} items)" if len(thing) > 12 else "")
+    return text if len(text) <= 120 else f"{text[:110]}… ({len(text):,} characters)"

@@ -1,0 +1,135 @@
+"""The document of `mscope report`: all that inspect shows, with tables of dtypes, ties and waste, and what a check or a diff adds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from modelscope_cli.analysis.findings import find, shards
+from modelscope_cli.analysis.overview import (
+    Overview,
+    architecture,
+    dtype_bytes,
+    every_tensor,
+    header,
+    headline,
+    kind_table,
+    metadata,
+    optimizer_table,
+    role_table,
+    shard_table,
+)
+from modelscope_cli.analysis.size_table import main_table
+from modelscope_cli.report.document import (
+    EVERYTHING,
+    READABLE,
+    Bytes,
+    Column,
+    Count,
+    Findings,
+    Ratio,
+    Report,
+    Row,
+    Section,
+    Table,
+    Verdicts,
+)
+
+SCHEMA = "mscope.report/1"
+MOST_ROWS = 16  # of the small tables, shown to people
+SEVERITIES = {"error": 0, "warning": 1, "info": 2}
+
+
+def to_report(
+    overview: Overview,
+    detail: str,
+    *,
+    verdicts: Verdicts | None = None,
+    changes: Sequence[Section] = (),
+    pictures: Sequence[Section] = (),
+) -> Report:
+    """Everything about one checkpoint. `changes` are sections of a diff, `pictures` those of drawings."""
+    found = find(overview.ledger, overview.grouping) + shards(overview.checkpoint)
+    optional = [
+        optimizer_table(overview),
+        shard_table(overview, detail),
+        tie_table(overview, detail),
+        waste_table(overview, detail),
+        architecture(overview),
+        metadata(overview, detail),
+    ]
+    modules = main_table(overview, detail)._replace(title="Modules")
+    sections: list[Any] = [
+        header(overview),
+        *([verdicts] if verdicts is not None else []),
+        *changes,
+        modules,
+        *pictures,
+        kind_table(overview),
+        dtype_table(overview),
+        role_table(overview),
+        *[table for table in optional if table is not None],
+        Findings("findings", "Findings", found),
+        *(every_tensor(overview) if detail == EVERYTHING else []),
+    ]
+    failed = any(finding.severity == "error" for finding in found)
+    return Report(SCHEMA, overview.checkpoint.path, sections, failed, headline(overview))
+
+
+def dtype_table(overview: Overview) -> Table:
+    """Tensors, elements and bytes of each dtype."""
+    ledger, files = overview.ledger, overview.checkpoint.nbytes
+    tensors = Counter(dtype.name for dtype in ledger.dtypes)
+    owned: Counter[str] = Counter()
+    for dtype, elements in zip(ledger.dtypes, ledger.owned, strict=True):
+        owned[dtype.name] += elements
+    sizes = dtype_bytes(ledger)
+    rows = [
+        Row((name, Count(tensors[name]), Count(owned[name]), Bytes(sizes[name]), Ratio(sizes[name] / files) if files else None))
+        for name in sorted(sizes, key=lambda name: -sizes[name])
+    ]
+    columns = (
+        Column("dtype", "Dtype"),
+        Column("tensors", "Tensors"),
+        Column("elements", "Elements"),
+        Column("bytes", "Bytes"),
+        Column("file_share", "% file"),
+    )
+    return Table("dtype_totals", "By dtype", columns, rows)
+
+
+def tie_table(overview: Overview, detail: str) -> Table | None:
+    """Names that share all their elements with another, and what that saves."""
+    ledger = overview.ledger
+    rows = []
+    for line, first in ledger.tied.items():
+        bits = ledger.dtypes[line].bits or 0
+        elements = ledger.elements[first]
+        rows.append(Row((ledger.names[line], ledger.names[first], Count(elements), Bytes(elements * bits // 8))))
+    columns = (Column("name", "Tied"), Column("tied_to", "To"), Column("elements", "Elements"), Column("saved", "Saves"))
+    return _short(Table("ties", "Ties", columns, rows), detail) if rows else None
+
+
+def waste_table(overview: Overview, detail: str) -> Table | None:
+    """Storages of which tensors use only a part, the worst first."""
+    ledger, storage = overview.ledger, overview.checkpoint.tensors.storage
+    if not ledger.ownership.waste:
+        return None
+    users: dict[int, str] = {}
+    for line, number in enumerate(overview.checkpoint.tensors.storages):
+        users.setdefault(number, ledger.names[line])
+    rows = [
+        Row((users.get(number, "no tensor"), storage.keys[number], Bytes(storage.nbytes[number]), Bytes(lost)))
+        for number, lost in sorted(ledger.ownership.waste, key=lambda pair: -pair[1])
+    ]
+    columns = (Column("name", "Tensor"), Column("storage", "Storage"), Column("bytes", "Bytes"), Column("unused", "Unused"))
+    return _short(Table("waste", "Waste", columns, rows), detail)
+
+
+def _short(table: Table, detail: str) -> Table:
+    """The first rows of a table for people, and how many there are more."""
+    if detail != READABLE or len(table.rows) <= MOST_ROWS:
+        return table
+    cells = (f"({len(table.rows) - MOST_ROWS:,} more)", *[None] * (len(table.columns) - 1))
+    return table._replace(rows=[*table.rows[:MOST_ROWS], Row(cells, mark="more")])

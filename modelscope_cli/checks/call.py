@@ -1,0 +1,46 @@
+"""`modelscope_cli.check(...)`: the rules from Python, for a test suite."""
+
+from __future__ import annotations
+
+from modelscope_cli.analysis.overview import inspect
+from modelscope_cli.checks.check import Check
+from modelscope_cli.checks.check import check as judge
+from modelscope_cli.checks.rule import Subject
+from modelscope_cli.checks.settings import Settings, read_settings, settings_of
+from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
+from modelscope_cli.errors import SettingsError
+from modelscope_cli.formats.registry import read
+
+
+def check(
+    path: str,
+    baseline: str | None,
+    config: str | None,
+    modules: dict[str, dict[str, object]],
+    rules: dict[str, object],
+    limits: Limits | None,
+    *,
+    strict: bool,
+) -> Check:
+    """The verdicts of all rules on the checkpoint at a path. Raises ModelscopeError."""
+    bounds = limits or DEFAULT_LIMITS
+    settings = (read_settings(config) or Settings()).for_path(path) if config is not None else Settings()
+    given: dict[str, object] = {_key(name): value for name, value in rules.items()}
+    if modules:
+        given["modules"] = {
+            pattern: {_key(name): value for name, value in inside.items()} if isinstance(inside, dict) else inside
+            for pattern, inside in modules.items()
+        }
+    asked = settings.over(settings_of(given, "", ".", inner=True))
+    if not asked.demands:
+        raise SettingsError("there is no rule to check", hint='give one: max_size="500 MB", or config="mscope.toml"')
+    against = baseline or asked.baseline
+    needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
+    if needing is not None and against is None:
+        raise SettingsError(f"{needing.rule.name} needs something to compare with", hint="give baseline=")
+    subject = Subject(inspect(read(path, bounds)), read(against, bounds) if against is not None else None)
+    return judge(subject, asked.demands, strict=strict or asked.strict)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")

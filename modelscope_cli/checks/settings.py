@@ -1,0 +1,193 @@
+"""Rules as they are written down: mscope.toml, or [tool.modelscope-cli] in pyproject.toml.
+
+    baseline = "model.baseline.json"          what growth is measured against; paths are relative to this file
+    max-size = "520 MB"
+    forbid-optimizer-state = true
+
+    [modules."decoder.layers.*"]              for each module that matches
+    max-parameters = "4.3 M"
+
+    [models."weights/*.pth"]                  for these files only, over what stands above
+    max-size = "200 MB"
+
+What is not understood is a SettingsError that names the nearest right word.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from typing import Any, NamedTuple
+
+from modelscope_cli.checks.patterns import Pattern
+from modelscope_cli.checks.quantities import shown
+from modelscope_cli.checks.registry import NAMES, RULES, rule_named
+from modelscope_cli.checks.rule import MODULE, WHOLE, Demand, Rule
+from modelscope_cli.errors import SettingsError, SourceError
+
+FILES = ("mscope.toml", "pyproject.toml")  # the first that is there and speaks of us
+TABLE = "modelscope-cli"  # under [tool] in pyproject.toml
+OTHER_KEYS = ("baseline", "strict", "modules", "models")
+LARGEST = 1 << 20  # bytes of a configuration
+
+
+class Settings(NamedTuple):
+    """What is asked of some models. `folder` is where relative paths start; `models` are settings for paths that match a pattern."""
+
+    origin: str = ""
+    folder: str = ""
+    demands: tuple[Demand, ...] = ()
+    baseline: str | None = None
+    strict: bool = False
+    models: tuple[tuple[str, Settings], ...] = ()
+
+    def for_path(self, path: str) -> Settings:
+        """What is asked of one model: the general demands, and over them those for paths like this."""
+        found = self._replace(models=())
+        for pattern, settings in self.models:
+            if _fits(pattern, path, self.folder):
+                found = found.over(settings)
+        return found.over(Settings())  # where no pattern fits, switches that are off are left out all the same
+
+    def over(self, other: Settings) -> Settings:
+        """These settings with another's over them: a switch that the other turns off is off."""
+        demands = {(demand.rule.name, demand.target): demand for demand in (*self.demands, *other.demands)}
+        kept = tuple(demand for demand in demands.values() if demand.value is not False)  # a switch that is off asks nothing
+        return self._replace(demands=kept, baseline=other.baseline or self.baseline, strict=self.strict or other.strict)
+
+    def paths(self) -> list[str]:
+        """The files that the patterns of `models` find. A path without signs is one, whether it is there or not."""
+        import glob
+
+        found: dict[str, None] = {}
+        for pattern, _ in self.models:
+            place = os.path.join(glob.escape(self.folder), pattern.replace("[", "[[]"))
+            plain = [] if re.search(r"[*?]", pattern) else [os.path.join(self.folder, pattern)]
+            for path in sorted(glob.glob(place, recursive=True)) or plain:
+                found[os.path.relpath(path)] = None
+        return list(found)
+
+
+def find_settings(start: str = ".") -> Settings:
+    """The settings of the nearest folder upwards that has any; empty ones when none has."""
+    folder = os.path.abspath(start)
+    while True:
+        for name in FILES:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                found = read_settings(path, required=False)
+                if found is not None:
+                    return found
+        above = os.path.dirname(folder)
+        if above == folder or os.path.exists(os.path.join(folder, ".git")):
+            return Settings()
+        folder = above
+
+
+def read_settings(path: str, *, required: bool = True) -> Settings | None:
+    """The settings in a file. None when it is a pyproject.toml without our table and none is `required`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:  # no such file; a name with a NUL in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"cannot be read: {reason.lower()}", path=path) from None
+    if len(data) > LARGEST:
+        raise SettingsError(f"is longer than a configuration of {LARGEST:,} bytes may be", path=path)
+    try:
+        table: Any = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # not Unicode, not TOML, an integer of thousands of digits
+        if not required and os.path.basename(path) == "pyproject.toml" and TABLE.encode() not in data:
+            return None
+        raise SettingsError(f"is not TOML: {error}", path=path) from None
+    if os.path.basename(path) == "pyproject.toml":
+        tool = table.get("tool")
+        table = tool.get(TABLE) if isinstance(tool, dict) else None
+        if table is None:
+            if required:
+                raise SettingsError(f"has no table [tool.{TABLE}]", path=path)
+            return None
+    return settings_of(table, os.path.relpath(path), os.path.dirname(os.path.abspath(path)))
+
+
+def settings_of(table: Any, origin: str, folder: str, *, inner: bool = False) -> Settings:
+    """The settings in a table of plain values."""
+    if not isinstance(table, dict):
+        raise SettingsError(f"[tool.{TABLE}] is not a table", path=origin)
+    demands: list[Demand] = []
+    models: list[tuple[str, Settings]] = []
+    baseline, strict = None, False
+    for key, value in table.items():
+        if key == "modules":
+            demands += _module_demands(value, origin)
+        elif key == "models" and not inner:
+            for pattern, inside in _tables(value, "models", origin):
+                models.append((pattern, settings_of(inside, origin, folder, inner=True)))
+        elif key == "baseline":
+            if not isinstance(value, str) or not value:
+                raise SettingsError(f"baseline = {shown(value)} is not the name of a file", path=origin)
+            baseline = os.path.relpath(os.path.join(folder, value))
+        elif key == "strict":
+            if not isinstance(value, bool):
+                raise SettingsError(f"strict = {shown(value)} is neither true nor false", path=origin)
+            strict = value
+        else:
+            rule = rule_named(key)
+            if rule is None:
+                known = tuple(word for word in (*NAMES, *OTHER_KEYS) if word != key)
+                raise SettingsError(f"there is no rule {shown(key)}{nearest(key, known)}", path=origin)
+            demands.append(demand(rule, value, None, origin))
+    return Settings(origin, folder, tuple(demands), baseline, strict, tuple(models))
+
+
+def demand(rule: Rule, written: object, pattern: str | None, origin: str) -> Demand:
+    """A demand as it was written; the value of a switch may be False. Raises SettingsError."""
+    name = rule.name if pattern is None else f"{rule.name} of {shown(pattern)}"
+    scope = WHOLE if pattern is None else MODULE
+    if scope not in rule.scopes:
+        raise SettingsError(f"{name}: this rule is about {' and '.join(rule.scopes)} only", path=origin or None)
+    try:
+        value = rule.value(written)
+        return Demand(rule, value, Pattern(pattern) if pattern is not None else None, origin)
+    except (ValueError, re.error) as error:
+        raise SettingsError(f"{name}: {error}", path=origin or None) from None
+
+
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """A hint at what may have been meant."""
+    close = difflib.get_close_matches(word.replace("_", "-").lower(), known, 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(rule.name for rule in RULES)}"
+
+
+def _module_demands(value: Any, origin: str) -> list[Demand]:
+    demands: list[Demand] = []
+    allowed = tuple(rule.name for rule in RULES if MODULE in rule.scopes)
+    for pattern, inside in _tables(value, "modules", origin):
+        for key, written in inside.items():
+            rule = rule_named(key)
+            if rule is None:
+                raise SettingsError(
+                    f"[modules.{shown(pattern)}]: there is no rule {shown(key)}{nearest(key, allowed)}", path=origin
+                )
+            demands.append(demand(rule, written, pattern, origin))
+    return demands
+
+
+def _tables(value: Any, key: str, origin: str) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(value, dict) or not all(isinstance(inside, dict) for inside in value.values()):
+        raise SettingsError(f'{key} is a table of tables: write [{key}."pattern"]', path=origin)
+    return list(value.items())
+
+
+def _fits(pattern: str, path: str, folder: str) -> bool:
+    """Whether a path, or the folder it is in, matches a pattern relative to `folder`. A * stays within one folder, ** does not."""
+    relative = os.path.relpath(os.path.abspath(path), folder).replace(os.sep, "/")
+    pattern = os.path.relpath(os.path.join(folder, pattern), folder).replace(os.sep, "/")  # ./weights/ is weights
+    if relative.startswith("../") and not pattern.startswith("../"):
+        return False
+    pieces = re.split(r"(\*\*/?|\*|\?)", pattern)
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    regex = re.compile("".join(signs.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
+    return any(regex.fullmatch(each) for each in (relative, os.path.dirname(relative)) if each)

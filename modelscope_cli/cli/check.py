@@ -1,0 +1,166 @@
+"""`mscope check`: does a model file keep within the limits of its team?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelscope_cli.checks.registry import RULES
+from modelscope_cli.cli.options import Color, LimitChanges, Only, Unit, limits
+from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Github, Output, Publisher, complete_documents, outputs
+from modelscope_cli.cli.rules import CONFIGURED, Baseline, Config, Judge, Strict, flag_settings, settings_for, usage, with_rules
+
+if TYPE_CHECKING:
+    from modelscope_cli.checks.settings import Settings
+
+FAILED = 1
+
+HELP = """Hold model files to limits: a line a rule, exit code 1 when one is broken.
+
+Rules stand in mscope.toml or in \\[tool.modelscope-cli] of pyproject.toml (`mscope init PATH` writes a first one), or are given as \
+flags, which come over those of the file. A rule with MODULE= in front holds for each module that matches, by itself: \
+`--max-share embedding=45%`, `--max-parameters 'decoder.layers.*=4.3M'`.
+
+Exit codes: 0 all passed, 1 a rule failed, 2 wrong usage (or a rule that is not understood), 3 something could not be read.
+
+\b
+Examples:
+  mscope check weights.pth                          the rules of mscope.toml
+  mscope check weights.pth --max-size 500MB --forbid-optimizer-state
+  mscope check weights.pth -b model.baseline.json --max-growth 5%
+  mscope check weights.pth --max-share embedding=45%
+  mscope check                                      the files in mscope.toml
+  mscope check weights.pth -o checks.xml -o checks.md
+  mscope check --list-rules
+"""
+
+
+def list_rules(wanted: bool) -> None:
+    """Print the rules, and end."""
+    if not wanted:
+        return
+    from modelscope_cli.cli.problems import print_line
+
+    widest = max(len(rule.name) for rule in RULES)
+    print_line("Rules of mscope check, with an example of each as it stands in mscope.toml:")
+    for rule in RULES:
+        print_line("")
+        print_line(f"  {rule.name.ljust(widest)}  {rule.summary}")
+        needs = "; needs a baseline" if rule.needs_baseline else ""
+        print_line(f"  {''.ljust(widest)}  {rule.name} = {rule.example}   about {' or '.join(rule.scopes)}{needs}")
+    raise typer.Exit
+
+
+@with_rules
+def check(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Model files, shards, index files or folders; without any: those that \\[models] in mscope.toml names.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Config = None,
+    baseline: Baseline = None,
+    strict: Strict = False,
+    allow_none: Annotated[
+        bool,
+        typer.Option(
+            "--allow-none", help="Without any rule, pass (and say so) instead of refusing.", rich_help_panel=CONFIGURED
+        ),
+    ] = False,
+    list_rules: Annotated[
+        bool, typer.Option("--list-rules", help="Show all rules and exit.", callback=list_rules, is_eager=True)
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            metavar="FORMAT",
+            help="table, json, junit, markdown, html, csv or tsv.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+            autocompletion=complete_documents,
+        ),
+    ] = None,
+    output: Files = None,
+    github: Github = False,
+    color: Colors = Color.auto,
+    only: Only = False,
+    limit: LimitChanges = None,
+    **rules: Any,
+) -> None:
+    """Read the rules, then the files; the help text is HELP."""
+    from modelscope_cli.errors import SettingsError
+
+    settings = settings_for(config)
+    try:
+        flags = flag_settings(rules)
+    except SettingsError as error:
+        raise usage(error) from None
+    paths = paths or settings.paths()
+    if not paths:
+        raise typer.BadParameter(
+            "name a model file"
+            + (f": [models] in {settings.origin} finds none" if settings.models else ", or files in [models] of mscope.toml"),
+            param_hint="PATH",
+        )
+    wanted = outputs(format, output, TABLE)
+    if all(each.file is not None for each in wanted):
+        wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
+    judge = Judge(settings, flags, baseline, limits(limit), strict=strict)
+    run(paths, judge, wanted, color, only=only, github=github, allow_none=allow_none)
+
+
+def run(
+    paths: list[str], judge: Judge, wanted: list[Output], color: Color, *, only: bool, github: bool, allow_none: bool
+) -> None:
+    """Judge every path; 3 when something could not be read or written, else 1 when a rule failed."""
+    from modelscope_cli.analysis.overview import inspect
+    from modelscope_cli.checks.check import SCHEMA, to_report
+    from modelscope_cli.checks.rule import Subject
+    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.reading import find, guarded, readable
+    from modelscope_cli.errors import ModelscopeError
+
+    targets, problems = find(paths, only=only)
+    judge.refuse_several(len(targets))
+    asked = [judge.asked(target.path) for target in targets]
+    for target, settings in zip(targets, asked, strict=True):
+        if not allow_none:
+            refuse_none(target.path, settings)
+    publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
+    publisher.targets(targets)
+    failed = broken = False
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False):
+        publisher.model(checkpoint)
+        try:
+            against = judge.against(asked[number])
+        except ModelscopeError as problem:
+            tell(problem)
+            problems.append(problem)
+            continue
+        if against is not None:
+            publisher.model(against)
+        subject = Subject(inspect(checkpoint), against)
+        result = guarded(partial(judge.judge, subject, asked[number]), checkpoint.path)
+        broken = broken or not result.passed
+        failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]
+    failed = publisher.finish(problems) or failed or bool(problems)
+    if failed or broken:
+        raise typer.Exit(UNREADABLE if failed else FAILED)
+
+
+def refuse_none(path: str, asked: Settings) -> None:
+    """A check without a rule would pass whatever came."""
+    if not asked.demands:
+        from modelscope_cli.render.plain import visible
+
+        raise typer.BadParameter(
+            f"there is no rule for {visible(path)}: give one as a flag (--list-rules shows them), or write them down "
+            f"(mscope init {visible(path)} makes a first mscope.toml)"
+        )

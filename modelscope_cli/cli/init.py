@@ -1,0 +1,67 @@
+"""`mscope init`: a first mscope.toml, with limits taken from a model file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from modelscope_cli.cli.options import LimitChanges, Only, limits
+from modelscope_cli.cli.output import OUTPUT
+
+FILE = "mscope.toml"
+
+HELP = """Write a commented mscope.toml whose limits this model keeps, with some room to grow.
+
+Edit it, commit it, and `mscope check` holds every later version to it. Rules that do not fit the model stand in it as comments.
+
+Exit codes: 0 fine, 2 wrong usage, 3 something could not be read or written.
+
+\b
+Examples:
+  mscope init weights.pth
+  mscope init weights.pth -o ci/mscope.toml
+  mscope init weights.pth -o -                     only look
+"""
+
+
+def init(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A model file, shard, index file or folder.", show_default=False)],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write, - for stdout.", rich_help_panel=OUTPUT)
+    ] = FILE,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.", rich_help_panel=OUTPUT)] = False,
+    only: Only = False,
+    limit: LimitChanges = None,
+) -> None:
+    """Read, choose limits, write; the help text is HELP."""
+    from modelscope_cli.analysis.overview import inspect
+    from modelscope_cli.checks.starter import starter
+    from modelscope_cli.cli.options import refuse_model, write_file
+    from modelscope_cli.cli.problems import UNREADABLE, print_line
+    from modelscope_cli.cli.reading import find, readable, refuse_several
+    from modelscope_cli.render.plain import visible
+
+    if output == "":
+        raise typer.BadParameter("a file needs a name", param_hint="'--output'")
+    if output != "-" and os.path.exists(output) and not force:
+        raise typer.BadParameter(
+            f"{output!r} is there already: --force writes over it, -o names another", param_hint="'--output'"
+        )
+    bounds = limits(limit)
+    targets, problems = find([path], only=only)
+    refuse_several(path, targets, "a first configuration is for one")
+    for _, checkpoint in readable(targets, problems, bounds, lenient=False):
+        data = starter(inspect(checkpoint)).encode()
+        if output == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            continue
+        refuse_model(output, [path, *(each.path for each in checkpoint.files)])
+        write_file(output, data)
+        print_line(f"{visible(output)} – next: mscope check {visible(shlex.quote(path))}")
+    if problems:
+        raise typer.Exit(UNREADABLE)

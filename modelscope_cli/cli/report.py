@@ -1,0 +1,176 @@
+"""`mscope report`: one document with everything about a model file, in the formats that people and CI servers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, limits
+from modelscope_cli.cli.output import OUTPUT, Files, Github, Output, Publisher, Units, outputs
+from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_for
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.overview import Overview
+    from modelscope_cli.checks.check import Check
+    from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.report.document import Report, Section
+
+MARKDOWN = "markdown"
+
+HELP = """One document with everything about a model file, for people and for CI servers.
+
+Totals, modules, kinds, dtypes, roles, shards, ties, waste, findings, metadata and architecture; where rules are \
+written down (mscope.toml, pyproject.toml), their verdicts are in it; with a baseline, what changed since. \
+html is one offline page with a table to sort and search, the diagram and the treemap; markdown fits a comment; junit is for \
+the test panel of a CI server. All files come from one read. The report itself never fails a build: `mscope check` does.
+
+Exit codes: 0 fine, 2 wrong usage, 3 something could not be read or written.
+
+\b
+Examples:
+  mscope report weights.pth                         Markdown on stdout
+  mscope report weights.pth -o report.html          a page to look at
+  mscope report weights.pth -o report.md -o report.json -o report.xml
+  mscope report weights.pth -b model.baseline.json -o comment.md
+  mscope report weights.pth --github                step summary and annotations
+  mscope report weights.pth -f csv | sort -t, -k6 -n
+"""
+
+
+def complete_formats(incomplete: str) -> list[str]:
+    """Shell completion of --format."""
+    from modelscope_cli.render.registry import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def report(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Model files, shards, index files or folders.", show_default=False)
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            metavar="FORMAT",
+            help="markdown, html, json, junit, csv or tsv; default: the suffix of -o, else markdown.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+            autocompletion=complete_formats,
+        ),
+    ] = None,
+    output: Files = None,
+    github: Github = False,
+    unit: Units = Unit.auto,
+    config: Config = None,
+    baseline: Baseline = None,
+    strict: Strict = False,
+    only: Only = False,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient",
+            help="Show what can be shown of a damaged safetensors file (still exit code 3).",
+            rich_help_panel=READING,
+        ),
+    ] = False,
+    limit: LimitChanges = None,
+) -> None:
+    """Check the options, then read and write; the help text is HELP."""
+    from modelscope_cli.checks.settings import Settings
+
+    wanted = outputs(format, output, MARKDOWN, own=())
+    if github and not format and not output:
+        wanted = []  # the step summary has it
+    judge = Judge(settings_for(config), Settings(), baseline, limits(limit), strict=strict)
+    run(paths, judge, wanted, unit, only=only, lenient=lenient, github=github)
+
+
+def run(
+    paths: list[str], judge: Judge, wanted: Sequence[Output], unit: Unit, *, only: bool, lenient: bool, github: bool
+) -> None:
+    """Report on every path that can be read."""
+    from modelscope_cli.analysis.full_report import SCHEMA
+    from modelscope_cli.analysis.overview import inspect
+    from modelscope_cli.checks.rule import Subject
+    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.reading import find, readable
+    from modelscope_cli.errors import ModelscopeError
+
+    targets, problems = find(paths, only=only)
+    judge.refuse_several(len(targets))
+    asked = [judge.asked(target.path) for target in targets]
+    publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
+    publisher.targets(targets)
+    failed = False
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient):
+        publisher.model(checkpoint)
+        overview = inspect(checkpoint)
+        against: Checkpoint | None = None
+        try:
+            against = judge.against(asked[number])
+        except ModelscopeError as problem:  # the report is worth having without it
+            tell(problem)
+            problems.append(problem)
+        if against is not None:
+            publisher.model(against)
+        result = (
+            judge.judge(Subject(overview, against), asked[number])
+            if against is not None or not asked[number].baseline
+            else None
+        )
+        drawn = pictures(overview) if publisher.pictured else ()
+        failed = publisher.add(Making(overview, result, drawn)) or failed
+    failed = publisher.finish(problems) or failed or bool(problems)
+    if failed:
+        raise typer.Exit(UNREADABLE)
+
+
+class Making:
+    """Makes the report of one checkpoint in as much detail as is asked for."""
+
+    def __init__(self, overview: Overview, result: Check | None, drawn: Sequence[Section]):
+        self.overview = overview
+        self.result = result
+        self.drawn = drawn
+
+    def __call__(self, detail: str) -> Report:
+        from modelscope_cli.analysis.full_report import to_report
+        from modelscope_cli.checks.check import verdicts
+        from modelscope_cli.report.document import PICTURED
+
+        result = self.result
+        judged = verdicts(result) if result is not None and result.verdicts else None
+        changes: Sequence[Section] = ()
+        if result is not None and result.subject.baseline is not None:
+            from modelscope_cli.analysis.diff_report import sections
+
+            changes = sections(result.subject.diff, detail)
+        drawn = self.drawn if detail == PICTURED else ()
+        return to_report(self.overview, detail, verdicts=judged, changes=changes, pictures=drawn)
+
+
+def pictures(overview: Overview) -> list[Section]:
+    """The diagram and the treemap of a page. A diagram that cannot be drawn is left out, and that is said."""
+    from modelscope_cli.analysis.byte_tree import byte_tree
+    from modelscope_cli.cli.problems import say
+    from modelscope_cli.engines.registry import Wish, draw, engine_named
+    from modelscope_cli.errors import DrawingError
+    from modelscope_cli.render.plain import visible
+    from modelscope_cli.report.document import Areas, Drawing
+
+    drawn: list[Section] = []
+    engine = engine_named("diagram")
+    if engine is None:
+        raise AssertionError("there is no diagram engine")
+    try:
+        light, dark = (draw(engine, overview.checkpoint, Wish("svg", theme=theme)).data.decode() for theme in ("light", "dark"))
+        drawn.append(Drawing("diagram", "Diagram", light, dark))
+    except DrawingError as problem:
+        say(f"mscope: {visible(overview.checkpoint.path)}: without a diagram: {visible(problem.message)}")
+    if overview.checkpoint.nbytes:
+        drawn.append(Areas("map", "Where the bytes are", byte_tree(overview)))
+    return drawn

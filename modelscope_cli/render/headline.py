@@ -1,0 +1,86 @@
+"""What a report says in one line, and the name it goes by beside other reports."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from modelscope_cli.render.cells import words
+from modelscope_cli.report.document import MACHINES, Fact, Facts, Finding, Findings, Report, Verdict, Verdicts
+
+USUAL = re.compile(r"(?:pytorch_|adapter_|diffusion_pytorch_)?model\b|consolidated\b|checkpoint\b")  # names that say nothing
+
+
+def headline(report: Report, unit: str) -> str:
+    """The report's own line, or size, parameters and dtypes from its header. Not yet escaped for any format.
+
+    A line that only repeats what the verdicts sum up to is passed over: whoever shows verdicts says that already.
+    """
+    own = words(report.headline, unit, exact=True).strip()
+    if own and own not in [section.caption for section in report.sections if isinstance(section, Verdicts)]:
+        return own
+    facts = {fact.key: fact for fact in header_facts(report)}
+    parts = []
+    if "bytes" in facts:
+        parts.append(words(facts["bytes"].value, unit))
+    if "parameters" in facts:
+        count = facts["parameters"].value
+        parts.append(f"{words(count, unit, exact=True)} {'parameter' if count == 1 else 'parameters'}")
+    if "dtypes" in facts:
+        fact = facts["dtypes"]
+        parts.append(words(fact.value if fact.text is None else fact.text, unit))
+    return " · ".join(filter(None, parts))
+
+
+def header_facts(report: Report) -> list[Fact]:
+    """The facts that stand at the top of a report, without a title."""
+    return [fact for section in report.sections if isinstance(section, Facts) and not section.title for fact in section.items]
+
+
+def verdicts(report: Report) -> list[Verdict]:
+    """What the rules say, in their order."""
+    return [
+        verdict
+        for section in report.sections
+        if isinstance(section, Verdicts) and section.audience != MACHINES
+        for verdict in section.items
+    ]
+
+
+def findings(report: Report, *severities: str) -> list[Finding]:
+    """The findings of these severities."""
+    return [
+        finding
+        for section in report.sections
+        if isinstance(section, Findings) and section.audience != MACHINES
+        for finding in section.items
+        if finding.severity in severities
+    ]
+
+
+def tally(said: Sequence[Verdict]) -> tuple[str, str]:
+    """The status of all verdicts together, and a line: 2 of 5 rules failed, 1 met nothing to judge."""
+    counts = Counter(verdict.status for verdict in said)
+    failed, warned = counts["failed"], counts["warning"]
+    rules = f"{len(said):,} {'rule' if len(said) == 1 else 'rules'}"
+    line = (
+        f"{failed:,} of {rules} failed"
+        if failed
+        else f"{counts['passed']:,} of {rules} passed"
+        if warned
+        else f"{rules} passed"
+    )
+    status = "failed" if failed else "warning" if warned else "passed"
+    return status, line + (f", {warned:,} met nothing to judge" if warned else "")
+
+
+def short_names(reports: Sequence[Report]) -> list[str]:
+    """The last part of each path, of both where two files are compared; all of it where that would not tell them apart."""
+    names = [" → ".join(map(_last, report.title.split(" → "))) for report in reports]
+    return [name if names.count(name) == 1 else report.title for name, report in zip(names, reports, strict=True)]
+
+
+def _last(path: str) -> str:
+    parts = [part for part in re.split(r"[/\\]", path) if part]
+    return "/".join(parts[-2:] if parts and USUAL.match(parts[-1]) else parts[-1:]) or path
