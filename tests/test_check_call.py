@@ -9,7 +9,8 @@ import pytest
 import modelscope_cli
 from modelscope_cli.checks.registry import RULES
 from modelscope_cli.core.limits import Limits
-from modelscope_cli.errors import LimitError, ModelscopeError, SettingsError, SourceError, UnknownFormatError
+from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, SettingsError, SourceError, UnknownFormatError
+from tests.builders.shards import sharded_folder
 from tests.judged import weights
 
 SHAPES = {"embed.weight": (10, 4), "layers.0.weight": (4, 4), "layers.1.weight": (4, 8), "head.weight": (10, 4)}
@@ -123,7 +124,8 @@ def test_strictness(here):
         ({"modules": {"a": 5}}, "modules is a table of tables"), ({"modules": {"a..b": {"max_size": 5}}}, "not a module pattern"),
         ({"modules": {"a": {"forbid_waste": True}}}, "about the whole model only"), ({}, "there is no rule to check"),
         ({"forbid_waste": False}, "there is no rule to check"), ({"max_growth": "5 %"}, "max-growth needs something to compare with"),
-        ({"modules": {"a": {"max_growth": "5 %"}}}, "needs something to compare with"), ({"models": {"a": {"max-size": 5}}}, "no rule 'models'; did you mean 'modules'"),
+        ({"modules": {"a": {"max_growth": "5 %"}}}, "needs something to compare with"),
+        ({"models": {"a": {"max-size": 5}}}, "no rule 'models'; did you mean 'modules'"),
     ],
     ids=str,
 )  # fmt: skip
@@ -147,6 +149,19 @@ def test_what_cannot_be_read_is_an_error_of_its_kind(here):
     with pytest.raises(LimitError):
         check(max_size=5, limits=Limits(tensors=3))
     assert issubclass(SettingsError, ModelscopeError)
+
+
+def test_of_a_part_of_a_checkpoint_nothing_is_said(here):
+    """A set with a damaged shard is smaller than it should be, and would keep every limit."""
+    (here / "set").mkdir()
+    sharded_folder(here / "set")
+    shard = here / "set" / "model-00002-of-00002.safetensors"
+    assert modelscope_cli.check("set", max_size="1 GB")
+    shard.write_bytes(shard.read_bytes()[:40])
+    with pytest.raises(CorruptFileError, match="not whole, so it cannot be judged"):
+        modelscope_cli.check("set", max_size="1 GB")
+    with pytest.raises(CorruptFileError, match="not whole, so nothing can be measured against it"):
+        check(baseline="set", max_growth="500 %")
 
 
 def test_the_documentation_of_the_call_is_right():

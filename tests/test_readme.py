@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import modelscope_cli
+from modelscope_cli.cli.app import COMMANDS
 from tests.command import mscope, words
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +57,7 @@ def test_the_file_of_the_first_command_is_in_the_repository():
 
 
 def test_every_option_is_in_the_help():
-    helps = [mscope(*command, "--help").out for command in ((), ("inspect",), ("visualize",))]
+    helps = [mscope(*command, "--help").out for command in ((), *[(row.name,) for row in COMMANDS], ("baseline", "save"))]
     known = set(re.findall(r"(?<![\w-])--?\w[\w-]*", words(" ".join(helps))))
     used = {word.partition("=")[0] for command in commands() for word in command if word.startswith("-")}
     used |= set(re.findall(r"`(?:mscope )?(--\w[\w-]*)", README))
@@ -90,7 +91,7 @@ def test_the_python_example(monkeypatch, capsys):
 def test_the_output_is_what_is_printed(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = [match.groupdict() for match in OUTPUT.finditer(README)]
-    assert len(found) == README.count("<!-- output:") == 1
+    assert len(found) == README.count("<!-- output:") == 2
     for output in found:
         assert output["text"].splitlines() == printed(output["command"])
 
@@ -123,10 +124,11 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_exit_codes_are_those_of_the_program():
-    from modelscope_cli.cli import problems
+    from modelscope_cli.cli import check, diff, problems
 
-    assert (problems.FINE, problems.USAGE, problems.UNREADABLE) == (0, 2, 3)
-    assert "0 fine · 2 wrong usage · 3 something could not be read" in README
+    assert (problems.FINE, check.FAILED, diff.DIFFERENT, problems.USAGE, problems.UNREADABLE) == (0, 1, 1, 2, 3)
+    said = "0 fine · 1 a rule of `check` failed, or `diff --exit-code` found differences · 2 wrong usage · 3 something could not be read"
+    assert said in README.replace("\n", " ")
 
 
 def test_the_version_is_in_the_changelog():

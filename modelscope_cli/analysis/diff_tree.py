@@ -8,91 +8,22 @@ new name. What was only renamed has no row: renames are a table of their own.
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 from modelscope_cli.analysis import diff_words as words
 from modelscope_cli.analysis.diff import Change, Diff
+from modelscope_cli.analysis.diff_row import ChangeRow as ChangeRow
+from modelscope_cli.analysis.diff_row import merged
 from modelscope_cli.analysis.diff_words import ADDED, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.kinds import Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import COPIES, DEEPEST, FEW_LEVELS, PATH_CHARACTERS, fold_label
 from modelscope_cli.analysis.roles import OPTIMIZER
-from modelscope_cli.analysis.size_row import NO_KIND
 
 MOST_CHILDREN = 32  # modules inside a new one that are looked at to tell what kind it is
-FEWEST = 6  # rows inside another below which they are not shown in part
 ORDERS = ("change", "order", "name")
-
-
-class ChangeRow:
-    """A row: what changed, by how much, and the rows inside it. Figures are for all `fold` copies together.
-
-    `parameters` and `nbytes` are (old, new) totals of the module, what did not change in it included. `status`: changed, added,
-    removed. `text` says what happened, `statuses` how many tensors underwent what.
-    """
-
-    __slots__ = (
-        "children",
-        "copies",
-        "fold",
-        "kind",
-        "label",
-        "nbytes",
-        "nbytes_change",
-        "parameters",
-        "parameters_change",
-        "position",
-        "status",
-        "statuses",
-        "tensors",
-        "text",
-        "whole",
-    )
-
-    def __init__(self, label: str, status: str = "changed"):
-        self.label = label
-        self.status = status
-        self.text: Any = ""
-        self.kind: Kind = NO_KIND
-        self.fold = 1
-        self.copies = 1  # in all places, where what holds it folds too
-        self.whole = False  # a module that is new or gone as a whole
-        self.parameters = [0, 0]
-        self.nbytes = [0, 0]
-        self.parameters_change = 0
-        self.nbytes_change = 0
-        self.tensors = 0  # that changed
-        self.statuses: Counter[str] = Counter()
-        self.position = 0  # of its first tensor
-        self.children: list[ChangeRow] = []
-
-    def add(self, other: ChangeRow) -> None:
-        """Count another row in this one, with its totals."""
-        for which in (0, 1):
-            self.parameters[which] += other.parameters[which]
-            self.nbytes[which] += other.nbytes[which]
-        self.gather(other)
-
-    def gather(self, other: ChangeRow) -> None:
-        """Count the changes of a row inside this one, which knows its totals."""
-        self.parameters_change += other.parameters_change
-        self.nbytes_change += other.nbytes_change
-        self.tensors += other.tensors
-        self.statuses += other.statuses
-
-    def holding(self, children: list[ChangeRow]) -> ChangeRow:
-        """This row with other children."""
-        row = ChangeRow(self.label, self.status)
-        for name in self.__slots__:
-            setattr(row, name, getattr(self, name))
-        row.children = children
-        return row
-
-    def __repr__(self) -> str:
-        return f"<ChangeRow {self.label} {self.status} {self.parameters_change:+,} parameters {self.nbytes_change:+,} bytes>"
 
 
 class Node:
@@ -361,65 +292,8 @@ def _folded(nodes: list[Node]) -> list[list[int]]:
     return list(groups.values())
 
 
-def merged(row: ChangeRow, child: ChangeRow) -> ChangeRow:
-    """A row with a single row inside, and that, as one: `layers` + `0–31` = `layers.0–31`."""
-    child.label = f"{row.label}.{child.label}"
-    child.fold *= row.fold
-    return child
-
-
 _KEYS: dict[str, Callable[[ChangeRow], Any]] = {
     "change": lambda row: (-abs(row.nbytes_change), -abs(row.parameters_change), -row.tensors, natural(row.label)),
     "order": lambda row: row.position,
     "name": lambda row: natural(row.label),
 }
-
-
-def more(rows: list[ChangeRow]) -> ChangeRow:
-    """Rows that are not shown one by one, as one."""
-    summed = ChangeRow(f"({len(rows):,} more)", "more")
-    for row in rows:
-        summed.add(row)
-    summed.text = tally(summed.statuses)
-    return summed
-
-
-def readable(rows: list[ChangeRow], budget: int) -> tuple[list[ChangeRow], int]:
-    """As many rows as can be read, the outer ones first, and how many were not opened. No sum is lost."""
-    top = _first(rows, budget)
-    shown = [row.holding([]) for row in top]
-    left = budget - len(shown)
-    closed = 0
-    waiting = deque(zip(top, shown, strict=True))
-    while waiting:
-        row, kept = waiting.popleft()
-        children = _first(row.children, max(left, FEWEST)) if row.children else []
-        if len(children) > left:
-            closed += 1
-            continue
-        left -= len(children)
-        kept.children = [child.holding([]) for child in children]
-        waiting.extend(zip(children, kept.children, strict=True))
-    return shown, closed
-
-
-def _first(rows: list[ChangeRow], most: int) -> list[ChangeRow]:
-    return rows if len(rows) <= most else [*rows[: most - 1], more(rows[most - 1 :])]
-
-
-def grown_modules(diff: Diff, path: str = "", *, by_parameters: bool) -> list[tuple[str, str, int]]:
-    """(module, what happened, by how much) of what grew under a path, the largest first; taken apart while one part explains most."""
-
-    def change(row: ChangeRow) -> int:
-        return row.parameters_change if by_parameters else row.nbytes_change
-
-    found = []
-    for row in ChangeTree(diff, under=path).rows:
-        label, whole = row.label, change(row)
-        while row.children and max(map(change, row.children)) * 4 >= whole * 3:
-            row = max(row.children, key=change)
-            label += f".{row.label}"
-        if change(row) > 0:
-            what = max(row.statuses, key=lambda word: row.statuses[word])
-            found.append((f"{label} ×{row.fold}" if row.fold > 1 else label, what, change(row)))
-    return sorted(found, key=lambda entry: -entry[2])

@@ -28,6 +28,7 @@ from modelscope_cli.report.document import (
     Column,
     Count,
     Findings,
+    Phrase,
     Ratio,
     Report,
     Row,
@@ -38,7 +39,6 @@ from modelscope_cli.report.document import (
 
 SCHEMA = "mscope.report/1"
 MOST_ROWS = 16  # of the small tables, shown to people
-SEVERITIES = {"error": 0, "warning": 1, "info": 2}
 
 
 def to_report(
@@ -46,10 +46,10 @@ def to_report(
     detail: str,
     *,
     verdicts: Verdicts | None = None,
-    changes: Sequence[Section] = (),
+    since: Report | None = None,
     pictures: Sequence[Section] = (),
 ) -> Report:
-    """Everything about one checkpoint. `changes` are sections of a diff, `pictures` those of drawings."""
+    """Everything about one checkpoint. `since` is a diff with its baseline, `pictures` are sections of drawings."""
     found = find(overview.ledger, overview.grouping) + shards(overview.checkpoint)
     optional = [
         optimizer_table(overview),
@@ -63,7 +63,7 @@ def to_report(
     sections: list[Any] = [
         header(overview),
         *([verdicts] if verdicts is not None else []),
-        *changes,
+        *[_since(section) for section in (since.sections[1:] if since is not None else ())],
         modules,
         *pictures,
         kind_table(overview),
@@ -74,7 +74,17 @@ def to_report(
         *(every_tensor(overview) if detail == EVERYTHING else []),
     ]
     failed = any(finding.severity == "error" for finding in found)
-    return Report(SCHEMA, overview.checkpoint.path, sections, failed, headline(overview))
+    line = headline(overview)
+    if since is not None:
+        line = Phrase((*line, " · since the baseline: ", *since.headline))
+    return Report(SCHEMA, overview.checkpoint.path, sections, failed, line)
+
+
+def _since(section: Section) -> Section:
+    """A section of a diff as a part of the report: its modules are not the modules of the report."""
+    own = section.key == "modules"
+    title = "Changes since the baseline" if own else f"Changes: {section.title[:1].lower()}{section.title[1:]}"
+    return section._replace(key="changes" if own else f"changes_{section.key}", title=title)
 
 
 def dtype_table(overview: Overview) -> Table:

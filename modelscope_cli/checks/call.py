@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelscope_cli.analysis.overview import inspect
 from modelscope_cli.checks.check import Check
 from modelscope_cli.checks.check import check as judge
-from modelscope_cli.checks.rule import Subject
+from modelscope_cli.checks.rule import Subject, whole
 from modelscope_cli.checks.settings import Settings, read_settings, settings_of
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.errors import SettingsError
@@ -38,7 +38,9 @@ def check(
     needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
     if needing is not None and against is None:
         raise SettingsError(f"{needing.rule.name} needs something to compare with", hint="give baseline=")
-    subject = Subject(inspect(read(path, bounds)), read(against, bounds) if against is not None else None)
+    checkpoint = whole(read(path, bounds), "it cannot be judged")
+    old = whole(read(against, bounds), "nothing can be measured against it") if against is not None else None
+    subject = Subject(inspect(checkpoint), old)
     return judge(subject, asked.demands, strict=strict or asked.strict)
 
 

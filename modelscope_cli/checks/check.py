@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelscope_cli.checks.rule import Demand, Subject, judge
-from modelscope_cli.report.document import Fact, Facts, Phrase, Report, Verdict, Verdicts
+from modelscope_cli.report.document import Fact, Facts, Findings, Phrase, Report, Section, Verdict, Verdicts
 
 if TYPE_CHECKING:
     from modelscope_cli.core.checkpoint import Checkpoint
@@ -87,7 +87,8 @@ def verdicts(result: Check) -> Verdicts:
 
 
 def to_report(result: Check) -> Report:
-    """The document of `mscope check`: what was judged and the verdicts."""
+    """The document of `mscope check`: what was judged, the verdicts, and what could not be read."""
+    from modelscope_cli.analysis.findings import from_notes
     from modelscope_cli.analysis.overview import header
 
     facts = header(result.subject.overview)
@@ -96,7 +97,9 @@ def to_report(result: Check) -> Report:
     if against is not None:
         known.append(Fact("baseline", "Baseline", against.path))
     known.append(Fact("passed", "", result.passed, audience="machines"))
-    return Report(SCHEMA, result.checkpoint.path, [Facts("", "", known), verdicts(result)], headline=Phrase((result.summary,)))
+    unread = [finding for finding in from_notes(result.checkpoint) if finding.severity == "error"]
+    sections: list[Section] = [Facts("", "", known), verdicts(result), Findings("findings", "Findings", unread)]
+    return Report(SCHEMA, result.checkpoint.path, sections, bool(unread), Phrase((result.summary,)))
 
 
 def _strictly(verdict: Verdict) -> Verdict:

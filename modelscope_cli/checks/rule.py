@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.checks import quantities
+from modelscope_cli.errors import CorruptFileError
 from modelscope_cli.report.document import Verdict
 
 if TYPE_CHECKING:
@@ -100,6 +101,14 @@ class Subject:
         from modelscope_cli.checks.patterns import direct_modules
 
         return direct_modules(self.ledger)
+
+
+def whole(checkpoint: Checkpoint, purpose: str) -> Checkpoint:
+    """The checkpoint, when all of it could be read. Of a part nothing can be said; raises CorruptFileError with the `purpose`."""
+    problem = next((note for note in checkpoint.notes if note.severity == "error"), None)
+    if problem is not None:
+        raise CorruptFileError(f"not whole, so {purpose}: {problem.message}", path=checkpoint.path)
+    return checkpoint
 
 
 def judge(subject: Subject, demand: Demand) -> Verdict:

@@ -123,9 +123,10 @@ def run(
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.check import SCHEMA, to_report
     from modelscope_cli.checks.rule import Subject
-    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.problems import UNREADABLE, say, tell
     from modelscope_cli.cli.reading import find, guarded, readable
     from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.render.plain import visible
 
     targets, problems = find(paths, only=only)
     judge.refuse_several(len(targets))
@@ -147,6 +148,8 @@ def run(
         if against is not None:
             publisher.model(against)
         subject = Subject(inspect(checkpoint), against)
+        if not asked[number].demands:
+            say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
         result = guarded(partial(judge.judge, subject, asked[number]), checkpoint.path)
         broken = broken or not result.passed
         failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]

@@ -39,10 +39,12 @@ def init(
 ) -> None:
     """Read, choose limits, write; the help text is HELP."""
     from modelscope_cli.analysis.overview import inspect
+    from modelscope_cli.checks.rule import whole
     from modelscope_cli.checks.starter import starter
     from modelscope_cli.cli.options import refuse_model, write_file
-    from modelscope_cli.cli.problems import UNREADABLE, print_line
+    from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
+    from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.render.plain import visible
 
     if output == "":
@@ -55,6 +57,12 @@ def init(
     targets, problems = find([path], only=only)
     refuse_several(path, targets, "a first configuration is for one")
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
+        try:
+            whole(checkpoint, "limits taken from it would be too low")
+        except ModelscopeError as problem:
+            tell(problem)
+            problems.append(problem)
+            continue
         data = starter(inspect(checkpoint)).encode()
         if output == "-":
             sys.stdout.buffer.write(data)

@@ -35,7 +35,7 @@ Examples:
   mscope report weights.pth -o report.md -o report.json -o report.xml
   mscope report weights.pth -b model.baseline.json -o comment.md
   mscope report weights.pth --github                step summary and annotations
-  mscope report weights.pth -f csv | sort -t, -k6 -n
+  mscope report weights.pth -f tsv | cut -f 2,5     modules and their parameters
 """
 
 
@@ -144,13 +144,13 @@ class Making:
 
         result = self.result
         judged = verdicts(result) if result is not None and result.verdicts else None
-        changes: Sequence[Section] = ()
+        since: Report | None = None
         if result is not None and result.subject.baseline is not None:
-            from modelscope_cli.analysis.diff_report import sections
+            from modelscope_cli.analysis import diff_report
 
-            changes = sections(result.subject.diff, detail)
+            since = diff_report.to_report(result.subject.diff, detail)
         drawn = self.drawn if detail == PICTURED else ()
-        return to_report(self.overview, detail, verdicts=judged, changes=changes, pictures=drawn)
+        return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn)
 
 
 def pictures(overview: Overview) -> list[Section]:

@@ -162,6 +162,7 @@ class Judge:
 
     def against(self, asked: Settings) -> Checkpoint | None:
         """The baseline of some settings. Raises ModelscopeError when it cannot be read."""
+        from modelscope_cli.checks.rule import whole
         from modelscope_cli.errors import SourceError
         from modelscope_cli.formats.registry import read
 
@@ -170,7 +171,7 @@ class Judge:
             return None
         if path not in self.baselines:
             try:
-                self.baselines[path] = read(path, self.bounds)
+                self.baselines[path] = whole(read(path, self.bounds), "nothing can be measured against it")
             except SourceError as error:
                 error.hint = error.hint or f"mscope baseline save PATH -o {path} makes one"
                 raise
