@@ -13,8 +13,7 @@ from typing import Any
 
 from modelscope_cli.analysis import diff_words as words
 from modelscope_cli.analysis.diff import Change, Diff
-from modelscope_cli.analysis.diff_row import ChangeRow as ChangeRow
-from modelscope_cli.analysis.diff_row import merged
+from modelscope_cli.analysis.diff_row import ChangeRow, merged
 from modelscope_cli.analysis.diff_words import ADDED, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.kinds import Kind, kind_of

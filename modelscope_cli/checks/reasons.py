@@ -9,7 +9,7 @@ from modelscope_cli.checks.rule import Subject
 from modelscope_cli.report.document import Bytes, Count, ThousandBytes
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.diff_tree import ChangeRow
+    from modelscope_cli.analysis.diff_row import ChangeRow
 
 MOST_NAMED = 3  # modules in a sentence
 

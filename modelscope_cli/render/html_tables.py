@@ -32,6 +32,7 @@ from modelscope_cli.report.document import (
 SHORTENED = 100_000  # counts from which narrow screens show three digits
 MOST_ROWS = 5_000  # of one table
 MOST_ROWS_AT_THE_END = 100  # of sections and totals after those
+LONGEST_UNBROKEN = 24  # characters of a cell that stay on one line where a page is wide
 LONGEST_HEADING, LONGEST_CELL, LONGEST_TEXT, LONGEST_TIP = 60, 160, 1_200, 500  # characters
 SHORT = 12  # characters of a name that is never broken at its words
 DEEPEST = 16  # levels that are indented further
@@ -186,7 +187,8 @@ def _cell(row: Row, position: int, column: Column, unit: str, *, number: bool, l
         return f'<th scope="row"{title}><span class="label">{breakable(text)}</span></th>'
     if number:
         return f'<td class="n{late}"{raw(value)}{in_short(value)}>{text}</td>'
-    return f'<td class="{late.strip()}">{text}</td>' if late else f"<td>{text}</td>"
+    names = f"{'short' if len(words(value, unit)) <= LONGEST_UNBROKEN else ''}{late}".strip()
+    return f'<td class="{names}">{text}</td>' if names else f"<td>{text}</td>"
 
 
 def raw(value: Any) -> str:

@@ -74,10 +74,10 @@ def test_what_changed_since_the_baseline_is_in_it():
     plain = report("new.safetensors").out
     done = report("new.safetensors", "-b", "old.safetensors")
     assert len(done.out) > len(plain)
-    assert "+40 B" in done.out
-    assert "+40 B" not in plain
+    assert "+10 parameters" in done.out
+    assert "+10 parameters" not in plain
     assert mscope("baseline", "save", "old.safetensors").code == 0
-    assert "+40 B" in report("new.safetensors", "-b", "old.baseline.json").out
+    assert "+10 parameters" in report("new.safetensors", "-b", "old.baseline.json").out
 
 
 def test_a_baseline_that_cannot_be_read_does_not_lose_the_report():
