@@ -82,6 +82,19 @@ class ArchitectureFact(NamedTuple):
     inferred: bool = True
 
 
+class OutputHead(NamedTuple):
+    """The output head of a language model. `path` and `line` (of its weight) are None when the file holds none.
+
+    `tied`: whether it is the token `embedding` again; None when nothing says.
+    """
+
+    path: str | None
+    line: int | None
+    embedding: str
+    tied: bool | None
+    evidence: str
+
+
 class Architecture:
     """Collects facts from the weights of one ledger, one representative of every repeated block."""
 
@@ -382,8 +395,14 @@ def _expert_width(found: Architecture, prefix: str) -> str:
     return f", each a gated MLP of {gate[1][0]:,}" if gate else ""
 
 
-def _head(found: Architecture, embedding: str) -> None:
-    """Whether the output head is the token embedding again."""
+def output_head(ledger: Ledger, outline: Outline) -> OutputHead | None:
+    """The output head beside the token embedding; None when there is no token embedding."""
+    found = Architecture(ledger, outline)
+    embedding = _embedding(found)
+    return _output_head(found, embedding[0]) if embedding is not None else None
+
+
+def _output_head(found: Architecture, embedding: str) -> OutputHead:
     ledger, weights = found.ledger, found.weights
     named = [path for path in weights if path != embedding and any(path == word or path.endswith("." + word) for word in HEADS)]
     head = next((path for path in named if weights[path][:1] == weights[embedding][:1]), None)
@@ -391,12 +410,17 @@ def _head(found: Architecture, embedding: str) -> None:
         here, there = found.lines[head], found.lines[embedding]
         tied = ledger.tied.get(here) == there or ledger.tied.get(there) == here
         evidence = f"{head} and {embedding} lie on the same storage" if tied else f"{head} has a storage of its own"
-        found.add("tied_head", "Output head", tied, f"tied to {embedding}" if tied else "not tied", evidence, inferred=False)
-    elif found.config.get("tie_word_embeddings") is True:
-        evidence = "tie_word_embeddings in config.json, and no head in the file"
-        found.add("tied_head", "Output head", True, f"tied to {embedding}", evidence, inferred=False)
-    else:
-        found.add("tied_head", "Output head", None, "none in the file", "no matrix of that many rows under a head's name")
+        return OutputHead(head, here, embedding, tied, evidence)
+    if found.config.get("tie_word_embeddings") is True:
+        return OutputHead(None, None, embedding, True, "tie_word_embeddings in config.json, and no head in the file")
+    return OutputHead(None, None, embedding, None, "no matrix of that many rows under a head's name")
+
+
+def _head(found: Architecture, embedding: str) -> None:
+    """Whether the output head is the token embedding again."""
+    head = _output_head(found, embedding)
+    text = f"tied to {embedding}" if head.tied else "not tied" if head.tied is not None else "none in the file"
+    found.add("tied_head", "Output head", head.tied, text, head.evidence, inferred=False)
 
 
 def _config_number(found: Architecture, names: tuple[str, ...]) -> int | None:

@@ -68,9 +68,11 @@ def sections(diff: Diff, detail: str = READABLE, tree: ChangeTree | None = None)
     """All but the header; empty where nothing differs."""
     tree = ChangeTree(diff) if tree is None else tree
     tables: list[Table] = []
-    if tree.rows or any(size.change for size in diff.outside.values()) or diff.stored:
+    if tree.rows:
         tables.append(tree_table(diff, tree.rows, detail))
     tables += smaller_tables(diff, detail, tree.within)
+    if not tree.rows and (any(size.change for size in diff.outside.values()) or diff.stored):
+        tables.append(tree_table(diff, tree.rows, detail))  # the container only: what happened to the tensors stands first
     if tables:
         caption = "; ".join(filter(None, [tables[0].caption, NOT_COMPARED]))
         tables[0] = tables[0]._replace(caption=caption)

@@ -195,7 +195,8 @@ def header(overview: Overview) -> Facts:
     if len(dtypes) > 6:
         written += f", {len(dtypes) - 6} more"
     buffers = overview.roles.get(BUFFER, (0, 0, 0))
-    weights = sum(overview.roles.get(role, (0, 0, 0))[0] for role in (WEIGHT, BIAS))
+    stored = ledger.roles[: len(checkpoint.tensors)]  # not those of names that a writer dropped
+    weights = stored.count(WEIGHT) + stored.count(BIAS)
     facts = [
         Fact("path", "Set" if several else "File", checkpoint.path, f"{name}  ·  {where}"),
         Fact("format", "Format", checkpoint.format, audience=MACHINES),

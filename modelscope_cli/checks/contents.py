@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelscope_cli.analysis.architecture import read_architecture
+from modelscope_cli.analysis.architecture import output_head
 from modelscope_cli.analysis.findings import flat_metadata
 from modelscope_cli.analysis.grouping import UNUSED
 from modelscope_cli.analysis.ledger import Ledger
@@ -118,19 +118,14 @@ def forbid_waste(subject: Subject, demand: Demand) -> Verdict:
 
 def forbid_untied_head(subject: Subject, demand: Demand) -> Verdict:
     """Whether the output head shares the storage of the token embedding."""
-    facts = read_architecture(subject.ledger, subject.overview.tree.outline())
-    fact = next((fact for fact in facts if fact.key == "tied_head"), None)
-    if fact is None or fact.value is None:
+    head, ledger = output_head(subject.ledger, subject.overview.tree.outline()), subject.ledger
+    if head is None or head.tied is None:
         return demand.nothing("no token embedding with an output head was found")
-    if fact.value:
-        return demand.passed("tied", fact.evidence)
-    head, ledger = fact.evidence.partition(" has ")[0], subject.ledger
-    lines = [line for line, name in enumerate(ledger.names) if name in (head, f"{head}.weight")]
-    cost: tuple[object, ...] = ()
-    if lines:
-        cost = (": ", Count(ledger.parameters[lines[0]]), " parameters, ", Bytes(ledger.nbytes[lines[0]]), " more than tied")
-    todo = "tie it again before saving: head.weight = embedding.weight"
-    return demand.failed("not tied", Phrase((fact.evidence, *cost)), todo)
+    if head.tied or head.line is None:
+        return demand.passed("tied", head.evidence)
+    cost = (Count(ledger.parameters[head.line]), " parameters, ", Bytes(ledger.nbytes[head.line]), " more than tied")
+    todo = f"tie it again before saving: {head.path}.weight = {head.embedding}.weight"
+    return demand.failed("not tied", Phrase((head.evidence, ": ", *cost)), todo)
 
 
 def _examples(ledger: Ledger, lines: list[int]) -> str:

@@ -98,6 +98,9 @@ def direct_modules(ledger: Ledger) -> list[Matched]:
 
 def nearest_module(ledger: Ledger, written: str) -> str:
     """A module that may have been meant, or the names at the top."""
+    further = f"**.{FOLD.sub('', written.strip())}"
+    if not written.startswith("**") and Pattern(further).find(ledger):
+        return f"did you mean {further!r}?"
     modules = {path for parent in set(ledger.parents) for path in enclosing(parent)}
     close = difflib.get_close_matches(FOLD.sub("", written), sorted(modules)[:MOST_COMPARED], 1)
     if close:

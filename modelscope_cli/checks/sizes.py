@@ -34,20 +34,16 @@ def max_share(subject: Subject, demand: Demand) -> Verdict:
         return demand.nothing("there are no parameters")
     largest = max(modules, key=lambda module: module.parameters)
     actual = Ratio(largest.parameters / whole)
-    has = (actual, f" of the parameters ({largest.parameters:,} of {whole:,})")
+    figures = f" of the parameters ({largest.parameters:,} of {whole:,})"
     if actual <= demand.value:
-        where = (
-            ""
-            if demand.target == largest.path
-            else f", the largest is {largest.path}"
-            if len(modules) > 1
-            else f", {largest.path}"
-        )
-        return demand.passed(actual, Phrase((*has, ", at most ", demand.value, where)))
+        where = _in_largest(demand, largest, len(modules))
+        return demand.passed(actual, Phrase((actual, figures, where, ", at most ", demand.value)))
     over = [module for module in modules if module.parameters > demand.value * whole]
     others = f", and {len(over) - 1:,} more {_modules(len(over) - 1)} above the limit" if len(over) > 1 else ""
     points = f"{(actual - demand.value) * 100:.1f}"
-    return demand.failed(actual, Phrase((f"{largest.path} has ", *has, f", {points} points above ", demand.value, others)))
+    return demand.failed(
+        actual, Phrase((f"{largest.path} has ", actual, figures, f", {points} points above ", demand.value, others))
+    )
 
 
 def max_growth(subject: Subject, demand: Demand) -> Verdict:
@@ -78,8 +74,8 @@ def _at_most(subject: Subject, demand: Demand, figure: Figure, whole: int, unit:
     actual = like(limit, figure(largest))
     over = [module for module in modules if figure(module) > limit]
     if not over:
-        each = f" in the largest of {len(modules):,} modules, {largest.path}" if len(modules) > 1 else _named(demand, largest)
-        return demand.passed(actual, Phrase((actual, unit, each, ", at most ", limit)))
+        where = _in_largest(demand, largest, len(modules))
+        return demand.passed(actual, Phrase((actual, unit, where, ", at most ", limit)))
     excess = (like(limit, figure(largest) - limit), " above ", limit)
     others = f"; {len(over) - 1:,} more {_modules(len(over) - 1)} above it" if len(over) > 1 else ""
     return demand.failed(actual, Phrase((f"{largest.path} has ", actual, unit, ", ", *excess, others)))
@@ -132,8 +128,11 @@ def _no_module(subject: Subject, demand: Demand) -> Verdict:
     return demand.nothing(f"no module matches {demand.target!r}", nearest_module(subject.ledger, demand.target))
 
 
-def _named(demand: Demand, module: Matched) -> str:
-    return "" if module.path == demand.target else f" in {module.path}"
+def _in_largest(demand: Demand, largest: Matched, count: int) -> str:
+    """Which module a figure is of, where the rule does not say it already."""
+    if count > 1:
+        return f" in the largest of {count:,} modules, {largest.path}"
+    return "" if largest.path == demand.target else f" in {largest.path}"
 
 
 def _modules(count: int) -> str:

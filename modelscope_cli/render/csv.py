@@ -24,6 +24,7 @@ from modelscope_cli.render.plain import UNSAFE, visible
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import PEOPLE, Document, Phrase, Report, Table, Verdict, Verdicts
 
+MAIN = ("modules", "groups")
 # What starts a formula, after whitespace and what nobody sees; or, where columns end at a semicolon, after one of those.
 _UNSEEN = rf"[\s\"'{UNSAFE.pattern[1:-1]}]"
 FORMULA = re.compile(rf"(\A|;)({_UNSEEN}*[=+\-@＝＋－＠]|(?<!;)[\t\r])")
@@ -46,9 +47,10 @@ def written(document: Document, delimiter: str) -> bytes:
 
 
 def _rows(report: Report) -> Iterator[dict[str, Any]]:
-    """The first table for machines, or else the verdicts."""
+    """The table by modules (or what --by asked for), else the first one for machines, else the verdicts."""
     sections = [section for section in report.sections if section.audience != PEOPLE]
-    table = next((section for section in sections if isinstance(section, Table)), None)
+    tables = [section for section in sections if isinstance(section, Table)]
+    table = next((table for table in tables if table.key in MAIN), tables[0] if tables else None)
     if table is None:
         for section in sections:
             if isinstance(section, Verdicts):

@@ -13,8 +13,14 @@ UNSAFE = re.compile(
 )
 
 
+# What the log of a CI server would take for a command to itself: ::error:: at the start of a line, ##[group] and ##vso[ anywhere
+LOG_COMMAND = re.compile(r"^\s*::|##(?=[a-z]*\[)")
+
+
 def visible(text: str) -> str:
-    """The text with every unsafe character written as an escape."""
+    """The text with every unsafe character written as an escape, and what a CI server would obey broken by a backslash."""
+    if "::" in text or "##" in text:
+        text = LOG_COMMAND.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", text)
     return UNSAFE.sub(_escaped, text) if not text.isprintable() or UNSAFE.search(text) else text
 
 

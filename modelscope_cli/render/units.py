@@ -37,7 +37,7 @@ def percent(ratio: float) -> str:
     value = ratio * 100
     if 0 < value < 0.05:
         return "<0.1"
-    return f"{value:.1f}"
+    return f"{value:,.1f}"
 
 
 def signed(text: str, number: float) -> str:
