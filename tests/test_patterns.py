@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +28,7 @@ SHAPES = {
     "scale": (5,),
 }  # fmt: skip
 LEDGER = Ledger(opened(weights(SHAPES)))
+EVERYTHING = {path for name in SHAPES for path in enclosing(name)}
 LAYERS = [f"layers.{n}" for n in range(12)]
 PATTERNS = {
     "embed": ["embed"], "scale": ["scale"], "layers": ["layers"], "layers.3": ["layers.3"], "layers.3.attn.q": ["layers.3.attn.q"],
@@ -58,7 +62,7 @@ def test_what_a_pattern_means(written, paths):
     pattern = Pattern(written)
     found = pattern.find(LEDGER)
     assert [module.path for module in found] == paths
-    assert all(pattern.fits(path) for path in paths)
+    assert {path for path in EVERYTHING if pattern.fits(path)} == set(paths)
     for module in found:
         lines = [line for line, name in enumerate(LEDGER.names) if name == module.path or name.startswith(f"{module.path}.")]
         assert module.lines == lines
@@ -99,10 +103,11 @@ def test_names_with_empty_parts_and_line_breaks_are_found():
         assert [module.path for module in Pattern(written).find(ledger) if module.path] == [path for path in paths if path]
 
 
-def test_a_pattern_of_many_signs_is_quick_enough_to_finish():
-    deep = Ledger(opened(weights({".".join(["a"] * 60): (2,)})))
-    assert Pattern("**." * 40 + "b").find(deep) == []
-    assert len(Pattern("**." * 40 + "a").find(deep)) == 60
+def test_a_pattern_of_many_stars_comes_to_an_end():
+    """In a process of its own: a regular expression that goes astray cannot be stopped in this one."""
+    code = "from modelscope_cli.checks.patterns import Pattern; print(Pattern('**.' * 40 + 'b').fits('.'.join('a' * 60)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "False\n"
 
 
 PARTS = st.sampled_from(["a", "b", "0", "1", "10", "weight", "bias", "層", "a b", "*", "x-y"])

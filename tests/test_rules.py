@@ -55,12 +55,12 @@ CASES = [
     ("max-parameters", PLAIN, {"modules": {"x": {"max-parameters": 1}}}, NOTHING, "no module matches 'x' - at the top are embed, head, layers"),
     ("max-parameters", BUFFERS, {"max-parameters": 4}, PASSED, "4 parameters of at most 4"),
     ("max-parameters", SAMPLES["state_dict.pt"], {"max-parameters": 56}, PASSED, "56 parameters of at most 56"),  # the head is the embedding
-    ("max-share", PLAIN, {"max-share": 0.3125}, PASSED, "31.2 % of the parameters (40 of 128), at most 31.2 %, the largest is embed"),
+    ("max-share", PLAIN, {"max-share": 0.3125}, PASSED, "31.2 % of the parameters (40 of 128) in the largest of 4 modules, embed, at most 31.2 %"),
     ("max-share", PLAIN, {"max-share": "31 %"}, FAILED,
      "embed has 31.2 % of the parameters (40 of 128), 0.3 points above 31.0 %, and 1 more module above the limit"),
     ("max-share", PLAIN, {"modules": {"layers": {"max-share": "37.5 %"}}}, PASSED, "37.5 % of the parameters (48 of 128), at most 37.5 %"),
     ("max-share", PLAIN, {"modules": {"layers": {"max-share": "37 %"}}}, FAILED, "layers has 37.5 % of the parameters (48 of 128), 0.5 points above 37.0 %"),
-    ("max-share", PLAIN, {"modules": {"lay*": {"max-share": 1}}}, PASSED, "37.5 % of the parameters (48 of 128), at most 100.0 %, layers"),
+    ("max-share", PLAIN, {"modules": {"lay*": {"max-share": 1}}}, PASSED, "37.5 % of the parameters (48 of 128) in layers, at most 100.0 %"),
     ("max-share", PLAIN, {"modules": {"hed": {"max-share": 1}}}, NOTHING, "no module matches 'hed' - did you mean 'head'?"),
     ("max-share", EMPTY, {"max-share": 0}, NOTHING, "there are no parameters"),
     ("max-growth", (PLAIN, OLD), {"max-growth": "1 kB"}, PASSED, "grew by 304 B (50.7 %), at most 1.0 kB"),
@@ -69,7 +69,7 @@ CASES = [
      "layers.1 grew by 64 B (100.0 %): 64 B → 128 B, at most 5.0 %; most of it is layers.1.weight +64 B"),
     ("max-growth", (PLAIN, OLD), {"modules": {"layers.*": {"max-growth": "100 %"}}}, PASSED, "layers.1 grew by 64 B (100.0 %), at most 100.0 %"),
     ("max-growth", (PLAIN, OLD), {"modules": {"layers.1": {"max-growth": "64 B"}}}, PASSED, "grew by 64 B (100.0 %), at most 64 B"),
-    ("max-growth", (PLAIN, OLD), {"modules": {"head": {"max-growth": "1000 %"}}}, FAILED, "grew by 160 B, new since the baseline, at most 1000.0 %"),
+    ("max-growth", (PLAIN, OLD), {"modules": {"head": {"max-growth": "1000 %"}}}, FAILED, "grew by 160 B, new since the baseline, at most 1,000.0 %"),
     ("max-growth", (PLAIN, OLD), {"modules": {"*.*": {"max-growth": "10 %"}}}, FAILED,
      "head.weight grew by 160 B, new since the baseline, at most 10.0 %; 1 more module above the limit"),
     ("max-growth", (PLAIN, OLD), {"modules": {"hed": {"max-growth": "1 %"}}}, NOTHING, "no module matches 'hed' - did you mean 'head'?"),
@@ -121,7 +121,7 @@ CASES = [
      "800 B of storage belong to no tensor"),
     ("forbid-untied-head", TIED, {"forbid-untied-head": True}, PASSED, "out_head and tok_emb lie on the same storage"),
     ("forbid-untied-head", UNTIED, {"forbid-untied-head": True}, FAILED,
-     "fc has a storage of its own: 400 parameters, 1.6 KiB more than tied - tie it again before saving: head.weight = embedding.weight"),
+     "fc has a storage of its own: 400 parameters, 1.6 KiB more than tied - tie it again before saving: fc.weight = embedding.weight"),
     ("forbid-untied-head", weights({"a": (3,)}), {"forbid-untied-head": True}, NOTHING, "no token embedding with an output head was found"),
 ]  # fmt: skip
 

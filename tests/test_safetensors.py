@@ -59,6 +59,14 @@ def test_no_tensors_at_all():
     assert read(raw_bytes({"__metadata__": {"a": "b"}})).metadata == {"a": "b"}
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_a_length_that_begins_like_a_pickle(length):
+    header = json.dumps({"w": entry("F32", [2, 2], 0, 16)}).encode()
+    data = header_bytes(header, padding=length - len(header)) + bytes(16)
+    assert data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    assert opened(data, "model.pt").tensors.names == ["w"]
+
+
 def test_order_of_offsets_need_not_be_that_of_names():
     checkpoint = read(raw_bytes({"a": entry("U8", [4], 4, 8), "b": entry("U8", [4], 0, 4)}, 8))
     assert facts(checkpoint).keys() == {"a", "b"}

@@ -78,17 +78,18 @@ def diff(
     sides = []
     for path in (old, new):
         targets, missing = find([path], only=only)
+        publisher.targets(targets)
         problems += missing
         refuse_several(path, targets, "a diff is of one with one")
         for _, checkpoint in readable(targets, problems, bounds, lenient=False):
             publisher.model(checkpoint)
             sides.append(checkpoint)
-    different = False
+    different = failed = False
     if len(sides) == 2:
         before, after = sides
         found = guarded(lambda: compare(before, after), new)
         different = found.differs(strict=strict)
-        publisher.add(partial(to_report, found))
-    failed = publisher.finish(problems) or bool(problems)
+        failed = publisher.add(partial(to_report, found))
+    failed = publisher.finish(problems) or failed or bool(problems)
     if failed or (different and exit_code):
         raise typer.Exit(UNREADABLE if failed else DIFFERENT)

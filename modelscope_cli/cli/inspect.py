@@ -183,6 +183,7 @@ def run(
 
     targets, problems = find(paths, only=only)
     publisher = Publisher(wanted, SCHEMA, color, unit)
+    publisher.targets(targets)
     failed = False
     for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
         publisher.model(checkpoint)

@@ -39,8 +39,9 @@ FORMATS = (
         module="modelscope_cli.formats.torch_zip",
     ),
     Format(
-        name="torch-legacy",  # a protocol 2 to 5 pickle, or one of the ways that protocols 0 and 1 begin
-        magic=r"\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n",
+        # A protocol 2 to 5 pickle that is not the length of a safetensors header (640 is 80 02), or a way protocols 0 and 1 begin.
+        name="torch-legacy",
+        magic=r"\x80[\x02-\x05](?!.{3}\x00{3}\{)|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n",
         suffixes=(".pkl", ".pickle"),
         module="modelscope_cli.formats.torch_legacy",
     ),

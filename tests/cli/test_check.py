@@ -120,7 +120,8 @@ def test_flags_for_modules():
 
 def test_a_flag_given_twice_adds_words_and_replaces_a_limit():
     check("plain.safetensors", "--require-metadata", "format", "--require-metadata", "license", code=1)
-    check("decoder.pth", "--allowed-dtypes", "int8", "--allowed-dtypes", "float32")
+    for dtypes in (("int8", "float32"), ("float32", "int8")):
+        check("decoder.pth", "--allowed-dtypes", dtypes[0], "--allowed-dtypes", dtypes[1])
     check("decoder.pth", *SMALL, *BIG)
     check("decoder.pth", *BIG, *SMALL, code=1)
     check("decoder.pth", "--max-size", "fc=1 kB", *BIG, "--max-size", "fc=1 MB")
@@ -216,6 +217,13 @@ def test_hostile_keys_of_a_configuration_are_shown_not_sent(here):
         (here / "mscope.toml").write_text(text)
         done = check("decoder.pth", *BIG, code=2)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", done.err), text
+
+
+def test_a_hostile_name_of_a_configuration_is_shown_not_sent(here):
+    for name in ("\x1b[2J\u202e.toml", "a\n::error::x.toml"):
+        (here / name).write_text("max-siz = 5")
+        done = check("decoder.pth", "-c", name, code=2)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]|^::", done.err, re.MULTILINE)
 
 
 @pytest.mark.parametrize("flag", ["--max-siz", "--forbid-pickel"])

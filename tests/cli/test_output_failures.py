@@ -153,5 +153,6 @@ def test_a_closed_pipe_changes_neither_verdict_nor_files(here, format, unbuffere
     paths = [f"large{number}.safetensors" for number in range(40)]
     assert closed_early(*REPORT, *paths, *format, unbuffered=unbuffered) == (0, b"")
     assert closed_early(*CHECK, *paths, *format, unbuffered=unbuffered) == (0, b"")
+    assert closed_early(*BROKEN, *paths, *format, unbuffered=unbuffered) == (1, b"")
     assert closed_early(*BROKEN, *paths, *format, "-o", "-", "-o", "b.json", unbuffered=unbuffered) == (1, b"")
     assert len(json.loads((here / "b.json").read_text())["checkpoints"]) == 40
