@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def read(path: str, *, limits: Limits | None = None, lenient: bool = False) -> Checkpoint:
+def read(path: str | PathLike[str], *, limits: Limits | None = None, lenient: bool = False) -> Checkpoint:
     """The checkpoint at `path`: a file, any shard or the index of a sharded set, or a folder that holds one.
 
     Only headers, directories and pickles are read, no tensor data, and nothing in the file is executed. `lenient` shows what
@@ -46,14 +47,14 @@ def read(path: str, *, limits: Limits | None = None, lenient: bool = False) -> C
     from modelscope_cli.core.limits import DEFAULT_LIMITS
     from modelscope_cli.formats.registry import read as read_path
 
-    return read_path(path, limits or DEFAULT_LIMITS, lenient=lenient)
+    return read_path(fspath(path), limits or DEFAULT_LIMITS, lenient=lenient)
 
 
 def check(
-    path: str,
+    path: str | PathLike[str],
     *,
-    baseline: str | None = None,
-    config: str | None = None,
+    baseline: str | PathLike[str] | None = None,
+    config: str | PathLike[str] | None = None,
     modules: dict[str, dict[str, object]] | None = None,
     strict: bool = False,
     limits: Limits | None = None,
@@ -63,9 +64,11 @@ def check(
 
     `rules` are those of `mscope check --list-rules` with underscores: max_size="500 MB", forbid_waste=True; `modules` are rules for
     module patterns: {"embedding": {"max_share": "45 %"}}. They come over the rules of a `config` file (mscope.toml); without one
-    only they count. `baseline` is what growth is measured against. Raises modelscope_cli.errors.ModelscopeError: SettingsError for
+    only they count. `baseline` is what growth is measured against. A rule that meets nothing to judge is a warning; with `strict` it
+    fails. Raises modelscope_cli.errors.ModelscopeError: SettingsError for
     a rule that is not understood, others for files that cannot be read.
     """
     from modelscope_cli.checks.call import check as check_path
 
-    return check_path(path, baseline, config, modules or {}, rules, limits, strict=strict)
+    other, written = (None if each is None else fspath(each) for each in (baseline, config))
+    return check_path(fspath(path), other, written, modules or {}, rules, limits, strict=strict)

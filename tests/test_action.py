@@ -143,6 +143,74 @@ def test_without_rules_there_is_a_report_and_it_passes(judge, tmp_path):
     assert (ran.code, ran.outputs["passed"]) == (0, "true")
     assert "there is no rule, so nothing was checked" in ran.err
     assert (tmp_path / ran.outputs["report"]).is_file()
+    assert "::notice title=mscope::model.safetensors: there is no rule, so nothing was checked" in ran.out.splitlines()
+    for text in (ran.summary, (tmp_path / ran.outputs["comment"]).read_text(encoding="utf-8")):
+        assert text.endswith("\n\n**Not checked**, because no rule was found: 1 of the models.\n")
+        assert "passed" not in text
+
+
+def test_a_model_without_rules_beside_one_that_has_some(judge, tmp_path):
+    (tmp_path / "100%25.safetensors").write_bytes(MODEL)
+    (tmp_path / "mscope.toml").write_text('[models."model.safetensors"]\nmax-parameters = 52')
+    ran = judge(path="model.safetensors\n100%25.safetensors")
+    assert (ran.code, ran.outputs["passed"]) == (0, "true")
+    (note,) = [line for line in ran.out.splitlines() if line.startswith("::")]
+    assert note == "::notice title=mscope::100%2525.safetensors: there is no rule, so nothing was checked"
+    assert ran.summary.endswith("because no rule was found: 1 of the models.\n")
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("max-sise = 3", "there is no rule 'max-sise'; did you mean 'max-size'?"),
+        ("max-growth = '100 %'", "max-growth needs something to compare with"),
+    ],
+)
+def test_rules_that_are_not_understood(judge, tmp_path, rules, said):
+    (tmp_path / "mscope.toml").write_text(rules)
+    ran = judge(path="model.safetensors")
+    assert (ran.code, ran.outputs) == (2, {"passed": "false"})
+    (note,) = [line for line in ran.out.splitlines() if line.startswith("::")]
+    assert note.startswith("::error title=mscope::Invalid value: mscope.toml: ")
+    assert said in note
+    assert "mscope.toml" in ran.err
+
+
+def test_what_an_annotation_says_is_one_line_with_nothing_to_unescape(judge, tmp_path):
+    (tmp_path / "mscope.toml").write_text("'max-%0A::error::size' = 3")
+    ran = judge(path="model.safetensors")
+    (note,) = [line for line in ran.out.splitlines() if line.startswith("::")]
+    assert "'max-%250A::error::size'" in note
+    assert not any(mark in note for mark in "│╭╮╰╯─")
+
+
+@pytest.mark.parametrize(
+    ("strict", "code", "passed"), [("true", 1, "false"), ("false", 0, "true"), ("", 0, "true"), ("$(false)", 2, "false")]
+)
+def test_strict(judge, tmp_path, strict, code, passed):
+    (tmp_path / "mscope.toml").write_text('[modules."decoder"]\nmax-parameters = 52')  # there is none
+    ran = judge(path="model.safetensors", strict=strict)
+    assert (ran.code, ran.outputs["passed"]) == (code, passed)
+    assert ("::error title=mscope::the input strict is " in ran.out) is (code == 2)
+    if code != 2:
+        assert ("❌" in ran.summary) is (code == 1), "the report and the check are of one mind"
+
+
+def test_blanks_at_the_end_of_a_path_do_not_count(judge, tmp_path):
+    (tmp_path / " a  b.safetensors").write_bytes(MODEL)
+    (tmp_path / "mscope.toml").write_text("max-parameters = 52")
+    ran = judge(path="model.safetensors \t\r\n \t\r\n a  b.safetensors\r\n\r\n")
+    assert (ran.code, ran.err, ran.outputs["passed"]) == (0, "", "true")
+    assert ran.summary.count("52 parameters ·") == 2
+
+
+@pytest.mark.parametrize("output", ["model.safetensors", "model.safetensors/reports", "taken"])
+def test_an_output_folder_that_cannot_be_made(judge, tmp_path, output):
+    (tmp_path / "taken" / "comment.md").mkdir(parents=True)
+    ran = judge(path="model.safetensors", output=output)
+    assert (ran.code, ran.outputs) == (3, {"passed": "false"})
+    assert "::error title=mscope::" in ran.out
+    assert ran.summary == ""
 
 
 def test_several_paths(judge, tmp_path):
@@ -250,7 +318,8 @@ def test_outputs_are_paths_for_the_steps_after_it(judge, tmp_path, absolute):
 
 def test_a_folder_with_a_line_break_sets_no_outputs(judge):
     ran = judge(path="nowhere.pth", output="x\npassed=true")
-    assert (ran.code, ran.outputs) == (2, {})
+    assert (ran.code, ran.outputs) == (2, {"passed": "false"})
+    assert "a folder with a line break in its name" in ran.out
 
 
 # The first step: it installs from the folder the action is in, and that takes the network ----------------------------

@@ -43,7 +43,8 @@ def test_a_check_is_true_when_nothing_failed():
 
 
 def test_it_prints_a_line_a_rule():
-    result = check(max_size="1 kB", max_parameters=100, modules={"hed": {"max_share": "50 %"}})
+    with pytest.warns(UserWarning, match="no module matches 'hed'; did you mean 'head'"):
+        result = check(max_size="1 kB", max_parameters=100, modules={"hed": {"max_share": "50 %"}})
     first, *lines = str(result).splitlines()
     assert first == "w.safetensors: 1 of 3 rules failed, 1 met nothing to judge"
     assert lines == [
@@ -110,7 +111,8 @@ def test_the_baseline_of_a_config(here):
 
 def test_strictness(here):
     nothing = {"modules": {"hed": {"max_share": "50 %"}}}
-    assert check(**nothing)
+    with pytest.warns(UserWarning, match="no module matches"):
+        assert check(**nothing)
     assert not check(strict=True, **nothing)
     (here / "strict.toml").write_text("strict = true")
     assert not check(config="strict.toml", **nothing)
@@ -171,3 +173,9 @@ def test_the_documentation_of_the_call_is_right():
         assert rule.name.replace("-", "_").isidentifier()
         assert rule.name.replace("-", "_") not in signature.parameters
     assert {"check", "Check"} <= set(modelscope_cli.__all__)
+
+
+def test_paths_may_be_path_objects(here):
+    (here / "limits.toml").write_text("max-size = 1")
+    assert not modelscope_cli.check(here / "w.safetensors", config=here / "limits.toml", baseline=here / "w.safetensors")
+    assert len(modelscope_cli.read(here / "w.safetensors").tensors)

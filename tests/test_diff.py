@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelscope_cli import read
+from modelscope_cli.analysis import diff_tables
 from modelscope_cli.analysis.diff import compare
 from modelscope_cli.analysis.diff_header import headline
 from modelscope_cli.analysis.diff_report import sections, to_report
@@ -17,13 +18,15 @@ from modelscope_cli.analysis.diff_tree import ORDERS, ChangeTree
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.core.checkpoint import GlobalUse, Note, PickleTrace
 from modelscope_cli.core.condensed import condensed
+from modelscope_cli.core.tensor import NOWHERE, View
+from modelscope_cli.formats.baseline_writer import describe
 from modelscope_cli.render.cells import words
 from modelscope_cli.report.document import COMPLETE, EVERYTHING, READABLE, Table
-from tests.builders.pickle_code import call
+from tests.builders.pickle_code import Code, call
 from tests.builders.pickle_code import name as dtype_named
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.shards import sharded_folder
-from tests.builders.torch_code import module, ordered, parameter, tensor
+from tests.builders.torch_code import EMPTY_HOOKS, module, ordered, parameter, storage, tensor
 from tests.builders.torch_file import torch_zip_bytes
 from tests.tables import checkpoint_of, linear, transformer
 
@@ -99,6 +102,83 @@ def test_a_new_role_changes_the_parameters():
 
 TIED = {"head.weight": "wte.weight"}
 SHAPES = {"wte.weight": (10, 4), "fc.weight": (4, 4), "head.weight": (10, 4)}
+
+
+def parts_of(kind: str, count: int = 3) -> Code:
+    """A 4 × 4 tensor: dense, quantised, or sparse with `count` elements."""
+    values = tensor("values", (count,))
+    size = (4, 4)
+    if kind == "dense":
+        return tensor("0", size)
+    if kind == "coo":
+        indices = tensor("indices", (2, count), "LongStorage")
+        return call("torch._utils._rebuild_sparse_tensor", dtype_named("torch.sparse_coo"), (indices, values, size))
+    if kind == "csr":
+        rows, columns = tensor("rows", (5,), "LongStorage"), tensor("columns", (count,), "LongStorage")
+        return call("torch._utils._rebuild_sparse_csr_tensor", dtype_named("torch.sparse_csr"), (rows, columns, values, size))
+    held = storage("0", 16, "QInt8Storage")
+    scheme = (dtype_named("torch.per_tensor_affine"), 0.5, 0)
+    if kind == "per channel":
+        scales, zeros = tensor("scales", (4,), "DoubleStorage"), tensor("zeros", (4,), "LongStorage")
+        scheme = (dtype_named("torch.per_channel_affine"), scales, zeros, 0)
+    return call("torch._utils._rebuild_qtensor", held, 0, size, (4, 1), scheme, False, EMPTY_HOOKS)
+
+
+def packed(path, kind: str, count: int = 3):
+    """A file with a tensor of such parts, read."""
+    sizes = {"values": 4 * count, "indices": 16 * count, "rows": 40, "columns": 8 * count, "scales": 32, "zeros": 32, "0": 64}
+    if kind.startswith("per"):
+        sizes["0"] = 16
+    used = {"dense": "0", "coo": "values indices", "csr": "values rows columns", "per tensor": "0"}
+    keys = used.get(kind, "0 scales zeros").split()
+    path.write_bytes(torch_zip_bytes(ordered({"a.weight": parts_of(kind, count)}), {key: sizes[key] for key in keys}))
+    return read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("per tensor", "per channel", "1 part: qint8 4 × 4 → 3 parts: qint8 4 × 4, float64 4, int64 4"),
+        ("coo", "dense", "2 parts: float32 3, int64 2 × 3 → 1 part: float32 4 × 4"),
+        ("coo", "csr", "2 parts: float32 3, int64 2 × 3 → 3 parts: float32 3, int64 5, int64 3"),
+    ],
+)
+def test_another_layout_is_a_change(tmp_path, first, second, said):
+    old, new = packed(tmp_path / "old.pt", first), packed(tmp_path / "new.pt", second)
+    for found in (compare(old, new), compare(new, old)):
+        assert found.differs()
+        assert found.stored == 0
+        assert found.aspects == {"layout changed": 1}
+        assert not any("[compression]" in row.cells for row in table(found, "modules").rows)
+        check_sums(found)
+    assert cells(compare(old, new), "tensor_changes", "what", "change") == [("layout changed", said)]
+
+
+def test_other_numbers_of_elements_are_another_layout_and_equal_ones_are_not(tmp_path):
+    three, four = packed(tmp_path / "3.pt", "coo"), packed(tmp_path / "4.pt", "coo", 4)
+    assert compare(three, four).aspects == {"layout changed": 1}
+    assert not compare(three, packed(tmp_path / "again.pt", "coo")).differs(strict=True)
+    baseline = tmp_path / "3.baseline.json"
+    baseline.write_bytes(describe(three))
+    assert not compare(read(str(baseline)), three).differs()
+
+
+def test_other_layouts_with_equal_figures_do_not_fold():
+    old, new = (checkpoint_of({f"layers.{n}.w": (4,) for n in range(3)}) for _ in range(2))
+    for n, extent in enumerate((2, 2, 3)):
+        for made in (old, new):
+            view = View(NOWHERE, 0, (extent if made is new else 1,), made.tensors.dtypes[n], None)
+            made.tensors.parts[n] = (view, view)
+    assert shown(ChangeTree(compare(old, new)).rows) == [
+        (
+            "layers",
+            "3 layout changed",
+            [
+                ("0–1.w ×2", "2 parts: float32 1, float32 1 → 2 parts: float32 2, float32 2"),
+                ("2.w", "2 parts: float32 1, float32 1 → 2 parts: float32 3, float32 3"),
+            ],
+        )
+    ]
 
 
 def test_untied_and_tied():
@@ -252,6 +332,37 @@ def test_the_tree_under_a_module():
     assert shown(ChangeTree(found, under="lm_head").rows) == [("lm_head.weight", "50 × 8 → 51 × 8")]
     assert [row.label for row in ChangeTree(found, under="model.layers").rows] == ["model.layers.2–3"]
     assert ChangeTree(found, under="model.layer").rows == []
+
+
+def test_the_tree_is_made_once_for_all_reports(monkeypatch):
+    made = []
+    build = ChangeTree.__init__
+    monkeypatch.setattr(ChangeTree, "__init__", lambda self, *rest, **more: (made.append(self), build(self, *rest, **more))[1])
+    found = diff(transformer(layers=2), transformer(layers=4))
+    reports = [to_report(found, detail) for detail in DETAILS]
+    assert made == [found.tree]
+    assert reports == [to_report(compare(found.old, found.new), detail) for detail in DETAILS]
+
+
+def test_rows_are_made_for_what_is_shown(monkeypatch):
+    made = []
+    build = diff_tables._tensor_row
+    monkeypatch.setattr(diff_tables, "_tensor_row", lambda *rest: (made.append(rest), build(*rest))[1])
+    found = diff({f"a{n:05}": (n % 7 + 1,) for n in range(3_000)}, {f"b{n:05}": (n % 5 + 1,) for n in range(3_000)})
+    rows = table(found, "tensor_changes", READABLE).rows
+    assert len(made) == len(rows) - 1 == diff_tables.MOST_ROWS - 1
+    assert rows[-1].cells[2] == 6_000 - len(made)
+    check_sums(found)
+
+
+def test_patterns_do_not_depend_on_what_is_beside_them():
+    old = {"{x}.w": (9,), "head": (3,), "07.w": (2,)} | {f"layers.{n}.w": (4,) for n in range(4)}
+    assert sorted(cells(diff(old, {}), "tensor_changes", "name", "tensors")) == [
+        ("07.w", 1),
+        ("head", 1),
+        ("layers.{0-3}.w", 4),
+        ("{{x}.w", 1),
+    ]
 
 
 def test_names_of_a_hundred_thousand_dots_do_no_harm():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.safetensors_file import safetensors_bytes
+from tests.builders.shards import sharded_folder
 from tests.command import Done, mscope
 
 yaml = pytest.importorskip("yaml")
@@ -46,6 +47,8 @@ def repository(tmp_path, monkeypatch):
         "pytorch_model.bin",
         "x/pytorch_model-00001-of-00002.bin",
         "adapter_model.bin",
+        "model.safetensors.index.json",
+        "x/pytorch_model.bin.index.json",
     ],
 )
 def test_it_takes_model_files(path):
@@ -60,7 +63,10 @@ def test_it_takes_model_files(path):
         "train.py",
         "safetensors",
         "weights.pth.md",
-        "model.safetensors.index.json",
+        "index.json",
+        "safetensors.index.json",
+        "firmware.bin.json",
+        "model.safetensors.index.json.md",
         "model.baseline.json",
         "mscope.toml",
         "weights.pths",
@@ -88,6 +94,16 @@ def test_a_commit_with_one_that_breaks_them(repository):
     done = committed("good.safetensors", "large.safetensors", "notes.md")
     assert done.code == 1
     assert "11 parameters, 1 above 10" in done.out
+
+
+@pytest.mark.parametrize("changed", ["*", "*.json", "*1-of*"])
+def test_a_set_is_checked_once_and_whole(repository, changed):
+    (repository / "set").mkdir()
+    sharded_folder(repository / "set")
+    done = committed(*[str(path.relative_to(repository)) for path in (repository / "set").glob(changed)])
+    assert done.code == 1
+    assert done.out.count("parameters, 66 above 10") == done.out.count("Set  ") == 1
+    assert HOOK["require_serial"] is True, "else pre-commit gives the files of a set to several processes"
 
 
 def test_a_pointer_is_not_the_model(repository):

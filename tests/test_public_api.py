@@ -30,9 +30,9 @@ def path(tmp_path):
 
 
 def test_all_that_is_public():
-    assert modelscope_cli.__all__ == ["Checkpoint", "Limits", "ModelscopeError", "TensorInfo", "__version__", "read"]
+    assert modelscope_cli.__all__ == ["Check", "Checkpoint", "Limits", "ModelscopeError", "TensorInfo", "__version__", "check", "read"]
     assert all(getattr(modelscope_cli, name) for name in modelscope_cli.__all__)
-    assert str(inspect.signature(modelscope_cli.read)).startswith("(path: 'str', *, limits: 'Limits | None' = None, lenient: ")
+    assert str(inspect.signature(modelscope_cli.read)).startswith("(path: 'str | PathLike[str]', *, limits: 'Limits | None' = None, lenient: ")
 
 
 def test_read(path):

@@ -83,8 +83,41 @@ def test_a_prefix_with_another_number_is_found_by_the_names_behind_it():
     assert renamed(old, mapped(old, lambda name: f"0.{name}")) == {name: f"0.{name}" for name in old}
 
 
-def test_a_single_tensor_is_known_by_its_shape():
-    assert renamed({"wte.weight": (50, 8)}, {"embed_tokens.weight": (50, 8)}) == {"wte.weight": "embed_tokens.weight"}
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("encoder.proj.weight", "classifier.out.weight"),
+        ("l.q.weight", "l.v.weight"),
+        ("wte.weight", "embed_tokens.weight"),
+        ("xfc.weight", "fc.weight"),  # no prefix: it ends within a part
+    ],
+)
+def test_a_last_part_in_common_is_no_rename(old, new):
+    assert renamed({old: (50, 8)}, {new: (50, 8)}) == {}
+
+
+def test_nor_is_it_for_many_tensors_of_one_shape():
+    old = {f"layers.{n}.q.weight": (4, 4) for n in range(6)}
+    assert renamed(old, mapped(old, lambda name: name.replace("q", "v"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("fc.weight", "net.fc.weight"), ("net.fc.weight", "net.inner.fc.weight"), ("fc.w", "net.x.fc.w"), ("w", "net.w")],
+)
+def test_a_prefix_more_or_less_is_a_rename_of_a_single_tensor(old, new):
+    assert renamed({old: (4,)}, {new: (4,)}) == {old: new}
+    assert renamed({new: (4,)}, {old: (4,)}) == {new: old}
+
+
+def test_tensors_of_several_shapes_speak_for_a_rename():
+    assert renamed(linear("fc", 4, 8), linear("head", 4, 8)) == {"fc.weight": "head.weight", "fc.bias": "head.bias"}
+
+
+def test_a_submodule_in_common_speaks_for_a_rename():
+    assert renamed({"encoder.proj.weight": (4, 4)}, {"backbone.proj.weight": (4, 4)}) == {
+        "encoder.proj.weight": "backbone.proj.weight"
+    }
 
 
 def test_another_shape_is_another_tensor():

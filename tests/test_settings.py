@@ -70,8 +70,8 @@ def test_every_key_of_a_file(here):
         "max-size": 500_000_000, "forbid-waste": True, "max-parameters decoder.layers.*": 4_300_000, "max-size decoder.layers.*": 100,
         "max-share embedding": 0.45,
     }  # fmt: skip
-    assert limits(found.for_path("other.pth")) == everywhere
-    mine = found.for_path("weights/a.pth")
+    assert limits(found.for_paths(["other.pth"])) == everywhere
+    mine = found.for_paths(["weights/a.pth"])
     assert (mine.baseline, mine.strict) == (os.path.join("weights", "base.json"), True)
     assert limits(mine) == everywhere | {"max-size": 200_000_000, "max-share embedding": 0.4}
     assert all(demand.origin == "mscope.toml" for demand in mine.demands)
@@ -129,7 +129,7 @@ def test_nothing_is_looked_for_beyond_the_repository(here, monkeypatch):
 
 def test_without_any_there_are_none(here):
     assert find_settings() == Settings()
-    assert find_settings().for_path("any.pth").demands == ()
+    assert find_settings().for_paths(["any.pth"]).demands == ()
 
 
 def test_a_folder_called_like_the_file_is_none(here):
@@ -194,28 +194,28 @@ CANDIDATES = set[str]().union(*FITS.values())
 def test_which_files_a_pattern_is_about(here, pattern, paths):
     found = settings_of({"models": {pattern: {"max-size": 1}}}, "mscope.toml", str(here))
     for spelt in (lambda path: path, lambda path: f"./{path}", lambda path: f"x/../{path}", lambda path: str(here / path)):
-        assert {path for path in CANDIDATES if found.for_path(spelt(path)).demands} == paths
+        assert {path for path in CANDIDATES if found.for_paths([spelt(path)]).demands} == paths
 
 
 def test_a_pattern_is_relative_to_its_file_wherever_we_are(here, monkeypatch):
     found = written('[models."weights/*.pth"]\nmax-size = 1')
     (here / "weights").mkdir()
     monkeypatch.chdir(here / "weights")
-    assert found.for_path("a.pth").demands
-    assert not found.for_path("weights/a.pth").demands
-    assert found.for_path(str(here / "weights" / "a.pth")).demands
+    assert found.for_paths(["a.pth"]).demands
+    assert not found.for_paths(["weights/a.pth"]).demands
+    assert found.for_paths([str(here / "weights" / "a.pth")]).demands
 
 
 def test_later_patterns_come_over_earlier_ones(here):
     found = written('[models."*.pth"]\nmax-size = 1\nmax-parameters = 9\n[models."a.*"]\nmax-size = 2')
-    assert limits(found.for_path("a.pth")) == {"max-size": 2, "max-parameters": 9}
-    assert limits(found.for_path("b.pth")) == {"max-size": 1, "max-parameters": 9}
+    assert limits(found.for_paths(["a.pth"])) == {"max-size": 2, "max-parameters": 9}
+    assert limits(found.for_paths(["b.pth"])) == {"max-size": 1, "max-parameters": 9}
 
 
 def test_a_file_may_be_let_off_a_switch(here):
     found = written('forbid-pickle = true\nforbid-waste = true\n[models."old.pth"]\nforbid-pickle = false')
-    assert limits(found.for_path("new.pth")) == {"forbid-pickle": True, "forbid-waste": True}
-    assert limits(found.for_path("old.pth")) == {"forbid-waste": True}
+    assert limits(found.for_paths(["new.pth"])) == {"forbid-pickle": True, "forbid-waste": True}
+    assert limits(found.for_paths(["old.pth"])) == {"forbid-waste": True}
 
 
 def test_over_replaces_the_same_rule_of_the_same_module_only():
@@ -235,7 +235,7 @@ def test_the_files_that_patterns_find(here, monkeypatch):
         (here / path).write_bytes(b"")
 
     def found(*patterns: str) -> list[str]:
-        return settings_of({"models": {pattern: {} for pattern in patterns}}, "mscope.toml", str(here)).paths()
+        return settings_of({"models": {pattern: {} for pattern in patterns}}, "mscope.toml", str(here)).paths()[0]
 
     assert found() == []
     assert found("*.pth") == ["[x].pth", "a.pth", "b.pth", "x.pth"]
@@ -356,7 +356,7 @@ def test_any_table_is_settings_or_a_settings_error(table):
         refusal = error
         assert refusal.path == "mscope.toml"
         return
-    for demand in found.for_path("model.pth").demands:
+    for demand in found.for_paths(["model.pth"]).demands:
         assert demand.rule.name in NAMES
         assert demand.value is not False
 

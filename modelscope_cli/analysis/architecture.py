@@ -62,6 +62,10 @@ HEADS = (
     "decoder.final_projection",
     "generator",
     "lm_head.decoder",
+    "output_projection",
+    "ff_out",
+    "vocab_proj",
+    "unembed",
     "proj_out",
     "cls.predictions.decoder",
     "predictions.decoder",
@@ -123,6 +127,11 @@ class Architecture:
         elif len(shape) <= 2 and leaf in ("weight", "kernel", "in_proj_weight"):
             self.weights[path] = shape
             self.lines[path] = line
+
+    def line_of(self, path: str) -> int:
+        """The line of the weight of a module itself: an equal module may stand for it in `lines`."""
+        named = [f"{path}.{leaf}" for leaf in ("weight", "kernel")]
+        return next((line for line, name in enumerate(self.ledger.names) if name in named), self.lines[path])
 
     def layer(self) -> tuple[str, dict[str, Shape]]:
         """The stack to describe: with attention, as wide as the token embedding, the longest. Its path and commonest layer."""
@@ -395,31 +404,43 @@ def _expert_width(found: Architecture, prefix: str) -> str:
     return f", each a gated MLP of {gate[1][0]:,}" if gate else ""
 
 
-def output_head(ledger: Ledger, outline: Outline) -> OutputHead | None:
-    """The output head beside the token embedding; None when there is no token embedding."""
+def output_heads(ledger: Ledger, outline: Outline) -> list[OutputHead]:
+    """The output heads beside the token embedding, or one entry that says that there is none; empty without a token embedding."""
     found = Architecture(ledger, outline)
     embedding = _embedding(found)
-    return _output_head(found, embedding[0]) if embedding is not None else None
+    return _output_heads(found, embedding[0]) if embedding is not None else []
 
 
-def _output_head(found: Architecture, embedding: str) -> OutputHead:
-    ledger, weights = found.ledger, found.weights
-    named = [path for path in weights if path != embedding and any(path == word or path.endswith("." + word) for word in HEADS)]
-    head = next((path for path in named if weights[path][:1] == weights[embedding][:1]), None)
-    if head is not None:
-        here, there = found.lines[head], found.lines[embedding]
-        tied = ledger.tied.get(here) == there or ledger.tied.get(there) == here
-        evidence = f"{head} and {embedding} lie on the same storage" if tied else f"{head} has a storage of its own"
-        return OutputHead(head, here, embedding, tied, evidence)
+def _output_heads(found: Architecture, embedding: str) -> list[OutputHead]:
+    weights = found.weights
+    named = [path for path in weights if path != embedding and _named_head(path)]
+    heads = [_output_head(found, path, embedding) for path in named if weights[path][:1] == weights[embedding][:1]]
+    if heads:
+        return heads
     if found.config.get("tie_word_embeddings") is True:
-        return OutputHead(None, None, embedding, True, "tie_word_embeddings in config.json, and no head in the file")
-    return OutputHead(None, None, embedding, None, "no matrix of that many rows under a head's name")
+        return [OutputHead(None, None, embedding, True, "tie_word_embeddings in config.json, and no head in the file")]
+    return [OutputHead(None, None, embedding, None, "no matrix of that many rows under a head's name")]
+
+
+def _named_head(path: str) -> bool:
+    return path.endswith("_head") or any(path == word or path.endswith("." + word) for word in HEADS)
+
+
+def _output_head(found: Architecture, path: str, embedding: str) -> OutputHead:
+    """One head: tied to the token embedding, or to another tensor, as that of a decoder with an embedding of its own."""
+    ledger, line = found.ledger, found.line_of(path)
+    owner = ledger.tied.get(line, line)
+    partners = [other for other, first in ledger.tied.items() if first == owner and other != line] + [owner] * (owner != line)
+    if not partners:
+        return OutputHead(path, line, embedding, False, f"{path} has a storage of its own")
+    partner = embedding if found.line_of(embedding) in partners else ledger.parents[partners[0]] or ledger.names[partners[0]]
+    return OutputHead(path, line, partner, True, f"{path} and {partner} lie on the same storage")
 
 
 def _head(found: Architecture, embedding: str) -> None:
     """Whether the output head is the token embedding again."""
-    head = _output_head(found, embedding)
-    text = f"tied to {embedding}" if head.tied else "not tied" if head.tied is not None else "none in the file"
+    head = _output_heads(found, embedding)[0]
+    text = f"tied to {head.embedding}" if head.tied else "not tied" if head.tied is not None else "none in the file"
     found.add("tied_head", "Output head", head.tied, text, head.evidence, inferred=False)
 
 

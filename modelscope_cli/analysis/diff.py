@@ -1,9 +1,9 @@
 """`diff`: what became of every tensor of a checkpoint in another one, from their headers. Values are not compared.
 
-Equal names pair, then renamed ones (renames.py). A pair is the same when shape, dtype, role, ties and distinct elements are:
-strides, offsets, files and compression belong to the container. What no tensor owns, metadata and the pickles are compared
-beside (diff_around.py). Nothing is lost on the way: the changes of all tensors, those of the bytes around them and of how equal
-tensors are stored add up to the difference of the file sizes, and that is asserted.
+Equal names pair, then renamed ones (renames.py). A pair is the same when shape, dtype, layout (the parts of quantised and sparse
+tensors), role, ties and distinct elements are: strides, offsets, files and compression belong to the container. What no tensor
+owns, metadata and the pickles are compared beside (diff_around.py). Nothing is lost on the way: the changes of all tensors, of
+the bytes around them and of how equal tensors are stored add up to the difference of the file sizes, and that is asserted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.diff_around import (
     Aspect,
@@ -24,10 +24,12 @@ from modelscope_cli.analysis.diff_around import (
     compare_places,
     outside,
 )
+from modelscope_cli.analysis.diff_layout import other_layouts, same_layouts
 from modelscope_cli.analysis.diff_ties import Books, settle
 from modelscope_cli.analysis.diff_words import (
     ADDED,
     CHANGED,
+    LAYOUT,
     REMOVED,
     RENAMED,
     RESHAPED,
@@ -42,6 +44,10 @@ from modelscope_cli.analysis.diff_words import (
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.renames import Rename, Side, find_renames
 from modelscope_cli.core.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.diff_tree import ChangeTree
+    from modelscope_cli.report.document import Table
 
 
 class Change(NamedTuple):
@@ -73,7 +79,8 @@ class Diff:
     """Two checkpoints compared. `changes` are the tensors that differ in more than their names, `renames` those that do in these.
 
     `partner[i]` is the new line of old line i, `origin[j]` the old one of new line j, or -1. `books` are the figures of both
-    sides with ties made comparable. `stored` is how many more bytes the files take for tensors that are the same.
+    sides with ties made comparable. `stored` is how many more bytes the files take for tensors that are the same. `kept` are
+    tables that reports of different detail have in common.
     """
 
     def __init__(self, old: Ledger, new: Ledger):
@@ -83,6 +90,7 @@ class Diff:
         self.renames = self._renamed()
         self.books: tuple[Books, Books] = settle(old, new, self.partner, self.origin)
         self.stored = 0
+        self.kept: dict[str, Table] = {}
         self.changes: list[Change] = [] if self._equal() else self._changed() + self._single()
         self.outside: dict[str, Total] = {label: Total(*sizes) for label, sizes in outside(old, new).items()}
         self.metadata: list[MetadataChange] = compare_metadata(old.checkpoint, new.checkpoint)
@@ -118,6 +126,13 @@ class Diff:
         """Tensors to which each thing happened; one can be reshaped and retyped."""
         return Counter([aspect for change in self.changes for aspect in change.aspects or (change.status,)])
 
+    @cached_property
+    def tree(self) -> ChangeTree:
+        """Where in the model the changes are, the largest first; made once for all that ask."""
+        from modelscope_cli.analysis.diff_tree import ChangeTree
+
+        return ChangeTree(self)
+
     def differs(self, strict: bool = False) -> bool:
         """Whether the models differ; `strict`: or only their containers."""
         inside = any(not change.container for change in self.metadata) or any(not change.harmless for change in self.imports)
@@ -148,6 +163,7 @@ class Diff:
             and old.dtypes == new.dtypes
             and old.roles == new.roles
             and self.books[0] == self.books[1]
+            and same_layouts(old, new)
         )
 
     def _changed(self) -> list[Change]:
@@ -158,6 +174,8 @@ class Diff:
         for aspect, column in ((RESHAPED, "shapes"), (RETYPED, "dtypes"), (ROLE, "roles")):
             for at in differing(getattr(self.old, column), getattr(self.new, column), olds, news):
                 aspects.setdefault(at, []).append(aspect)
+        for at in other_layouts(self.old, self.new, olds, news):
+            aspects.setdefault(at, []).append(LAYOUT)
         first, second = self.books
         if first.tied or second.tied:
             for at, (old, new) in enumerate(zip(olds, news, strict=True)):

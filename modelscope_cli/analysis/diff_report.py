@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import Any
 
 from modelscope_cli.analysis.diff import Diff, Total
 from modelscope_cli.analysis.diff_header import header, headline
 from modelscope_cli.analysis.diff_row import ChangeRow, readable, walk
-from modelscope_cli.analysis.diff_tables import every_tensor, smaller_tables
-from modelscope_cli.analysis.diff_tree import ChangeTree
+from modelscope_cli.analysis.diff_tables import every_tensor, kept, smaller_tables
 from modelscope_cli.analysis.diff_words import ADDED, tally
 from modelscope_cli.analysis.findings import from_notes
 from modelscope_cli.analysis.size_table import kind_cell
@@ -33,7 +33,7 @@ from modelscope_cli.report.document import (
     Table,
 )
 
-SCHEMA = DIFF_SCHEMA = "mscope.diff/1"
+SCHEMA = "mscope.diff/1"
 READABLE_ROWS = 40  # of the tree, beside those of the container and TOTAL
 NOT_COMPARED = "values of tensors are not compared"
 COLUMNS = (
@@ -58,21 +58,21 @@ COLUMNS = (
 def to_report(diff: Diff, detail: str = READABLE) -> Report:
     """The document. `detail` READABLE cuts tables to what a person reads, EVERYTHING adds every tensor that is not the same."""
     old, new = diff.old.checkpoint, diff.new.checkpoint
-    tree = ChangeTree(diff)
-    told = sections(diff, detail, tree)
+    told = sections(diff, detail)
     failed = any(note.severity == "error" for side in (old, new) for note in side.notes)
-    return Report(SCHEMA, f"{old.path} → {new.path}", [header(diff), *told], failed, headline(diff, tree.rows))
+    return Report(SCHEMA, f"{old.path} → {new.path}", [header(diff), *told], failed, headline(diff, diff.tree.rows))
 
 
-def sections(diff: Diff, detail: str = READABLE, tree: ChangeTree | None = None) -> list[Section]:
+def sections(diff: Diff, detail: str = READABLE) -> list[Section]:
     """All but the header; empty where nothing differs."""
-    tree = ChangeTree(diff) if tree is None else tree
+    tree = diff.tree
+    modules = partial(kept, diff, "modules", detail, partial(tree_table, diff, tree.rows, detail))
     tables: list[Table] = []
     if tree.rows:
-        tables.append(tree_table(diff, tree.rows, detail))
+        tables.append(modules())
     tables += smaller_tables(diff, detail, tree.within)
     if not tree.rows and (any(size.change for size in diff.outside.values()) or diff.stored):
-        tables.append(tree_table(diff, tree.rows, detail))  # the container only: what happened to the tensors stands first
+        tables.append(modules())  # the container only: what happened to the tensors stands first
     if tables:
         caption = "; ".join(filter(None, [tables[0].caption, NOT_COMPARED]))
         tables[0] = tables[0]._replace(caption=caption)
@@ -124,27 +124,21 @@ def _lines(rows: list[ChangeRow], level: int) -> Iterator[Row]:
 def _line(row: ChangeRow, level: int, mark: str) -> Row:
     """One row; figures for all copies."""
     counts = any(row.parameters) or mark == "total"
-    return Row(
-        (
-            f"{row.label} ×{row.fold}" if row.fold > 1 else row.label,
-            row.text,
-            CountChange(row.parameters_change) if counts else None,
-            _growth(row.parameters_change, row.parameters[0]),
-            BytesChange(row.nbytes_change),
-            _growth(row.nbytes_change, row.nbytes[0]),
-            row.status,
-            kind_cell(row.kind) or None,
-            bool(row.kind.inferred and row.kind.name),
-            Count(row.fold),
-            Count(row.tensors),
-            Count(row.parameters[0]),
-            Count(row.parameters[1]),
-            Bytes(row.nbytes[0]),
-            Bytes(row.nbytes[1]),
-        ),
-        level,
-        mark,
-    )
+    label = f"{row.label} ×{row.fold}" if row.fold > 1 else row.label
+    what = row.status, kind_cell(row.kind) or None, bool(row.kind.inferred and row.kind.name)
+    changes = _changes(row.parameters_change if counts else None, row.nbytes_change, row.parameters[0], row.nbytes[0])
+    return Row((label, row.text, *changes, *what, *_totals(row.fold, row.tensors, *row.parameters, *row.nbytes)), level, mark)
+
+
+@lru_cache(maxsize=4096)  # thousands of rows have figures in common, which then take memory once
+def _changes(parameters: int | None, nbytes: int, old_parameters: int, old_bytes: int) -> tuple[Any, ...]:
+    counted = None if parameters is None else CountChange(parameters)
+    return counted, _growth(parameters or 0, old_parameters), BytesChange(nbytes), _growth(nbytes, old_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _totals(fold: int, tensors: int, *sides: int) -> tuple[Any, ...]:
+    return Count(fold), Count(tensors), Count(sides[0]), Count(sides[1]), Bytes(sides[2]), Bytes(sides[3])
 
 
 def _growth(change: int, old: int) -> RatioChange | None:

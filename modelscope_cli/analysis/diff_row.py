@@ -67,7 +67,8 @@ class ChangeRow:
         self.parameters_change += other.parameters_change
         self.nbytes_change += other.nbytes_change
         self.tensors += other.tensors
-        self.statuses += other.statuses
+        for word, count in other.statuses.items():
+            self.statuses[word] += count
 
     def holding(self, children: list[ChangeRow]) -> ChangeRow:
         """This row with other children."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+from heapq import merge
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import diff_words as words
@@ -14,6 +18,7 @@ from modelscope_cli.analysis.grouping import file_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.overview import TITLES
 from modelscope_cli.core.name_patterns import fold, parse
+from modelscope_cli.core.tensor import Shape
 from modelscope_cli.report.document import (
     BOTH,
     MACHINES,
@@ -29,6 +34,7 @@ from modelscope_cli.report.document import (
     Table,
 )
 
+_FOLDABLE = re.compile(r"(?<![^.])(?:[0-9]+(?![^.])|\{)")  # a number between dots, or a brace that is written twice
 MOST_ROWS = 24  # of tensors shown to people
 MOST_SMALL = 16  # rows of the other tables shown to people
 
@@ -37,13 +43,23 @@ def smaller_tables(diff: Diff, detail: str, within: Collection[Change] = ()) -> 
     """All that have rows. `within`: changes that the tree tells in one row for a whole module."""
     tables = [
         rename_table(diff, detail),
-        tensor_table(diff, detail, within),
+        kept(diff, "tensor_changes", detail, lambda: tensor_table(diff, detail, within)),
         metadata_table(diff, detail),
         import_table(diff, detail),
         moved_table(diff, detail),
         container_table(diff),
     ]
     return [table for table in tables if table.rows]
+
+
+def kept(diff: Diff, key: str, detail: str, make: Callable[[], Table]) -> Table:
+    """A table of which every detail but READABLE has all rows: made once."""
+    if detail == READABLE:
+        return make()
+    table = diff.kept.get(key)
+    if table is None:
+        table = diff.kept[key] = make()
+    return table
 
 
 def rename_table(diff: Diff, detail: str) -> Table:
@@ -69,16 +85,15 @@ def tensor_table(diff: Diff, detail: str, within: Collection[Change]) -> Table:
     For people those of whole modules are left to one line, and so is what is too much to read.
     """
     short_one = detail == READABLE
-    lines = [
-        _tensor_row(pattern, fate)
-        for pattern, fate in fold(_fates(diff, [change for change in diff.changes if not (short_one and change in within)]))
-    ]
-    rows = sorted(lines, key=lambda row: (-abs(row.cells[4]), -abs(row.cells[3])))
-    if short_one and len(rows) > MOST_ROWS:
-        rows = [
-            *rows[: MOST_ROWS - 1],
-            _rest(f"({len(rows) - MOST_ROWS + 1:,} more)", [row.cells[2:5] for row in rows[MOST_ROWS - 1 :]]),
-        ]
+    told = {id(change) for change in within} if short_one else set()
+    changes = [change for change in diff.changes if id(change) not in told] if told else diff.changes
+    lines = [(_names(pattern), pattern, fate) for pattern, fate in _folded(_fates(diff, changes))]
+    lines.sort(key=lambda line: (-abs(line[2].nbytes * line[0]), -abs(line[2].parameters * line[0])))
+    shown = MOST_ROWS - 1 if short_one and len(lines) > MOST_ROWS else len(lines)
+    rows = [_tensor_row(*line) for line in lines[:shown]]
+    if shown < len(lines):
+        left = [(names, fate.parameters * names, fate.nbytes * names) for names, _, fate in lines[shown:]]
+        rows.append(_rest(f"({len(left):,} more)", left))
     if short_one and rows and within:
         figures = [(1, change.parameters, change.nbytes) for change in within]
         rows.append(_rest("(modules as a whole)", figures))
@@ -110,20 +125,56 @@ class Fate(NamedTuple):
 def _fates(diff: Diff, changes: Iterable[Change]) -> Iterator[tuple[str, Fate]]:
     """(name, what happened to it)."""
     seen: Counter[str] = Counter()
+    known: dict[object, Fate] = {}  # of tensors that only one side has, which are many where two models have little in common
     for change in changes:
-        name = diff.new.names[change.new] if change.new is not None else diff.old.names[change.old or 0]
+        which, line = (0, change.old or 0) if change.new is None else (1, change.new)
+        ledger, tied = (diff.old, diff.new)[which], diff.books[which].tied
+        name = ledger.names[line]
+        again = seen[name]
+        seen[name] = again + 1
+        key = None
+        if not again and (change.old is None or change.new is None) and line not in tied:
+            key = change.status, ledger.shapes[line], ledger.dtypes[line].name, change.parameters, change.nbytes
+            if key in known:
+                yield name, known[key]
+                continue
         renamed = [RENAMED] if change.status == RENAMED else []
         what = ", ".join([*renamed, *change.aspects]) or change.status
         text = ", ".join([*renamed, words.tensor(diff, change)])
         sides = words.state(diff, change, 0), words.state(diff, change, 1)
-        yield name, Fate(text, what, *sides, change.parameters, change.nbytes, seen[name])
-        seen[name] += 1
+        fate = Fate(text, what, *sides, change.parameters, change.nbytes, again)
+        if key is not None:
+            known[key] = fate
+        yield name, fate
 
 
-def _tensor_row(pattern: str, fate: Fate) -> Row:
-    names = parse(pattern).names
-    figures = Count(names), CountChange(fate.parameters * names), BytesChange(fate.nbytes * names)
-    return Row((pattern, fate.text, *figures, fate.what, fate.old, fate.new))
+def _folded(named: Iterable[tuple[str, Fate]]) -> Iterator[tuple[str, Fate]]:
+    """(pattern, fate); names in which nothing can fold need not be taken apart for it."""
+    plain: list[tuple[str, Fate]] = []
+    others: list[tuple[str, Fate]] = []
+    for line in named:
+        (others if _FOLDABLE.search(line[0]) else plain).append(line)
+    plain.sort()
+    return merge(plain, fold(others), key=itemgetter(0))
+
+
+def _names(pattern: str) -> int:
+    """How many names a pattern stands for."""
+    return parse(pattern).names if "{" in pattern else 1
+
+
+def _tensor_row(names: int, pattern: str, fate: Fate) -> Row:
+    return Row((pattern, fate.text, Count(names), *_changes(fate.parameters * names, fate.nbytes * names), *fate[1:4]))
+
+
+@lru_cache(maxsize=4096)  # thousands of rows have figures in common, which then take memory once
+def _changes(parameters: int, nbytes: int) -> tuple[CountChange, BytesChange]:
+    return CountChange(parameters), BytesChange(nbytes)
+
+
+@lru_cache(maxsize=4096)
+def _extents(shape: Shape) -> list[int]:
+    return list(shape)
 
 
 def _rest(label: str, figures: Sequence[Sequence[int]]) -> Row:
@@ -242,6 +293,7 @@ def every_tensor(diff: Diff) -> Table:
     couples = [couple for rename in diff.renames for couple in rename.couples if couple not in changed]
     changes = [*diff.changes, *[Change(RENAMED, (), old, new, 0, 0) for old, new in couples]]
     files = [[file.path for file in side.checkpoint.files] for side in (diff.old, diff.new)]
+    aspects: dict[tuple[str, ...], list[str]] = {}
     rows = []
     for change in changes:
         sides = [
@@ -249,9 +301,7 @@ def every_tensor(diff: Diff) -> Table:
             for which, (ledger, line) in enumerate(((diff.old, change.old), (diff.new, change.new)))
         ]
         both = [side for pair in zip(*sides, strict=True) for side in pair]
-        rows.append(
-            Row((change.status, list(change.aspects), *both, CountChange(change.parameters), BytesChange(change.nbytes)))
-        )
+        rows.append(Row((change.status, aspects.setdefault(change.aspects, [*change.aspects]), *both, *_changes(*change[4:]))))
     keys = [f"{which}_{key}" for key in ("name", "shape", "dtype", "role", "tied_to", "file") for which in ("old", "new")]
     columns = [Column(key) for key in ("status", "aspects", *keys, "parameters_change", "bytes_change")]
     return Table("tensors", "", columns, rows, audience=MACHINES)
@@ -263,7 +313,7 @@ def _side(ledger: Ledger, line: int | None, files: list[str], tied: dict[int, in
     file = file_of(ledger, line)
     return (
         ledger.names[line],
-        list(ledger.shapes[line]),
+        _extents(ledger.shapes[line]),
         ledger.dtypes[line].name,
         ledger.roles[line],
         ledger.names[tied[line]] if line in tied else None,

@@ -8,13 +8,15 @@ new name. What was only renamed has no row: renames are a table of their own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from modelscope_cli.analysis import diff_words as words
 from modelscope_cli.analysis.diff import Change, Diff
+from modelscope_cli.analysis.diff_layout import layout_of
 from modelscope_cli.analysis.diff_row import ChangeRow, merged
-from modelscope_cli.analysis.diff_words import ADDED, REMOVED, tally
+from modelscope_cli.analysis.diff_words import ADDED, LAYOUT, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.kinds import Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
@@ -28,27 +30,27 @@ ORDERS = ("change", "order", "name")
 class Node:
     """A module that holds changes, or the state of an optimizer. `leaves` are its own tensors, by the last part of the name.
 
-    `tensors`, `parameters` and `nbytes` are (old, new) totals, with what did not change.
+    `figures` are totals, with what did not change: tensors, parameters, bytes, each old and new.
     """
 
-    __slots__ = ("children", "leaves", "nbytes", "parameters", "path", "signature", "tensors")
+    __slots__ = ("children", "figures", "leaves", "name", "path", "signature")
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, name: str):
         self.path = path
-        self.children: dict[str, Node] = {}  # by path
-        self.leaves: dict[str, list[Change]] = {}
-        self.tensors = [0, 0]
-        self.parameters = [0, 0]
-        self.nbytes = [0, 0]
+        self.name = name
+        self.children: list[Node] = _NONE
+        self.leaves: dict[str, list[Change]] = _NOTHING
+        self.figures = [0] * 6
         self.signature = 0
 
     @property
-    def name(self) -> str:
-        return self.path.rpartition(".")[2]
-
-    @property
     def status(self) -> str:
-        return "changed" if all(self.tensors) else ADDED if self.tensors[1] else REMOVED
+        old, new = self.figures[:2]
+        return "changed" if old and new else ADDED if new else REMOVED
+
+
+_NONE: list[Node] = []  # shared by the many nodes that have none
+_NOTHING: dict[str, list[Change]] = {}
 
 
 class ChangeTree:
@@ -59,18 +61,22 @@ class ChangeTree:
             raise ValueError(f"rows are sorted by {', '.join(ORDERS)}, not by {order!r}")
         self.diff = diff
         self.order = order
-        self.root = Node("")
+        self.root = Node("", "")
         self._places: dict[str, Node] = {"": self.root}
         self._signatures: dict[object, int] = {}
+        self._fates: dict[object, int] = {}
+        self._texts: dict[int, str] = {}
+        self._tallies = {status: Counter([status]) for status in (ADDED, REMOVED)}
         self._deepest = self._depth()
-        self.within: set[Change] = set()  # changes in modules that are new or gone as a whole
+        self.within: list[Change] = []  # changes in modules that are new or gone as a whole
         self.rows: list[ChangeRow] = []
-        for change in diff.changes:
-            path, leaf = self._place(change)
+        held = self._by_path()
+        for path, changes in held.items():
             if not under or path == under or path.startswith(under + "."):
-                self._node(path).leaves.setdefault(leaf, []).append(change)
+                self._hang(self._node(path), changes)
         if self.root.children or self.root.leaves:
-            self._sum_up()
+            self._sum_up(held)
+            self._places.clear()
             self._sign(self.root)
             self.rows = self._sorted(self._inside([self.root], False))
 
@@ -78,11 +84,22 @@ class ChangeTree:
 
     def _depth(self) -> int:
         """Levels of modules: fewer where names are so long and deep that the paths of all would not fit."""
-        characters = 0
-        for change in self.diff.changes:
-            ledger, line = self._side(change)
-            characters += len(ledger.parents[line]) * min(DEEPEST, ledger.parents[line].count("."))
+        old, new = self.diff.old.parents, self.diff.new.parents
+        parents = [old[change.old or 0] if change.new is None else new[change.new] for change in self.diff.changes]
+        characters = sum([len(path) * min(DEEPEST, path.count(".")) for path in parents])
         return DEEPEST if characters <= PATH_CHARACTERS else FEW_LEVELS
+
+    def _by_path(self) -> dict[str, list[Change]]:
+        """The changes by the paths of their modules."""
+        held: dict[str, list[Change]] = {}
+        for change in self.diff.changes:
+            path = self._path(*self._side(change))
+            known = held.get(path)
+            if known is None:
+                held[path] = [change]
+            else:
+                known.append(change)
+        return held
 
     def _side(self, change: Change) -> tuple[Ledger, int]:
         """The side under whose name a tensor stands, and its line there."""
@@ -90,11 +107,6 @@ class ChangeTree:
             return self.diff.new, change.new
         assert change.old is not None
         return self.diff.old, change.old
-
-    def _place(self, change: Change) -> tuple[str, str]:
-        """The path of its module, and the name of its row in it."""
-        ledger, line = self._side(change)
-        return self._path(ledger, line), ledger.leaves[line]
 
     def _path(self, ledger: Ledger, line: int) -> str:
         if ledger.roles[line] == OPTIMIZER:
@@ -115,69 +127,88 @@ class ChangeTree:
             path = path.rpartition(".")[0]
             node = self._places.get(path)
         for place in reversed(missing):
-            node = self._places[place] = node.children.setdefault(place, Node(place))
+            child = self._places[place] = Node(place, place.rpartition(".")[2])
+            if node.children is _NONE:
+                node.children = [child]
+            else:
+                node.children.append(child)
+            node = child
         return node
 
-    def _sum_up(self) -> None:
+    def _hang(self, node: Node, changes: list[Change]) -> None:
+        """Give a module its own changes, by the names of their rows in it."""
+        leaves = node.leaves = {}
+        for change in changes:
+            ledger, line = self._side(change)
+            known = leaves.get(ledger.leaves[line])
+            if known is None:
+                leaves[ledger.leaves[line]] = [change]
+            else:
+                known.append(change)
+
+    def _sum_up(self, held: dict[str, list[Change]]) -> None:
         """Totals of every module that has a node, with the tensors in it that did not change."""
-        sums: dict[str, list[int]] = {}
+        sums = {path: [0] * 6 for path in held}
+        for path, changes in held.items():
+            figures = sums[path]
+            for _, _, old, new, parameters, nbytes in changes:
+                if old is None:
+                    figures[1] += 1
+                    figures[3] += parameters
+                    figures[5] += nbytes
+                elif new is None:
+                    figures[0] += 1
+                    figures[2] -= parameters
+                    figures[4] -= nbytes
         first, second = self.diff.books
         for line, other in enumerate(self.diff.origin):
-            held = sums.setdefault(self._path(self.diff.new, line), [0] * 6)
-            held[1] += 1
-            held[3] += second.parameters[line]
-            held[5] += second.nbytes[line]
             if other >= 0:
-                held[0] += 1
-                held[2] += first.parameters[other]
-                held[4] += first.nbytes[other]
-        for line, other in enumerate(self.diff.partner):
-            if other < 0:
-                held = sums.setdefault(self._path(self.diff.old, line), [0] * 6)
-                held[0] += 1
-                held[2] += first.parameters[line]
-                held[4] += first.nbytes[line]
+                figures = sums.setdefault(self._path(self.diff.new, line), [0] * 6)
+                figures[0] += 1
+                figures[1] += 1
+                figures[2] += first.parameters[other]
+                figures[3] += second.parameters[line]
+                figures[4] += first.nbytes[other]
+                figures[5] += second.nbytes[line]
         for path, figures in sums.items():
             while path not in self._places:
                 path = path.rpartition(".")[0]
-            node = self._places[path]
-            for which in (0, 1):
-                node.tensors[which] += figures[which]
-                node.parameters[which] += figures[2 + which]
-                node.nbytes[which] += figures[4 + which]
+            _add(self._places[path].figures, figures)
         self._roll_up(self.root)
 
     def _roll_up(self, node: Node) -> None:
-        for child in node.children.values():
-            self._roll_up(child)
-            for which in (0, 1):
-                node.tensors[which] += child.tensors[which]
-                node.parameters[which] += child.parameters[which]
-                node.nbytes[which] += child.nbytes[which]
+        for child in node.children:
+            if child.children:
+                self._roll_up(child)
+            _add(node.figures, child.figures)
 
     def _sign(self, node: Node) -> int:
         """A number that nodes have in common to which the same happened."""
-        node.children = dict(sorted(node.children.items(), key=lambda item: natural(item[1].name)))
-        node.leaves = dict(sorted(node.leaves.items()))
-        leaves = tuple([(leaf, tuple([self._what(change) for change in changes])) for leaf, changes in node.leaves.items()])
-        children = tuple([(child.name, self._sign(child)) for child in node.children.values()])
-        node.signature = self._signatures.setdefault((node.status, leaves, children), len(self._signatures))
+        if len(node.children) > 1:
+            node.children.sort(key=lambda child: natural(child.name))
+        if len(node.leaves) > 1:
+            node.leaves = dict(sorted(node.leaves.items()))
+        key: list[object] = [node.status]
+        for leaf, changes in node.leaves.items():
+            key += (leaf, self._fate(changes[0]) if len(changes) == 1 else tuple(map(self._fate, changes)))
+        key.append(None)
+        for child in node.children:
+            key += (child.name, self._sign(child))
+        node.signature = self._signatures.setdefault(tuple(key), len(self._signatures))
         return node.signature
 
-    def _what(self, change: Change) -> tuple[Any, ...]:
-        """All that a row says of a change, and its figures."""
-        sides = []
-        for ledger, books, line in zip((self.diff.old, self.diff.new), self.diff.books, change[2:4], strict=True):
+    def _fate(self, change: Change) -> int:
+        """A number for all that a row says of a change, and its figures."""
+        status, aspects, old, new, parameters, nbytes = change
+        what: list[object] = [status, aspects, parameters, nbytes]
+        for ledger, books, line in ((self.diff.old, self.diff.books[0], old), (self.diff.new, self.diff.books[1], new)):
             if line is not None:
-                tie = books.tied.get(line)
-                said = (
-                    ledger.shapes[line],
-                    ledger.dtypes[line].name,
-                    ledger.roles[line],
-                    None if tie is None else ledger.names[tie],
-                )
-                sides.append(said)
-        return (change.status, change.aspects, change.parameters, change.nbytes, *sides)
+                tie = books.tied.get(line) if books.tied else None
+                what += (ledger.shapes[line], ledger.dtypes[line].name, ledger.roles[line])
+                what.append(None if tie is None else ledger.names[tie])
+                if LAYOUT in aspects:
+                    what.append(layout_of(ledger, line))
+        return self._fates.setdefault(tuple(what), len(self._fates))
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
@@ -188,7 +219,7 @@ class ChangeTree:
             self._leaf_row(leaf, [change for held in leaves for change in held[position]], len(nodes))
             for position, leaf in enumerate(nodes[0].leaves)
         ]
-        children = [list(node.children.values()) for node in nodes]
+        children = [node.children for node in nodes]
         for positions in _folded(children[0]):
             members = [held[position] for held in children for position in positions]
             names = [children[0][position].name for position in positions]
@@ -201,12 +232,14 @@ class ChangeTree:
         row = ChangeRow(fold_label(names), first.status)
         row.fold, row.copies = len(names), len(nodes)
         for node in nodes:
-            for which in (0, 1):
-                row.parameters[which] += node.parameters[which]
-                row.nbytes[which] += node.nbytes[which]
+            _, _, *figures = node.figures
+            row.parameters[0] += figures[0]
+            row.parameters[1] += figures[1]
+            row.nbytes[0] += figures[2]
+            row.nbytes[1] += figures[3]
         if row.status in (ADDED, REMOVED):
             row.kind = self._kind_of_whole(first, not numbered)
-            if row.kind.name or len(first.leaves) + len(_folded(list(first.children.values()))) > 1:
+            if row.kind.name or len(first.leaves) + len(_folded(first.children)) > 1:
                 return self._whole_row(row, nodes)
         inside = self._inside(nodes, numbered)
         for child in inside:
@@ -222,7 +255,7 @@ class ChangeTree:
         """All that is in a module that is new or gone, as one row."""
         row.whole = True
         changes = _changes(nodes)
-        self.within.update(changes)
+        self.within += changes
         row.parameters_change = row.parameters[1] - row.parameters[0]
         row.nbytes_change = row.nbytes[1] - row.nbytes[0]
         row.tensors = row.statuses[row.status] = len(changes)
@@ -232,6 +265,8 @@ class ChangeTree:
 
     def _leaf_row(self, leaf: str, changes: list[Change], copies: int) -> ChangeRow:
         """The row of a tensor in all its copies, or of all tensors of one entry of an optimizer."""
+        if len(changes) == 1 and changes[0].status in self._tallies:
+            return self._single_row(leaf, changes[0])
         statuses = {change.status for change in changes}
         row = ChangeRow(leaf or "(the object itself)", statuses.pop() if statuses in ({ADDED}, {REMOVED}) else "changed")
         for change in changes:
@@ -245,6 +280,23 @@ class ChangeTree:
         row.tensors = len(changes)
         row.position = min([self._position(change) for change in changes])
         row.text = words.tensor(self.diff, changes[0]) if len(changes) == copies else tally(row.statuses)
+        return row
+
+    def _single_row(self, leaf: str, change: Change) -> ChangeRow:
+        """The row of a tensor that only one side has."""
+        status, _, _, _, parameters, nbytes = change
+        row = ChangeRow(leaf or "(the object itself)", status)
+        side = 1 if status == ADDED else 0
+        row.parameters[side], row.nbytes[side] = abs(parameters), abs(nbytes)
+        row.parameters_change, row.nbytes_change = parameters, nbytes
+        row.statuses = self._tallies[status]  # nothing is added to that of a tensor
+        row.tensors = 1
+        row.position = self._position(change)
+        fate = self._fate(change)
+        text = self._texts.get(fate)
+        if text is None:
+            text = self._texts[fate] = words.tensor(self.diff, change)
+        row.text = text
         return row
 
     def _position(self, change: Change) -> int:
@@ -262,13 +314,18 @@ class ChangeTree:
 
     def _kind(self, node: Node, ledger: Ledger, top: bool) -> Kind:
         shapes = {leaf: ledger.shapes[self._side(changes[0])[1]] for leaf, changes in node.leaves.items()}
-        some = list(node.children.values())[:MOST_CHILDREN]
+        some = node.children[:MOST_CHILDREN]
         kinds = {child.name: self._kind(child, ledger, False) for child in some}
         record = ledger.checkpoint.modules.get(node.path)
         return kind_of(node.name, shapes, kinds, record.class_name if record else None, top=top)
 
     def _sorted(self, rows: list[ChangeRow]) -> list[ChangeRow]:
         return sorted(rows, key=_KEYS[self.order])
+
+
+def _add(figures: list[int], others: list[int]) -> None:
+    for at, number in enumerate(others):
+        figures[at] += number
 
 
 def _changes(nodes: list[Node]) -> list[Change]:
@@ -279,7 +336,7 @@ def _changes(nodes: list[Node]) -> list[Change]:
         node = waiting.pop()
         for changes in node.leaves.values():
             found += changes
-        waiting += node.children.values()
+        waiting += node.children
     return found
 
 

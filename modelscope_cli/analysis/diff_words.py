@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.analysis.diff_layout import layout_of
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.report.document import Inferred, Phrase
@@ -15,16 +16,19 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.diff import Change, Diff
 
 SAME, CHANGED, RENAMED, ADDED, REMOVED = "same", "changed", "renamed", "added", "removed"
-RESHAPED, RETYPED, ROLE, TIED, UNTIED, RETIED, SHARING = (
+RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING = (
     "reshaped",
     "retyped",
+    "layout changed",
     "role changed",
     "tied",
     "untied",
     "tied to another",
     "sharing changed",
 )
-ALL = (ADDED, REMOVED, RESHAPED, RETYPED, ROLE, TIED, UNTIED, RETIED, SHARING)  # the order in which they are told
+ALL = (ADDED, REMOVED, RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING)  # the order in which they are told
+
+MOST_PARTS = 3  # of a tensor that are told
 
 
 def tally(counts: Counter[str]) -> str:
@@ -78,6 +82,8 @@ def sides(diff: Diff, change: Change) -> tuple[str, str]:
             parts.append(times(ledger.shapes[line]))
         if RETYPED in change.aspects:
             parts.append(ledger.dtypes[line].name)
+        if LAYOUT in change.aspects:
+            parts.append(layout(ledger, line))
         if ROLE in change.aspects:
             parts.append(ledger.roles[line])
         if SHARING in change.aspects:
@@ -93,6 +99,8 @@ def state(diff: Diff, change: Change, which: int) -> str:
     if line is None:
         return ""
     parts = [shape_and_dtype(ledger, line)]
+    if LAYOUT in change.aspects:
+        parts.append(layout(ledger, line))
     if ROLE in change.aspects:
         parts.append(ledger.roles[line])
     if SHARING in change.aspects:
@@ -103,6 +111,13 @@ def state(diff: Diff, change: Change, which: int) -> str:
 
 def shape_and_dtype(ledger: Ledger, line: int | None) -> str:
     return "" if line is None else f"{times(ledger.shapes[line])} {ledger.dtypes[line].name}"
+
+
+def layout(ledger: Ledger, line: int) -> str:
+    """What a tensor is put together from: 2 parts: int8 4 × 4, float32 4."""
+    views = layout_of(ledger, line) or ((ledger.dtypes[line].name, ledger.shapes[line]),)
+    told = [f"{dtype} {times(shape)}" for dtype, shape in views[:MOST_PARTS]] + ["…"] * (len(views) > MOST_PARTS)
+    return f"{len(views):,} {'part' if len(views) == 1 else 'parts'}: {', '.join(told)}"
 
 
 @lru_cache(maxsize=1024)

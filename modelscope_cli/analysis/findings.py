@@ -7,6 +7,7 @@ from typing import Any
 
 from modelscope_cli.analysis.grouping import UNUSED, Grouping
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.report.document import Finding
 
@@ -171,13 +172,7 @@ def waste(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     if not unused:
         return []
     worst = sorted(ledger.ownership.waste, key=lambda pair: -pair[1])[:3]
-    users: dict[int, str] = {}
-    wanted = {index for index, _ in worst}
-    tensors = ledger.checkpoint.tensors
-    for line, index in enumerate(tensors.storages):
-        for storage_index in {view.storage for view in tensors.parts[line]} if line in tensors.parts else (index,):
-            if storage_index in wanted:
-                users.setdefault(storage_index, ledger.names[line])
+    users = first_users(ledger.checkpoint.tensors, {index for index, _ in worst})
     examples = [
         f"{users.get(index, 'storage ' + storage.keys[index])} uses {storage.nbytes[index] - lost:,} of {storage.nbytes[index]:,} bytes"
         for index, lost in worst

@@ -20,6 +20,7 @@ from modelscope_cli.analysis.overview import (
     role_table,
     shard_table,
 )
+from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.analysis.size_table import main_table
 from modelscope_cli.report.document import (
     EVERYTHING,
@@ -126,9 +127,7 @@ def waste_table(overview: Overview, detail: str) -> Table | None:
     ledger, storage = overview.ledger, overview.checkpoint.tensors.storage
     if not ledger.ownership.waste:
         return None
-    users: dict[int, str] = {}
-    for line, number in enumerate(overview.checkpoint.tensors.storages):
-        users.setdefault(number, ledger.names[line])
+    users = first_users(overview.checkpoint.tensors, {number for number, _ in ledger.ownership.waste})
     rows = [
         Row((users.get(number, "no tensor"), storage.keys[number], Bytes(storage.nbytes[number]), Bytes(lost)))
         for number, lost in sorted(ledger.ownership.waste, key=lambda pair: -pair[1])

@@ -456,10 +456,19 @@ def copy_keys(ledger: Ledger) -> list[int]:
     if plain and ledger.nbytes == ledger.checkpoint.tensors.storage.nbytes:  # and not compressed: shape and dtype tell the rest
         rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, strict=True)
     else:
-        tied = [line in ledger.tied for line in range(len(ledger))]
+        tied = [_tie_from(ledger, line) if line in ledger.tied else None for line in range(len(ledger))]
         rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, ledger.owned, ledger.nbytes, tied, strict=True)
     numbers: dict[object, int] = {}
     return [numbers.setdefault(row, len(numbers)) for row in rows]
+
+
+def _tie_from(ledger: Ledger, line: int) -> tuple[int, str]:
+    """What a tensor is tied to, as seen from it: how many parts of its name up, and the way from there. Equal layers say the same."""
+    own, other = ledger.names[line].split("."), ledger.names[ledger.tied[line]].split(".")
+    shared = next(
+        (at for at, (mine, theirs) in enumerate(zip(own, other, strict=False)) if mine != theirs), min(len(own), len(other))
+    )
+    return len(own) - shared, ".".join(other[shared:])
 
 
 def _some_children(children: list[tuple[str, Signature]]) -> list[tuple[str, Signature]]:

@@ -151,6 +151,16 @@ def _share_out(tensors: TensorTable, storage: int, new_bytes: list[tuple[int, in
         done += fresh
 
 
+def first_users(tensors: TensorTable, storages: set[int]) -> dict[int, str]:
+    """The first tensor that uses each of some storages."""
+    users: dict[int, str] = {}
+    for line, index in enumerate(tensors.storages):
+        for storage in [view.storage for view in tensors.parts[line]] if line in tensors.parts else (index,):
+            if storage in storages:
+                users.setdefault(storage, tensors.names[line])
+    return users
+
+
 def span(view: View) -> Interval:
     """First and last byte a view reaches in its storage, half-open."""
     bits = view.dtype.bits or 8

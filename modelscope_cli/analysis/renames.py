@@ -3,8 +3,9 @@
 Two steps over the names that only one side has. Wrappers first: DistributedDataParallel, torch.compile, FSDP and their like put
 a part of their own into names, and names that are equal without such parts are the same tensor. Then prefixes: tensors of one
 shape whose names end alike say by what one prefix was replaced (`transformer.h.` → `model.layers.`), and a replacement that
-explains most of what is left under one of the two prefixes is taken. Where two are equally good, neither is: a guess would be
-worse than "removed, added". Nothing depends on which side is the old one.
+explains most of what is left under one of the two prefixes is taken. That needs more in common than a last part: every module
+has a `weight`. Where two are equally good, neither is taken: a guess would be worse than "removed, added". Nothing depends on
+which side is the old one.
 
 Numbers are kept apart from names, so that the 14,848 experts of a model are one name with 14,848 numbers, and
 `blocks.0.attn.` → `blocks.0.attention.` is one replacement for all blocks.
@@ -198,7 +199,7 @@ def _replaced(old: _Left, new: _Left, literal: bool) -> list[Rename]:
             if budget < 0:
                 return found
             rename = _fit(old, new, *prefixes)
-            if rename and (not literal or _convincing(old, rename)):
+            if rename and _convincing(old, rename, *prefixes, literal):
                 fitting.append(rename)
         claims = Counter([couple[0] for rename in fitting for couple in rename.couples]) if len(fitting) > 1 else {}
         others = Counter([couple[1] for rename in fitting for couple in rename.couples]) if len(fitting) > 1 else {}
@@ -238,9 +239,23 @@ def _fit(old: _Left, new: _Left, before: str, after: str) -> Rename | None:
     return rename if most and (most > old.count(before) or most > new.count(after)) else None
 
 
-def _convincing(old: _Left, rename: Rename) -> bool:
-    """Whether more than the last part of a name stayed, or more than one tensor speaks for it."""
-    return len(rename.couples) > 1 or "." in old.side.names[rename.couples[0][0]][len(rename.olds[0]) :]
+def _convincing(old: _Left, rename: Rename, before: str, after: str, literal: bool) -> bool:
+    """Whether it only adds or takes away a prefix, or more than a last part stayed, or tensors of several shapes fit.
+
+    `weight` of an equal shape is in modules that have nothing to do with each other.
+    """
+    firsts = [first for first, _ in rename.couples]
+    levels = before.count(".")  # dots in the names of the tensors that belong to the prefix
+    if any(old.side.names[first].count(".") > levels for first in firsts):
+        return True
+    if _extends(before, after) or _extends(after, before):
+        return len(firsts) > 1 or not literal
+    return len({old.side.shapes[first] for first in firsts}) > 1
+
+
+def _extends(longer: str, prefix: str) -> bool:
+    """Whether a prefix is another one with something before or behind it."""
+    return longer.startswith(prefix) or longer.endswith(f".{prefix}")
 
 
 def _take(left: _Left, rename: Rename, which: int) -> None:

@@ -77,6 +77,13 @@ OPTIMIZERS = (
 )
 
 
+# Entries that nothing but an optimizer keeps: they are state wherever they stand, as in a flat file without dictionaries.
+STATE_ENTRIES = frozenset({
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_avg_diff", "exp_inf", "exp_avg_sq_row", "exp_avg_sq_col", "momentum_buffer",
+    "square_avg", "acc_delta",
+})  # fmt: skip
+
+
 class OptimizerFact(NamedTuple):
     """An optimizer whose state is in the file: where, its name if the state tells, the entries it keeps per parameter."""
 
@@ -116,6 +123,8 @@ def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) 
             roles[first:last] = [OTHER] * (last - first)
         else:
             _mark_averaged(names, roles, first, last, len(path) + 1 if path else 0)
+    if not STATE_ENTRIES.isdisjoint(leaves):
+        _mark_state(roles, parents, leaves)
     promoted = None
     if EMA in roles and WEIGHT not in roles:  # the averaged copy is all there is
         first = roles.index(EMA)
@@ -172,6 +181,14 @@ def _mark_averaged(names: list[str], roles: list[str], first: int, last: int, sk
         for index in range(first, last):
             if names[index][skip:].partition(".")[0] in copies:
                 roles[index] = EMA
+
+
+def _mark_state(roles: list[str], parents: list[str], leaves: list[str]) -> None:
+    """Optimizer state that stands among the weights under its own names (0.weight.exp_avg), with the step beside it."""
+    owners = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in STATE_ENTRIES}
+    for line, (parent, leaf) in enumerate(zip(parents, leaves, strict=True)):
+        if roles[line] in (WEIGHT, OTHER) and parent in owners and (leaf in STATE_ENTRIES or leaf == "step"):
+            roles[line] = OPTIMIZER
 
 
 def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[str], leaves: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from modelscope_cli.analysis.overview import inspect
 from modelscope_cli.checks.check import Check
 from modelscope_cli.checks.check import check as judge
@@ -9,7 +11,8 @@ from modelscope_cli.checks.rule import Subject, whole
 from modelscope_cli.checks.settings import Settings, read_settings, settings_of
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.errors import SettingsError
-from modelscope_cli.formats.registry import read
+from modelscope_cli.formats.locate import locate, names_of
+from modelscope_cli.formats.registry import read, read_target
 
 
 def check(
@@ -24,7 +27,11 @@ def check(
 ) -> Check:
     """The verdicts of all rules on the checkpoint at a path. Raises ModelscopeError."""
     bounds = limits or DEFAULT_LIMITS
-    settings = (read_settings(config) or Settings()).for_path(path) if config is not None else Settings()
+    located = locate([path])
+    for problem in located.problems:
+        raise problem
+    names = names_of(located.found[0])
+    settings = (read_settings(config) or Settings()).for_paths(names) if config is not None else Settings()
     given: dict[str, object] = {_key(name): value for name, value in rules.items()}
     if modules:
         given["modules"] = {
@@ -38,10 +45,13 @@ def check(
     needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
     if needing is not None and against is None:
         raise SettingsError(f"{needing.rule.name} needs something to compare with", hint="give baseline=")
-    checkpoint = whole(read(path, bounds), "it cannot be judged")
+    checkpoint = whole(read_target(located.found[0], bounds), "it cannot be judged")
     old = whole(read(against, bounds), "nothing can be measured against it") if against is not None else None
-    subject = Subject(inspect(checkpoint), old)
-    return judge(subject, asked.demands, strict=strict or asked.strict)
+    result = judge(Subject(inspect(checkpoint), old), asked.demands, strict=strict or bool(asked.strict), origin=config or "")
+    for verdict in result.verdicts:
+        if verdict.status == "warning":
+            warnings.warn(f"{verdict.rule} {verdict.target}".rstrip() + f": {verdict.message}; {verdict.todo}", stacklevel=3)
+    return result
 
 
 def _key(name: str) -> str:

@@ -17,8 +17,9 @@ SCHEMA = "mscope.check/1"
 class Check:
     """The verdicts on one checkpoint. True when nothing failed, so that `assert check(...)` says it all."""
 
-    def __init__(self, subject: Subject, verdicts: Sequence[Verdict], *, strict: bool = False):
+    def __init__(self, subject: Subject, verdicts: Sequence[Verdict], *, strict: bool = False, origin: str = ""):
         self.subject = subject
+        self.origin = origin  # the configuration whose rules were judged
         self.checkpoint: Checkpoint = subject.checkpoint
         self.strict = strict
         self.verdicts = [_strictly(verdict) for verdict in verdicts] if strict else list(verdicts)
@@ -74,9 +75,9 @@ class Check:
         return said + (f", {warned:,} met nothing to judge" if warned else "")
 
 
-def check(subject: Subject, demands: Sequence[Demand], *, strict: bool = False) -> Check:
+def check(subject: Subject, demands: Sequence[Demand], *, strict: bool = False, origin: str = "") -> Check:
     """The verdict of every demand. `strict`: a rule that met nothing to judge fails."""
-    return Check(subject, [judge(subject, demand) for demand in demands], strict=strict)
+    return Check(subject, [judge(subject, demand) for demand in demands], strict=strict, origin=origin)
 
 
 def verdicts(result: Check) -> Verdicts:
@@ -96,6 +97,8 @@ def to_report(result: Check) -> Report:
     against = result.subject.baseline
     if against is not None:
         known.append(Fact("baseline", "Baseline", against.path))
+    if result.origin:
+        known.append(Fact("rules", "Rules", result.origin))
     known.append(Fact("passed", "", result.passed, audience="machines"))
     unread = [finding for finding in from_notes(result.checkpoint) if finding.severity == "error"]
     sections: list[Section] = [Facts("", "", known), verdicts(result), Findings("findings", "Findings", unread)]

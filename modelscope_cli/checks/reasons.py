@@ -37,7 +37,8 @@ def _grown(subject: Subject, under: str, *, by_parameters: bool) -> Iterator[tup
     """(module, how much more it holds than in the baseline), as deep as the tree of changes tells them apart."""
     from modelscope_cli.analysis.diff_tree import ChangeTree
 
-    waiting: list[tuple[str, ChangeRow]] = [("", row) for row in ChangeTree(subject.diff, under=under).rows]
+    tree = ChangeTree(subject.diff, under=under) if under else subject.diff.tree
+    waiting: list[tuple[str, ChangeRow]] = [("", row) for row in tree.rows]
     while waiting:
         above, row = waiting.pop()
         path = f"{above}.{row.label}" if above else row.label

@@ -6,6 +6,7 @@ The flags of the command, the keys of mscope.toml, `--list-rules` and the Python
 from __future__ import annotations
 
 from modelscope_cli.checks import quantities as q
+from modelscope_cli.checks import vocabulary as v
 from modelscope_cli.checks.rule import MODULE, WHOLE, Rule
 
 SIZES, CONTENTS = "modelscope_cli.checks.sizes", "modelscope_cli.checks.contents"
@@ -17,9 +18,9 @@ RULES = (
     Rule("max-share", q.share, BOTH, "at most this part of the parameters in any one module", '"45 %"', f"{SIZES}:max_share"),
     Rule("max-growth", q.growth, BOTH, "at most so much bigger than the baseline, in bytes or per cent", '"5 %"', f"{SIZES}:max_growth", True),
     Rule("max-parameter-growth", q.count_growth, BOTH, "at most so many more parameters than the baseline", '"1 M"', f"{SIZES}:max_parameter_growth", True),
-    Rule("allowed-dtypes", q.words, BOTH, "parameters in no other dtypes than these", '["float32", "bfloat16"]', f"{CONTENTS}:allowed_dtypes"),
-    Rule("require-format", q.words, (WHOLE,), "the file is one of these: safetensors, torch-zip …", '"safetensors"', f"{CONTENTS}:require_format"),
-    Rule("require-metadata", q.words, (WHOLE,), "these metadata keys are there", '["format"]', f"{CONTENTS}:require_metadata"),
+    Rule("allowed-dtypes", v.dtypes, BOTH, "parameters in no other dtypes than these", '["float32", "bfloat16"]', f"{CONTENTS}:allowed_dtypes", several=True),
+    Rule("require-format", v.formats, (WHOLE,), "the file is of one of these formats", '"safetensors"', f"{CONTENTS}:require_format", several=True),
+    Rule("require-metadata", q.words, (WHOLE,), "these metadata keys are there", '["format"]', f"{CONTENTS}:require_metadata", several=True),
     Rule("forbid-pickle", q.switch, (WHOLE,), "no pickle, which loading would execute", "true", f"{CONTENTS}:forbid_pickle"),
     Rule("forbid-optimizer-state", q.switch, (WHOLE,), "no optimizer state in the file", "true", f"{CONTENTS}:forbid_optimizer_state"),
     Rule("forbid-waste", q.switch, (WHOLE,), "no bytes of storage that no tensor uses", "true", f"{CONTENTS}:forbid_waste"),

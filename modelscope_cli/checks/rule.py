@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     judge: str
     needs_baseline: bool = False
     wanted: str = "none"  # what a switch asks for, in a word
+    several: bool = False  # whether its value is a list: flags given again add up
 
     @property
     def is_switch(self) -> bool:

@@ -19,6 +19,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.checks.patterns import Pattern
@@ -40,14 +41,14 @@ class Settings(NamedTuple):
     folder: str = ""
     demands: tuple[Demand, ...] = ()
     baseline: str | None = None
-    strict: bool = False
+    strict: bool | None = None  # None: not said
     models: tuple[tuple[str, Settings], ...] = ()
 
-    def for_path(self, path: str) -> Settings:
-        """What is asked of one model: the general demands, and over them those for paths like this."""
+    def for_paths(self, paths: Sequence[str]) -> Settings:
+        """What is asked of one model: the general demands, and over them those for its path, its index, a shard or its folder."""
         found = self._replace(models=())
         for pattern, settings in self.models:
-            if _fits(pattern, path, self.folder):
+            if any(_fits(pattern, path, self.folder) for path in paths):
                 found = found.over(settings)
         return found.over(Settings())  # where no pattern fits, switches that are off are left out all the same
 
@@ -55,19 +56,22 @@ class Settings(NamedTuple):
         """These settings with another's over them: a switch that the other turns off is off."""
         demands = {(demand.rule.name, demand.target): demand for demand in (*self.demands, *other.demands)}
         kept = tuple(demand for demand in demands.values() if demand.value is not False)  # a switch that is off asks nothing
-        return self._replace(demands=kept, baseline=other.baseline or self.baseline, strict=self.strict or other.strict)
+        strict = self.strict if other.strict is None else other.strict
+        return self._replace(demands=kept, baseline=other.baseline or self.baseline, strict=strict)
 
-    def paths(self) -> list[str]:
-        """The files that the patterns of `models` find. A path without signs is one, whether it is there or not."""
+    def paths(self) -> tuple[list[str], list[str]]:
+        """The files that the patterns of `models` find, and the patterns that find none. A path without signs is one, there or not."""
         import glob
 
         found: dict[str, None] = {}
+        empty: list[str] = []
         for pattern, _ in self.models:
             place = os.path.join(glob.escape(self.folder), pattern.replace("[", "[[]"))
             plain = [] if re.search(r"[*?]", pattern) else [os.path.join(self.folder, pattern)]
-            for path in sorted(glob.glob(place, recursive=True)) or plain:
-                found[os.path.relpath(path)] = None
-        return list(found)
+            paths = sorted(glob.glob(place, recursive=True)) or plain
+            found.update((os.path.relpath(path), None) for path in paths)
+            empty += [] if paths else [pattern]
+        return list(found), empty
 
 
 def find_settings(start: str = ".") -> Settings:
@@ -118,7 +122,8 @@ def settings_of(table: Any, origin: str, folder: str, *, inner: bool = False) ->
         raise SettingsError(f"[tool.{TABLE}] is not a table", path=origin)
     demands: list[Demand] = []
     models: list[tuple[str, Settings]] = []
-    baseline, strict = None, False
+    baseline: str | None = None
+    strict: bool | None = None
     for key, value in table.items():
         if key == "modules":
             demands += _module_demands(value, origin)
@@ -183,7 +188,8 @@ def _tables(value: Any, key: str, origin: str) -> list[tuple[str, dict[str, Any]
 
 def _fits(pattern: str, path: str, folder: str) -> bool:
     """Whether a path, or the folder it is in, matches a pattern relative to `folder`. A * stays within one folder, ** does not."""
-    relative = os.path.relpath(os.path.abspath(path), folder).replace(os.sep, "/")
+    folder = os.path.realpath(folder)
+    relative = os.path.relpath(os.path.realpath(path), folder).replace(os.sep, "/")
     pattern = os.path.relpath(os.path.join(folder, pattern), folder).replace(os.sep, "/")  # ./weights/ is weights
     if relative.startswith("../") and not pattern.startswith("../"):
         return False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.checks.growth import Pair, pairs
 from modelscope_cli.checks.patterns import Matched, nearest_module
 from modelscope_cli.checks.reasons import explained, like
 from modelscope_cli.checks.rule import Demand, Subject
@@ -48,14 +49,12 @@ def max_share(subject: Subject, demand: Demand) -> Verdict:
 
 def max_growth(subject: Subject, demand: Demand) -> Verdict:
     """Bytes more than in the baseline."""
-    whole = (subject.checkpoint.nbytes, subject.old.checkpoint.nbytes)
-    return _growth(subject, demand, lambda module: module.nbytes, whole, "")
+    return _growth(subject, demand, Pair("", subject.checkpoint.nbytes, subject.old.checkpoint.nbytes), "")
 
 
 def max_parameter_growth(subject: Subject, demand: Demand) -> Verdict:
     """Parameters more than in the baseline."""
-    whole = (subject.overview.parameters, subject.old.total_parameters())
-    return _growth(subject, demand, lambda module: module.parameters, whole, " parameters")
+    return _growth(subject, demand, Pair("", subject.overview.parameters, subject.old.total_parameters()), " parameters")
 
 
 def _at_most(subject: Subject, demand: Demand, figure: Figure, whole: int, unit: str) -> Verdict:
@@ -81,46 +80,45 @@ def _at_most(subject: Subject, demand: Demand, figure: Figure, whole: int, unit:
     return demand.failed(actual, Phrase((f"{largest.path} has ", actual, unit, ", ", *excess, others)))
 
 
-def _growth(subject: Subject, demand: Demand, figure: Figure, whole: tuple[int, int], unit: str) -> Verdict:
-    """A figure against that of the baseline, for the whole or for each module by itself."""
-    if demand.pattern is None:
-        return _grown(subject, demand, [("", *whole)], figure, unit)
-    new = {module.path: figure(module) for module in demand.pattern.find(subject.ledger)}
-    old = {module.path: figure(module) for module in demand.pattern.find(subject.old)}
-    if not new and not old:
+def _growth(subject: Subject, demand: Demand, whole: Pair, unit: str) -> Verdict:
+    """A figure against that of the baseline, for the whole or for each module: the one that grew most speaks for all."""
+    found = [whole] if demand.pattern is None else pairs(subject, demand.pattern, by_parameters=bool(unit))
+    if not found:
         return _no_module(subject, demand)
-    return _grown(subject, demand, [(path, new.get(path, 0), old.get(path, 0)) for path in {**new, **old}], figure, unit)
-
-
-def _grown(subject: Subject, demand: Demand, pairs: list[tuple[str, int, int]], figure: Figure, unit: str) -> Verdict:
-    """The verdict on (path, new, old) figures: the one that grew most speaks for all."""
     limit, relative = demand.value, isinstance(demand.value, Ratio)
 
-    def excess(pair: tuple[str, int, int]) -> float:
-        _, new, old = pair
-        if relative and not old:
-            return float("inf") if new else 0.0
-        return (new - old) / old if relative else new - old
+    def excess(pair: Pair) -> float:
+        if relative and not pair.old:
+            return float("inf") if pair.new else 0.0
+        return pair.change / pair.old if relative and pair.old else pair.change
 
-    path, new, old = max(pairs, key=excess)
-    change = new - old
-    measure = demand.value if not relative else Bytes(0) if unit == "" else Count(0)
-    grown = like(measure, abs(change))
-    said: tuple[Any, ...] = (
-        ("grew by ", grown, unit) if change > 0 else ("shrank by ", grown, unit) if change else ("did not grow",)
-    )
-    share: tuple[Any, ...] = (
-        (" (", Ratio(abs(change) / old), ")") if old and change else (", new since the baseline",) if change else ()
-    )
-    who = f"{path} " if path and (len(pairs) > 1 or path != demand.target) else ""
-    actual = Ratio(change / old) if relative and old else like(measure, change)
-    over = [pair for pair in pairs if excess(pair) > limit]
+    most = max(found, key=excess)
+    measure = (Bytes(0) if unit == "" else Count(0)) if relative else limit
+    said = _said(most, measure, unit)
+    who = f"{most.path} " if most.path and (len(found) > 1 or most.path != demand.target) else ""
+    actual = Ratio(most.change / most.old) if relative and most.old else like(measure, most.change)
+    over = [pair for pair in found if excess(pair) > limit]
     if not over:
-        return demand.passed(actual, Phrase((who, *said, *share, ", at most ", limit)))
-    from_to = (": ", like(measure, old), " → ", like(measure, new)) if old else ()
+        return demand.passed(actual, Phrase((who, *said, ", at most ", limit)))
+    from_to = (": ", like(measure, most.old), " → ", like(measure, most.new or 0)) if most.old else ()
     others = f"; {len(over) - 1:,} more {_modules(len(over) - 1)} above the limit" if len(over) > 1 else ""
-    why = () if others or not old else ("; ", *explained(subject, measure, unit, path))
-    return demand.failed(actual, Phrase((who, *said, *share, *from_to, ", at most ", limit, *why, others)))
+    why = () if others or not most.old else ("; ", *explained(subject, measure, unit, most.path))
+    return demand.failed(actual, Phrase((who, *said, *from_to, ", at most ", limit, *why, others)))
+
+
+def _said(pair: Pair, measure: Any, unit: str) -> tuple[Any, ...]:
+    """What happened to a figure since the baseline."""
+    if not pair.change:
+        return ("did not grow",)
+    verb = "grew by " if pair.change > 0 else "shrank by "
+    share = (
+        (" (", Ratio(abs(pair.change) / pair.old), ")")
+        if pair.old
+        else (", new since the baseline",)
+        if pair.old is None
+        else ()
+    )
+    return (verb, like(measure, abs(pair.change)), unit, *share)
 
 
 def _no_module(subject: Subject, demand: Demand) -> Verdict:

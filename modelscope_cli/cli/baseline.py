@@ -59,7 +59,7 @@ def save(
     limit: LimitChanges = None,
 ) -> None:
     """Read, describe, write; the help text is SAVE_HELP."""
-    from modelscope_cli.cli.options import refuse_model, write_file
+    from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
     from modelscope_cli.cli.visualize import name_of
@@ -83,7 +83,7 @@ def save(
             sys.stdout.buffer.flush()
             continue
         file = output or name_of(path) + SUFFIX
-        refuse_model(file, [path, *(each.path for each in checkpoint.files)])
+        refuse_inputs(file, [path, *(each.path for each in checkpoint.files)])
         write_file(file, data)
         if output is None:
             print_line(file)

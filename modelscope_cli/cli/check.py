@@ -102,7 +102,9 @@ def check(
         flags = flag_settings(rules)
     except SettingsError as error:
         raise usage(error) from None
-    paths = paths or settings.paths()
+    empty: list[str] = []
+    if not paths:
+        paths, empty = settings.paths()
     if not paths:
         raise typer.BadParameter(
             "name a model file"
@@ -113,44 +115,58 @@ def check(
     if all(each.file is not None for each in wanted):
         wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
     judge = Judge(settings, flags, baseline, limits(limit), strict=strict)
-    run(paths, judge, wanted, color, only=only, github=github, allow_none=allow_none)
+    for pattern in empty:
+        from modelscope_cli.cli.problems import say
+        from modelscope_cli.render.plain import visible
+
+        say(f"mscope: {visible(settings.origin)}: [models.{visible(repr(pattern))}] finds no file")
+    broken = bool(empty) and (strict or bool(settings.strict))
+    run(paths, judge, wanted, color, only=only, github=github, allow_none=allow_none, broken=broken)
 
 
 def run(
-    paths: list[str], judge: Judge, wanted: list[Output], color: Color, *, only: bool, github: bool, allow_none: bool
+    paths: list[str],
+    judge: Judge,
+    wanted: list[Output],
+    color: Color,
+    *,
+    only: bool,
+    github: bool,
+    allow_none: bool,
+    broken: bool,
 ) -> None:
     """Judge every path; 3 when something could not be read or written, else 1 when a rule failed."""
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.check import SCHEMA, to_report
-    from modelscope_cli.checks.rule import Subject
     from modelscope_cli.cli.problems import UNREADABLE, say, tell
     from modelscope_cli.cli.reading import find, guarded, readable
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.render.plain import visible
 
     targets, problems = find(paths, only=only)
-    judge.refuse_several(len(targets))
-    asked = [judge.asked(target.path) for target in targets]
+    asked = judge.asked_of(targets)
     for target, settings in zip(targets, asked, strict=True):
         if not allow_none:
             refuse_none(target.path, settings)
     publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
     publisher.targets(targets)
-    failed = broken = False
+    publisher.refuse([judge.settings.origin] if judge.settings.origin else [])
+    failed = False
     for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False):
         publisher.model(checkpoint)
+        if not asked[number].demands:
+            say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
+        overview = inspect(checkpoint)
         try:
-            against = judge.against(asked[number])
+            result = guarded(partial(judge.judged, overview, asked[number], problems), checkpoint.path)
         except ModelscopeError as problem:
             tell(problem)
             problems.append(problem)
             continue
-        if against is not None:
-            publisher.model(against)
-        subject = Subject(inspect(checkpoint), against)
-        if not asked[number].demands:
-            say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
-        result = guarded(partial(judge.judge, subject, asked[number]), checkpoint.path)
+        if asked[number].demands and not result.verdicts:  # all of them needed the baseline that could not be read
+            continue
+        if result.subject.baseline is not None:
+            publisher.model(result.subject.baseline)
         broken = broken or not result.passed
         failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]
     failed = publisher.finish(problems) or failed or bool(problems)

@@ -69,11 +69,12 @@ def diff(
 
     from modelscope_cli.analysis.diff import compare
     from modelscope_cli.analysis.diff_report import SCHEMA, to_report
-    from modelscope_cli.cli.problems import UNREADABLE
+    from modelscope_cli.cli.problems import UNREADABLE, tell
     from modelscope_cli.cli.reading import find, guarded, readable, refuse_several
+    from modelscope_cli.errors import ModelscopeError
 
     bounds = limits(limit)
-    publisher = Publisher(outputs(format, output, TABLE), SCHEMA, color, unit, github=github)
+    publisher = Publisher(outputs(format, output, TABLE), SCHEMA, color, unit, github=github, judging=True)
     problems = []
     sides = []
     for path in (old, new):
@@ -87,9 +88,14 @@ def diff(
     different = failed = False
     if len(sides) == 2:
         before, after = sides
-        found = guarded(lambda: compare(before, after), new)
-        different = found.differs(strict=strict)
-        failed = publisher.add(partial(to_report, found))
+        try:
+            found = guarded(lambda: compare(before, after), new)
+        except ModelscopeError as problem:
+            tell(problem)
+            problems.append(problem)
+        else:
+            different = found.differs(strict=strict)
+            failed = publisher.add(partial(to_report, found))
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed or (different and exit_code):
         raise typer.Exit(UNREADABLE if failed else DIFFERENT)

@@ -41,7 +41,7 @@ def init(
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.rule import whole
     from modelscope_cli.checks.starter import starter
-    from modelscope_cli.cli.options import refuse_model, write_file
+    from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
     from modelscope_cli.errors import ModelscopeError
@@ -68,7 +68,7 @@ def init(
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             continue
-        refuse_model(output, [path, *(each.path for each in checkpoint.files)])
+        refuse_inputs(output, [path, *(each.path for each in checkpoint.files)])
         write_file(output, data)
         print_line(f"{visible(output)} – next: mscope check {visible(shlex.quote(path))}")
     if problems:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 
 READING = "How to read"  # a panel of the help
+DESCRIPTOR = re.compile(r"/dev/std(out|err)|(?:/dev|/proc/self)/fd/(\d{1,9})")  # names of streams that are open
 Only = Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)]
 LimitChanges = Annotated[
     list[str] | None,
@@ -95,10 +98,14 @@ def console(color: Color, file: Any = None) -> Any:
     )
 
 
-def refuse_model(file: str, model: list[str]) -> None:
-    """Writing over the model itself is wrong usage."""
-    if os.path.exists(file) and any(os.path.exists(each) and os.path.samefile(file, each) for each in model):
-        raise typer.BadParameter(f"{file!r} is the model itself", param_hint="'--output'")
+def refuse_inputs(file: str, inputs: Iterable[str]) -> None:
+    """Writing over what the command reads is wrong usage, under whatever name: a link, a hard link, another way to spell it."""
+    real, there = os.path.realpath(file), os.path.exists(file)
+    for each in inputs:
+        if os.path.realpath(each) == real or (there and os.path.exists(each) and os.path.samefile(file, each)):
+            raise typer.BadParameter(
+                f"{file!r} is the model itself or another file that this command reads", param_hint="'--output'"
+            )
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -110,36 +117,60 @@ def write_file(path: str, data: bytes) -> None:
 
 
 def written(path: str, data: bytes) -> bool:
-    """Write beside, then rename: a file is there whole or not at all. Returns False, with a sentence said, where that fails."""
-    import tempfile
-
+    """Write a file whole or not at all, behind a link too. Returns False, with a sentence said, where that fails."""
     from modelscope_cli.cli.problems import say
+    from modelscope_cli.render.plain import visible
 
-    folder = os.path.dirname(path) or "."
-    aside = None
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # /dev/stdout and its like cannot be renamed onto
-            with open(path, "wb") as file:
-                file.write(data)
-            return True
-        handle, aside = tempfile.mkstemp(dir=folder, prefix=".mscope-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(aside, 0o666 & ~mask)
-        os.replace(aside, path)
+        stream = DESCRIPTOR.fullmatch(path)
+        if stream is not None:
+            write_stream({"out": 1, "err": 2}.get(stream[1]) or int(stream[2]), data)
+        elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device cannot be renamed onto
+            with open(path, "wb") as device:
+                device.write(data)
+        else:
+            replace(os.path.realpath(path), data)
     except OSError as error:
-        if aside is not None and os.path.exists(aside):
-            os.unlink(aside)
         reason, todo = (error.strerror or str(error)).lower(), ""
         if isinstance(error, FileNotFoundError):
+            folder = os.path.dirname(os.path.realpath(path) if os.path.islink(path) else path) or "."
             reason, todo = f"there is no folder {folder!r}", " - make it first, or name another"
         elif os.path.isdir(path):
             reason, todo = "it is a folder", " - name a file in it"
-        say(f"mscope: {path}: cannot be written: {reason}{todo}")
+        say(f"mscope: {visible(path)}: cannot be written: {reason}{todo}")
         return False
     return True
+
+
+def write_stream(number: int, data: bytes) -> None:
+    """Write to a stream that is open already, where it stands: behind `>> log` is a file whose other lines must stay."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(number), "wb") as stream:
+        stream.write(data)
+
+
+def replace(file: str, data: bytes) -> None:
+    """Write beside, then rename. The mode of a file that is there stays; whatever ends this, nothing is left beside it."""
+    import tempfile
+
+    if os.path.islink(file):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # all links are followed, but for one that leads to itself
+    if os.path.exists(file):
+        mode = os.stat(file).st_mode & 0o777
+    else:
+        mask = os.umask(0)
+        os.umask(mask)
+        mode = 0o666 & ~mask
+    handle, aside = tempfile.mkstemp(dir=os.path.dirname(file), prefix=".mscope-")
+    try:
+        with os.fdopen(handle, "wb") as beside:
+            beside.write(data)
+        os.chmod(aside, mode)
+        os.replace(aside, file)
+    except BaseException:  # Ctrl-C too
+        if os.path.exists(aside):
+            os.unlink(aside)
+        raise
 
 
 class LateProgress:

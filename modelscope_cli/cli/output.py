@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from modelscope_cli.cli.options import Color, Unit, console, nearest
+from modelscope_cli.cli.options import Color, Unit, console, nearest, refuse_inputs
 from modelscope_cli.report.document import PICTURED, READABLE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Files = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write to a file, - for stdout; may be given again: .md .html .json .xml .csv .tsv get their formats.",
+        help="Write to a file, - for stdout; may be given again. The suffix decides: .md .html .json .xml .csv .tsv.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -79,22 +79,24 @@ def outputs(format: str | None, files: Sequence[str] | None, default: str, own: 
     for file in files or (STDOUT,):
         if file == "":
             raise typer.BadParameter("a file needs a name", param_hint="'--output'")
+        by_suffix = renderer_for(file)
         if file == STDOUT:
             found.append(Output(wanted or default, None))
-            continue
-        by_suffix = renderer_for(file)
-        several = len(files or ()) > 1
-        if wanted is not None and (by_suffix is None or not several):
-            found.append(Output(wanted, file))
         elif by_suffix is not None:
             found.append(Output(by_suffix.name, file))
-        elif TABLE in own:
-            found.append(Output(default, file))
+        elif wanted is not None or TABLE in own:
+            found.append(Output(wanted or default, file))
         else:
             raise typer.BadParameter(
                 f"{file!r} does not end in .md, .html, .json, .xml, .csv or .tsv: say which format with -f",
                 param_hint="'--output'",
             )
+    if wanted is not None and all(output.file is not None and output.format != wanted for output in found):
+        raise typer.BadParameter(
+            f"{format!r} contradicts {', '.join(repr(output.file) for output in found)}: the suffix of a file decides, "
+            "-f is for stdout and for names without a known suffix",
+            param_hint="'--format'",
+        )
     if sum(output.file is None for output in found) > 1:
         raise typer.BadParameter("stdout takes one document", param_hint="'--output'")
     return found
@@ -120,7 +122,6 @@ class Publisher:
         if github and READABLE not in self.details:
             self.details.append(READABLE)
         self.reports: dict[str, list[Report]] = {detail: [] for detail in self.details}
-        self.models: set[str] = set()
         self.consoles: list[tuple[Any, Output, Any]] = []  # (console, output, buffer of a file)
         for output, renderer in self.renderers:
             if renderer is None:
@@ -145,11 +146,10 @@ class Publisher:
         self.refuse((checkpoint.path, *[file.path for file in checkpoint.files]))
 
     def refuse(self, paths: Sequence[str]) -> None:
-        """Wrong usage where one of these files is to be written over."""
-        self.models.update(map(os.path.realpath, paths))
+        """Wrong usage where one of these files, whatever the command reads it for, is to be written over."""
         for output in self.wanted:
-            if output.file is not None and os.path.realpath(output.file) in self.models:
-                raise typer.BadParameter(f"{output.file!r} is the model itself", param_hint="'--output'")
+            if output.file is not None:
+                refuse_inputs(output.file, paths)
 
     def add(self, make: Make, show: Callable[[Any, str], Report] | None = None) -> bool:
         """Take in one report, made once for each amount of detail. Returns whether something in it could not be read.

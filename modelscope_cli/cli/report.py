@@ -14,7 +14,6 @@ from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_f
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.checks.check import Check
-    from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.report.document import Report, Section
 
 MARKDOWN = "markdown"
@@ -56,7 +55,7 @@ def report(
             "-f",
             "--format",
             metavar="FORMAT",
-            help="markdown, html, json, junit, csv or tsv; default: the suffix of -o, else markdown.",
+            help="markdown, html, json, junit, csv or tsv, for stdout and names without a suffix of these; default: markdown.",
             rich_help_panel=OUTPUT,
             show_default=False,
             autocompletion=complete_formats,
@@ -95,33 +94,21 @@ def run(
     """Report on every path that can be read."""
     from modelscope_cli.analysis.full_report import SCHEMA
     from modelscope_cli.analysis.overview import inspect
-    from modelscope_cli.checks.rule import Subject
-    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
-    from modelscope_cli.errors import ModelscopeError
 
     targets, problems = find(paths, only=only)
-    judge.refuse_several(len(targets))
-    asked = [judge.asked(target.path) for target in targets]
+    asked = judge.asked_of(targets)
     publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
     publisher.targets(targets)
+    publisher.refuse([judge.settings.origin] if judge.settings.origin else [])
     failed = False
     for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient):
         publisher.model(checkpoint)
         overview = inspect(checkpoint)
-        against: Checkpoint | None = None
-        try:
-            against = judge.against(asked[number])
-        except ModelscopeError as problem:  # the report is worth having without it
-            tell(problem)
-            problems.append(problem)
-        if against is not None:
-            publisher.model(against)
-        result = (
-            judge.judge(Subject(overview, against), asked[number])
-            if against is not None or not asked[number].baseline
-            else None
-        )
+        result = judge.judged(overview, asked[number], problems)
+        if result.subject.baseline is not None:
+            publisher.model(result.subject.baseline)
         drawn = pictures(overview) if publisher.pictured else ()
         failed = publisher.add(Making(overview, result, drawn)) or failed
     failed = publisher.finish(problems) or failed or bool(problems)
@@ -132,7 +119,7 @@ def run(
 class Making:
     """Makes the report of one checkpoint in as much detail as is asked for."""
 
-    def __init__(self, overview: Overview, result: Check | None, drawn: Sequence[Section]):
+    def __init__(self, overview: Overview, result: Check, drawn: Sequence[Section]):
         self.overview = overview
         self.result = result
         self.drawn = drawn
@@ -143,9 +130,9 @@ class Making:
         from modelscope_cli.report.document import PICTURED
 
         result = self.result
-        judged = verdicts(result) if result is not None and result.verdicts else None
+        judged = verdicts(result) if result.verdicts else None
         since: Report | None = None
-        if result is not None and result.subject.baseline is not None:
+        if result.subject.baseline is not None:
             from modelscope_cli.analysis import diff_report
 
             since = diff_report.to_report(result.subject.diff, detail)

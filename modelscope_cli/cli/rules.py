@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,11 +12,14 @@ from modelscope_cli.checks.registry import RULES
 from modelscope_cli.checks.rule import MODULE
 
 if TYPE_CHECKING:
+    from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.checks.check import Check
-    from modelscope_cli.checks.rule import Rule, Subject
+    from modelscope_cli.checks.rule import Rule
     from modelscope_cli.checks.settings import Settings
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
+    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.formats.locate import Target
 
 RULE_PANEL, CONFIGURED = "Rules", "Where rules come from"
 
@@ -86,7 +89,6 @@ def _flag(rule: Rule) -> inspect.Parameter:
 
 def flag_settings(values: dict[str, Any]) -> Settings:
     """What the flags ask. Raises SettingsError."""
-    from modelscope_cli.checks.quantities import words
     from modelscope_cli.checks.settings import Settings, demand
 
     demands = []
@@ -100,7 +102,7 @@ def flag_settings(values: dict[str, Any]) -> Settings:
             pattern, sign, value = written.rpartition("=") if MODULE in rule.scopes else ("", "", written)
             values_of.setdefault(pattern if sign else None, []).append(value)
         for pattern, several in values_of.items():  # lists add up, of one limit given twice the last counts
-            demands.append(demand(rule, ",".join(several) if rule.value is words else several[-1], pattern, ""))
+            demands.append(demand(rule, ",".join(several) if rule.several else several[-1], pattern, ""))
     return Settings(demands=tuple(demands))
 
 
@@ -139,17 +141,22 @@ class Judge:
         self.strict = strict
         self.baselines: dict[str, Checkpoint] = {}
 
-    def refuse_several(self, models: int) -> None:
-        """The baseline of the command is of one model."""
-        if self.baseline is not None and models > 1:
+    def asked_of(self, targets: Sequence[Target]) -> list[Settings]:
+        """What is asked of each. One baseline for several models, unless [models] says so, is wrong usage."""
+        asked = [self.asked(target) for target in targets]
+        general = self.baseline or self.settings.baseline
+        if general is not None and sum(settings.baseline == general for settings in asked) > 1:
+            where = "--baseline" if self.baseline else f"baseline in {self.settings.origin}"
             raise typer.BadParameter(
-                'one baseline cannot fit several models: give each its own under [models."path"] in mscope.toml',
-                param_hint="--baseline",
+                f'one baseline cannot fit several models: give each its own under [models."path"] in mscope.toml ({where})'
             )
+        return asked
 
-    def asked(self, path: str) -> Settings:
-        """What is asked of the checkpoint at a path. A rule without the baseline it needs is wrong usage."""
-        asked = self.settings.for_path(path).over(self.flags)
+    def asked(self, target: Target) -> Settings:
+        """What is asked of one checkpoint. A rule without the baseline it needs is wrong usage."""
+        from modelscope_cli.formats.locate import names_of
+
+        asked = self.settings.for_paths(names_of(target)).over(self.flags)
         against = self.baseline or asked.baseline
         needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
         if needing is not None and against is None:
@@ -159,6 +166,22 @@ class Judge:
                 "(mscope baseline save PATH makes one)"
             )
         return asked._replace(baseline=against, strict=asked.strict or self.strict)
+
+    def judged(self, overview: Overview, asked: Settings, problems: list[ModelscopeError]) -> Check:
+        """The verdicts. Where the baseline cannot be read, that is told, and the rules that need none are judged all the same."""
+        from modelscope_cli.checks.check import check
+        from modelscope_cli.checks.rule import Subject
+        from modelscope_cli.cli.problems import tell
+        from modelscope_cli.errors import ModelscopeError
+
+        against, demands = None, asked.demands
+        try:
+            against = self.against(asked)
+        except ModelscopeError as problem:
+            tell(problem)
+            problems.append(problem)
+            demands = tuple(demand for demand in demands if not demand.rule.needs_baseline)
+        return check(Subject(overview, against), demands, strict=bool(asked.strict), origin=self.settings.origin)
 
     def against(self, asked: Settings) -> Checkpoint | None:
         """The baseline of some settings. Raises ModelscopeError when it cannot be read."""
@@ -176,9 +199,3 @@ class Judge:
                 error.hint = error.hint or f"mscope baseline save PATH -o {path} makes one"
                 raise
         return self.baselines[path]
-
-    def judge(self, subject: Subject, asked: Settings) -> Check:
-        """The verdicts on one checkpoint."""
-        from modelscope_cli.checks.check import check
-
-        return check(subject, asked.demands, strict=asked.strict)

@@ -237,7 +237,7 @@ def tell_about(checkpoint: Checkpoint, painting: Painting, *, verbose: bool) -> 
 
 def put(data: bytes, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
     """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
-    from modelscope_cli.cli.options import refuse_model, write_file
+    from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import print_line
 
     if output == "-":
@@ -245,7 +245,7 @@ def put(data: bytes, output: str | None, path: str, format: str, model: list[str
         sys.stdout.buffer.flush()
         return
     file = output or f"{name_of(path)}.{format}"
-    refuse_model(file, model)
+    refuse_inputs(file, model)
     write_file(file, data)
     if output is None:
         print_line(file)

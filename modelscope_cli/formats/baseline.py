@@ -25,7 +25,7 @@ from modelscope_cli.core.name_patterns import expand, holders, keys, spell
 from modelscope_cli.core.span import SECTIONS, ByteMap
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import LimitError
+from modelscope_cli.errors import LimitError, UnsupportedFeatureError
 from modelscope_cli.formats.baseline_fields import LARGEST, Fields, Names, decoded, is_natural
 from modelscope_cli.formats.baseline_tensors import KNOWN_DTYPES, Filler, Part, Word
 
@@ -59,7 +59,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     table.recorded.update(read_roles(document, budget, table.names))
     checkpoint = Checkpoint(
         window.name,
-        document.text("format"),
+        read_format(document, window.name),
         files,
         table,
         [byte_map(part) for part in parts],
@@ -73,6 +73,18 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     )
     document.finish()
     return checkpoint
+
+
+def read_format(document: Fields, path: str) -> str:
+    """The format of what is described: one that we read, because rules go by it."""
+    from modelscope_cli.formats.registry import READ_FORMATS
+
+    found = document.text("format")
+    if found not in READ_FORMATS:
+        raise UnsupportedFeatureError(
+            f"describes a file of the format {found[:80]!r}; this version reads {', '.join(READ_FORMATS)}", path=path
+        )
+    return found
 
 
 def describe(checkpoint: Checkpoint) -> bytes:

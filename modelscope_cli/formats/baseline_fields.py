@@ -159,7 +159,7 @@ def decoded(window: Window, limits: Limits, schema: str) -> Fields:
         raise ValueError(f"{constant} is no number")
 
     try:
-        found = json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=refused)
+        found = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=refused)
     except (ValueError, RecursionError) as error:
         told = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise CorruptFileError(f"not a whole baseline: {told}", path=window.name, hint=SAVE_AGAIN) from None

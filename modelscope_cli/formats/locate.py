@@ -10,6 +10,7 @@ Facts: Hugging Face names shards `model-00001-of-00008.safetensors` beside `mode
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import NamedTuple
@@ -72,6 +73,16 @@ class Target(NamedTuple):
     shards: tuple[str, ...] | None
     index_path: str | None
     notes: tuple[Note, ...] = ()
+
+
+def names_of(target: Target) -> list[str]:
+    """All paths by which somebody may mean a target: its own, its index, its shards (of an index those that look like shards)."""
+    shards = target.shards or ()
+    if target.index_path is not None:
+        with contextlib.suppress(OSError):
+            names = os.listdir(target.folder or ".")
+            shards = tuple(os.path.join(target.folder, name) for name in names if SHARD_NAME.fullmatch(name))
+    return list(dict.fromkeys(filter(None, (target.path, target.index_path, *shards))))
 
 
 class Located(NamedTuple):

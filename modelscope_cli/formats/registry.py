@@ -41,7 +41,7 @@ FORMATS = (
     Format(
         # A protocol 2 to 5 pickle that is not the length of a safetensors header (640 is 80 02), or a way protocols 0 and 1 begin.
         name="torch-legacy",
-        magic=r"\x80[\x02-\x05](?!.{3}\x00{3}\{)|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n",
+        magic=r"(?!.{5}\x00{3}\{)(?:\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n)",
         suffixes=(".pkl", ".pickle"),
         module="modelscope_cli.formats.torch_legacy",
     ),
@@ -58,6 +58,9 @@ FORMATS = (
         module="modelscope_cli.formats.baseline",
     ),
 )
+
+
+READ_FORMATS = ("safetensors", "torch-zip", "torch-legacy", "torchscript", "pickle")  # what Checkpoint.format may say
 
 
 def sniff(head: bytes, path: str) -> Format | None:
@@ -85,8 +88,9 @@ def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Che
 
     head = window.head(HEAD)
     row = sniff(head, window.name)
-    if row is None and head and recognise(head) is None:
-        row = by_suffix(window.name)
+    named = by_suffix(window.name)
+    if row is None and head and (recognise(head) is None or (named is not None and named.name == "baseline")):
+        row = named  # of JSON the suffix tells more: a formatter may have sorted its keys
     if row is None:
         raise foreign_error(head, window.size, window.name)
     reader: Any = import_module(row.module)

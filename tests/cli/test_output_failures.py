@@ -8,7 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
+from modelscope_cli.cli.options import Color, Unit, written
+from modelscope_cli.cli.output import Output, Publisher
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.cli.documents import BOTH, BROKEN, CHECK, FULL, REPORT, files, is_a, needs_full, not_root
 from tests.command import mscope, process, words
@@ -51,6 +54,86 @@ def test_nor_the_baseline(here, command):
     before = files(here)
     assert mscope(*command, "plain.safetensors", "-b", "old.json", "-o", "old.json").code == 2
     assert files(here) == before
+
+
+@pytest.mark.parametrize("read", ["mscope.toml", "decoder.pth"])
+@pytest.mark.parametrize("name", ["hard.link", "symbolic.link", "set/../itself"])
+def test_nor_any_file_that_a_command_says_it_reads(here, read, name):
+    """What else is read (a configuration) is refused like the model, under whatever name."""
+    (here / "mscope.toml").write_text("max-parameters = 1")
+    os.link(read, "hard.link")
+    (here / "symbolic.link").symlink_to(read)
+    name = name.replace("itself", read)
+    publisher = Publisher([Output("json", name), Output("json", None)], "mscope.check/1", Color.never, Unit.auto)
+    publisher.refuse(["set/model-00001-of-00002.safetensors", "gone.toml"])
+    with pytest.raises(typer.BadParameter, match="is the model itself or another file that this command reads"):
+        publisher.refuse([read])
+
+
+@pytest.mark.parametrize(
+    "command", [REPORT, CHECK, ("baseline", "save"), ("visualize", "-f", "svg"), ("init", "--force")], ids=lambda each: each[0]
+)
+def test_nor_a_hard_link_to_one(here, command):
+    os.link("decoder.pth", "hard.link")
+    before = files(here)
+    chosen = ("-f", "json") if command in (REPORT, CHECK) else ()
+    done = mscope(*command, "decoder.pth", *chosen, "-o", "hard.link")
+    assert done.code == 2
+    assert "is the model itself or another file that this command reads" in words(done.err)
+    assert files(here) == before
+
+
+# What is there already
+
+
+@BOTH
+@pytest.mark.parametrize("there", [True, False], ids=["", "dangling"])
+def test_a_link_stays_one_and_what_it_names_is_written(here, command, there):
+    (here / "set" / "link.json").symlink_to("../target.txt")
+    (here / "out.json").symlink_to("set/link.json")
+    if there:
+        (here / "target.txt").write_text("old")
+    assert mscope(*command, "decoder.pth", "-o", "out.json").code == 0
+    assert (here / "out.json").is_symlink()
+    assert (here / "set" / "link.json").is_symlink()
+    assert is_a(".json", (here / "target.txt").read_text())
+
+
+def test_a_link_that_leads_nowhere(here):
+    (here / "lost.json").symlink_to("gone/target.json")
+    (here / "round.json").symlink_to("round.json")
+    done = mscope("report", "decoder.pth", "-o", "lost.json", "-o", "round.json")
+    assert done.code == 3
+    first, second = done.err.splitlines()
+    assert (
+        first
+        == f"mscope: lost.json: cannot be written: there is no folder {str(here / 'gone')!r} - make it first, or name another"
+    )
+    assert second.startswith("mscope: round.json: cannot be written: ")
+    assert (here / "round.json").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permission bits")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_file_keeps_its_mode(here, mode):
+    (here / "out.json").write_text("old")
+    (here / "out.json").chmod(mode)
+    assert mscope("report", "decoder.pth", "-o", "out.json").code == 0
+    assert is_a(".json", (here / "out.json").read_text())
+    assert (here / "out.json").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no such device")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_a_log_that_is_appended_to_keeps_its_lines(here, name):
+    (here / "log").write_text("what others wrote\n")
+    with open(here / "log", "a") as log:
+        done = process(*CHECK, "decoder.pth", "-f", "markdown", "-o", name, stdout=log)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (here / "log").read_text()
+    assert text.startswith("what others wrote\n")
+    assert is_a(".md", text)
+    assert text.count("1 rule passed") == 2, "the verdict for the log and the document"
 
 
 # What cannot be written
@@ -104,6 +187,30 @@ def test_nothing_is_half_written(here, monkeypatch, command):
     assert done.code == 3
     assert "out.json: cannot be written: no space left on device" in done.err
     assert files(here) == before, "the old file is there, and nothing beside it"
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, MemoryError])
+def test_nothing_is_left_behind_by_what_ends_the_command(here, monkeypatch, ends):
+    (here / "out.json").write_text("precious")
+    before = files(here)
+
+    def end(*_: object) -> None:
+        raise ends
+
+    for function in ("chmod", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, end)
+            with pytest.raises(ends):
+                written("out.json", b"new")
+        assert files(here) == before
+
+
+def test_the_name_of_a_file_is_no_escape_code(here):
+    (here / "\x1b[31mred\n.json").mkdir()
+    done = mscope("report", "decoder.pth", "-o", "\x1b[31mred\n.json")
+    assert done.code == 3
+    assert "\x1b" not in done.err
+    assert done.err.count("\n") == 1
 
 
 @BOTH

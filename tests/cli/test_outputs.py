@@ -75,12 +75,37 @@ def test_a_suffix_that_says_nothing_needs_a_format(here):
     assert is_a(".json", (here / "out.txt").read_text())
 
 
-def test_a_format_goes_before_the_suffix_of_one_file_and_behind_those_of_several(here):
-    assert mscope("report", "decoder.pth", "-o", "one.md", "-f", "json").code == 0
-    assert is_a(".json", (here / "one.md").read_text())
-    assert mscope("report", "decoder.pth", "-o", "a.md", "-o", "b.txt", "-f", "json").code == 0
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_the_suffix_of_a_file_decides_and_a_format_is_for_the_others(here, format):
+    done = mscope("report", "decoder.pth", "-o", "a.md", "-o", "b.json", "-o", "c.txt", "-o", "-", "-f", format)
+    assert done.code == 0
     assert is_a(".md", (here / "a.md").read_text())
-    assert is_a(".json", (here / "b.txt").read_text())
+    assert is_a(".json", (here / "b.json").read_text())
+    assert is_a(f".{format}", (here / "c.txt").read_text())
+    assert is_a(f".{format}", done.out)
+
+
+@pytest.mark.parametrize("command", [REPORT, CHECK, ("inspect",)], ids=lambda command: command[0])
+@pytest.mark.parametrize("names", [("a.json",), ("a.json", "b.md")], ids=len)
+def test_a_format_that_no_output_takes_is_wrong_usage(here, command, names):
+    before = sorted(here.iterdir())
+    done = mscope(*command, "decoder.pth", "-f", "csv", *[part for name in names for part in ("-o", name)])
+    assert (done.code, done.out) == (2, "")
+    assert f"'csv' contradicts {', '.join(map(repr, names))}: the suffix of a file decides" in words(done.err)
+    assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.parametrize(("command", "format"), [("check", "table"), ("inspect", "table"), ("inspect", "tree")])
+def test_nor_does_a_table_get_into_a_markdown_file(here, command, format):
+    done = mscope(command, "decoder.pth", "-f", format, "-o", "a.md")
+    assert (done.code, (here / "a.md").exists()) == (2, False)
+    assert f"'{format}' contradicts 'a.md'" in words(done.err)
+
+
+@BOTH
+def test_a_format_may_be_said_again(here, command):
+    assert mscope(*command, "decoder.pth", "-f", "md", "-o", "a.markdown").code == 0
+    assert is_a(".md", (here / "a.markdown").read_text())
 
 
 def test_a_check_without_a_known_suffix_is_its_table(here):
