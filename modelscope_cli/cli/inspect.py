@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, limits, nearest, pattern
+from modelscope_cli.cli.options import Color, Lenient, LimitChanges, Only, Unit, limits, nearest, pattern
 from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Output, Publisher, Units, complete_documents, outputs
 
 if TYPE_CHECKING:
@@ -134,14 +134,7 @@ def inspect(
     output: Files = None,
     color: Colors = Color.auto,
     only: Only = False,
-    lenient: Annotated[
-        bool,
-        typer.Option(
-            "--lenient",
-            help="Show what can be shown of a damaged safetensors file (still exit code 3).",
-            rich_help_panel=READING,
-        ),
-    ] = False,
+    lenient: Lenient = False,
     limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read and show; the help text is HELP."""

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 READING = "How to read"  # a panel of the help
 DESCRIPTOR = re.compile(r"/dev/std(out|err)|(?:/dev|/proc/self)/fd/(\d{1,9})")  # names of streams that are open
 Only = Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)]
+Lenient = Annotated[
+    bool,
+    typer.Option(
+        "--lenient", help="Show what can be shown of a damaged safetensors file (still exit code 3).", rich_help_panel=READING
+    ),
+]
 LimitChanges = Annotated[
     list[str] | None,
     typer.Option(

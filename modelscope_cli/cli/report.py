@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelscope_cli.cli.options import READING, Color, LimitChanges, Only, Unit, limits
+from modelscope_cli.cli.options import Color, Lenient, LimitChanges, Only, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, Files, Github, Output, Publisher, Units, outputs
 from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_for
 
@@ -68,14 +68,7 @@ def report(
     baseline: Baseline = None,
     strict: Strict = False,
     only: Only = False,
-    lenient: Annotated[
-        bool,
-        typer.Option(
-            "--lenient",
-            help="Show what can be shown of a damaged safetensors file (still exit code 3).",
-            rich_help_panel=READING,
-        ),
-    ] = False,
+    lenient: Lenient = False,
     limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read and write; the help text is HELP."""

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from modelscope_cli.core.condensed import well_formed
+
 # What is never written as itself: the rule of the other outputs, which the formats know nothing of.
 UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffc\ufffe\uffff\U000e0000-\U000e007f]"
@@ -34,11 +36,6 @@ def written(value: Any, indent: str = "") -> str:
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join([deeper + written(inner, deeper) for inner in value]) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def well_formed(text: str) -> str:
-    """Two surrogates that make a character, as that character: JSON has no way to tell them apart."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _escaped(match: re.Match[str]) -> str:

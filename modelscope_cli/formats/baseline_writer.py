@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.core.condensed import condensed
+from modelscope_cli.core.condensed import condensed, well_formed
 from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.name_patterns import fold, holders, sort_key
 from modelscope_cli.core.span import SECTIONS
@@ -22,10 +22,9 @@ from modelscope_cli.core.tensor import View
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.baseline import ALL_OTHERS, SCHEMA
 from modelscope_cli.formats.baseline_tensors import KNOWN_DTYPES, TIE, UNKNOWN
-from modelscope_cli.formats.baseline_text import Line, encoded, well_formed
+from modelscope_cli.formats.baseline_text import Line, encoded
 
 DEEPEST_METADATA = 64  # levels written one below another
-LARGEST_INT = 1 << 600  # a longer number is written in hexadecimal digits: those take no time to make
 
 
 def describe(checkpoint: Checkpoint) -> bytes:
@@ -74,27 +73,8 @@ def kept_metadata(metadata: dict[str, Any], depth: int = 0) -> dict[str, Any]:
         if isinstance(value, dict) and depth < DEEPEST_METADATA:
             kept[well_formed(key)] = kept_metadata(value, depth + 1)
             continue
-        try:
-            short = condensed(value)
-        except ValueError:  # a number of thousands of digits
-            short = condensed(plain_value(value))
-        kept[well_formed(key)] = Line(plain_value(short))
+        kept[well_formed(key)] = Line(condensed(value))
     return kept
-
-
-def plain_value(value: Any) -> Any:
-    """What JSON has a word for; everything else as text."""
-    if isinstance(value, dict):
-        return {well_formed(str(key)): plain_value(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(inner) for inner in value]
-    if isinstance(value, str):
-        return well_formed(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if -LARGEST_INT < value < LARGEST_INT else hex(value)
-    return value if value is None or isinstance(value, bool) else str(value)
 
 
 def kept_groups(checkpoint: Checkpoint, names: list[str]) -> dict[str, Any]:
