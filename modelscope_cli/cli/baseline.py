@@ -65,6 +65,7 @@ def save(
     from modelscope_cli.cli.visualize import name_of
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.baseline import describe
+    from modelscope_cli.render.plain import begun
 
     if output == "":
         raise typer.BadParameter("a file needs a name", param_hint="'--output'")
@@ -86,6 +87,6 @@ def save(
         refuse_inputs(file, [path, *(each.path for each in checkpoint.files)])
         write_file(file, data)
         if output is None:
-            print_line(file)
+            print_line(begun(file))
     if problems:
         raise typer.Exit(UNREADABLE)

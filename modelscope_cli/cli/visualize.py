@@ -239,6 +239,7 @@ def put(data: bytes, output: str | None, path: str, format: str, model: list[str
     """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import print_line
+    from modelscope_cli.render.plain import begun
 
     if output == "-":
         sys.stdout.buffer.write(data)
@@ -248,7 +249,7 @@ def put(data: bytes, output: str | None, path: str, format: str, model: list[str
     refuse_inputs(file, model)
     write_file(file, data)
     if output is None:
-        print_line(file)
+        print_line(begun(file))
     if opened:
         open_file(file)
 

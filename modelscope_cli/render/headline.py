@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from modelscope_cli.render.cells import words
-from modelscope_cli.report.document import MACHINES, Fact, Facts, Finding, Findings, Report, Verdict, Verdicts
+from modelscope_cli.report.document import MACHINES, Fact, Facts, Finding, Findings, Report, Verdict, Verdicts, summary
 
 USUAL = re.compile(r"(?:pytorch_|adapter_|diffusion_pytorch_)?model\b|consolidated\b|checkpoint\b")  # names that say nothing
 
@@ -61,18 +60,8 @@ def findings(report: Report, *severities: str) -> list[Finding]:
 
 def tally(said: Sequence[Verdict]) -> tuple[str, str]:
     """The status of all verdicts together, and a line: 2 of 5 rules failed, 1 met nothing to judge."""
-    counts = Counter(verdict.status for verdict in said)
-    failed, warned = counts["failed"], counts["warning"]
-    rules = f"{len(said):,} {'rule' if len(said) == 1 else 'rules'}"
-    line = (
-        f"{failed:,} of {rules} failed"
-        if failed
-        else f"{counts['passed']:,} of {rules} passed"
-        if warned
-        else f"{rules} passed"
-    )
-    status = "failed" if failed else "warning" if warned else "passed"
-    return status, line + (f", {warned:,} met nothing to judge" if warned else "")
+    statuses = {verdict.status for verdict in said}
+    return next((status for status in ("failed", "warning") if status in statuses), "passed"), summary(said)
 
 
 def short_names(reports: Sequence[Report]) -> list[str]:

@@ -13,15 +13,21 @@ UNSAFE = re.compile(
 )
 
 
-# What the log of a CI server would take for a command to itself: ::error:: at the start of a line, ##[group] and ##vso[ anywhere
-LOG_COMMAND = re.compile(r"^\s*::|##(?=[a-z]*\[)")
+# What the log of a CI server would take for a command to itself: ##[group] and ##vso[ anywhere, ::error:: where a line begins
+LOG_COMMAND = re.compile(r"##(?=[a-z]*\[)")
+LINE_COMMAND = re.compile(r"^(\s*):(?=:)")
 
 
 def visible(text: str) -> str:
     """The text with every unsafe character written as an escape, and what a CI server would obey broken by a backslash."""
-    if "::" in text or "##" in text:
-        text = LOG_COMMAND.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", text)
+    if "##" in text:
+        text = LOG_COMMAND.sub(r"#\\#", text)
     return UNSAFE.sub(_escaped, text) if not text.isprintable() or UNSAFE.search(text) else text
+
+
+def begun(line: str) -> str:
+    """A line of a log that begins with words from a file, so that it is no command to a CI server."""
+    return LINE_COMMAND.sub(r"\1:\\", line) if "::" in line else line
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from modelscope_cli.render.cells import words
-from modelscope_cli.render.plain import speaks_ascii_only, to_ascii, visible
+from modelscope_cli.render.plain import begun, speaks_ascii_only, to_ascii, visible
 from modelscope_cli.report.document import (
     MACHINES,
     Bytes,
@@ -145,7 +145,7 @@ class Page:
         guides = [self.text(guide) for guide in self.guides(table.rows)] if table.tree else [""] * len(table.rows)
         cells = [[self.text(self.cell(row.cells[position], exact)) for position in positions] for row in table.rows]
         for texts, guide in zip(cells, guides, strict=True):
-            texts[0] = guide + texts[0]
+            texts[0] = guide + begun(texts[0])
         columns, gap = self.layout(table, positions, cells)
         bars = [column.position for column in columns if column.bar]
         largest = max((row.cells[at] or 0.0 for at in bars for row in table.rows if row.mark != "total"), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelscope_cli.render.plain import visible
+from modelscope_cli.render.plain import begun, visible
 from modelscope_cli.report.document import Report, Tree, TreeNode
 
 INDENT = "  "
@@ -18,7 +18,7 @@ def render(report: Report) -> str:
 def lines(tree: Tree) -> Iterator[str]:
     """The lines of one tree."""
     name, separator, comment = visible(tree.title).partition("  # ")
-    yield f"{name}({separator}{comment}"
+    yield begun(f"{name}({separator}{comment}")
     yield from inside(tree.children, 1)
     yield ")"
 
