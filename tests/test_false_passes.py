@@ -115,6 +115,12 @@ def test_a_word_that_is_none_is_not_understood(rule, value, close):
         settings_of({rule: value}, "mscope.toml", ".")
 
 
+@pytest.mark.parametrize("length", [996, 997, 998, 1_000])
+def test_the_longest_pattern_that_meets_nothing(length):
+    verdict = only(judged(weights(SMALL), {"modules": {"a" * length: {"max-size": 1}}}))
+    assert verdict.status == "warning"
+
+
 def test_numbers_in_braces_as_baselines_write_them():
     names = [f"layers.{number}.w" for number in range(6)]
     assert list(Pattern("layers.{0-2,5}").lines(names)) == ["layers.0", "layers.1", "layers.2", "layers.5"]

@@ -32,6 +32,6 @@ def find_root(ledger: Ledger, root: str) -> str:
 
 
 def enclosing(path: str) -> list[str]:
-    """A module path and those of all modules around it."""
-    parts = path.split(".")[:64]
+    """A module path and those of all modules around it; none for the model itself."""
+    parts = path.split(".")[:64] if path else []
     return [".".join(parts[: end + 1]) for end in range(len(parts))]

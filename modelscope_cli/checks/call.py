@@ -41,12 +41,12 @@ def check(
     asked = settings.over(settings_of(given, "", ".", inner=True))
     if not asked.demands:
         raise SettingsError("there is no rule to check", hint='give one: max_size="500 MB", or config="mscope.toml"')
-    against = baseline or asked.baseline
-    needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
-    if needing is not None and against is None:
+    asked = asked._replace(baseline=baseline or asked.baseline)
+    needing = asked.lacking()
+    if needing is not None:
         raise SettingsError(f"{needing.rule.name} needs something to compare with", hint="give baseline=")
     checkpoint = whole(read_target(located.found[0], bounds), "it cannot be judged")
-    old = whole(read(against, bounds), "nothing can be measured against it") if against is not None else None
+    old = whole(read(asked.baseline, bounds), "nothing can be measured against it") if asked.baseline is not None else None
     result = judge(Subject(inspect(checkpoint), old), asked.demands, strict=strict or bool(asked.strict), origin=config or "")
     for verdict in result.verdicts:
         if verdict.status == "warning":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelscope_cli.checks.rule import Demand, Subject, judge
-from modelscope_cli.report.document import Fact, Facts, Findings, Phrase, Report, Section, Verdict, Verdicts
+from modelscope_cli.report.document import Fact, Facts, Findings, Phrase, Report, Section, Verdict, Verdicts, summary
 
 if TYPE_CHECKING:
     from modelscope_cli.core.checkpoint import Checkpoint
@@ -57,22 +57,7 @@ class Check:
     @property
     def summary(self) -> str:
         """The verdicts in a few words: 1 of 6 rules failed."""
-        if not self.verdicts:
-            return "there is no rule"
-        failed, warned, whole = (
-            len(self.failed),
-            sum(verdict.status == "warning" for verdict in self.verdicts),
-            len(self.verdicts),
-        )
-        rules = "1 rule" if whole == 1 else f"{whole:,} rules"
-        said = (
-            f"{failed:,} of {rules} failed"
-            if failed
-            else f"{rules} passed"
-            if not warned
-            else f"{whole - warned:,} of {rules} passed"
-        )
-        return said + (f", {warned:,} met nothing to judge" if warned else "")
+        return summary(self.verdicts) if self.verdicts else "there is no rule"
 
 
 def check(subject: Subject, demands: Sequence[Demand], *, strict: bool = False, origin: str = "") -> Check:

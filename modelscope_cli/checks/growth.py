@@ -26,7 +26,8 @@ class Pair(NamedTuple):
 
 
 def pairs(subject: Subject, pattern: Pattern, *, by_parameters: bool) -> list[Pair]:
-    """The modules that match, by the names of today; or, when none of today's does, by those of the baseline. None: no match now."""
+    """The modules that match, by the names of today; or, when none of today's does, by those of the baseline. Empty where
+    no module of today matches either way."""
     diff = subject.diff
     old_names, new_names = diff.old.names, diff.new.names
     today = [new_names[other] if other >= 0 else name for name, other in zip(old_names, diff.partner, strict=True)]

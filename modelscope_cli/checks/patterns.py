@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.root import enclosing
 from modelscope_cli.checks.quantities import shown
 
 NUMBERS = re.compile(r"\d+(?:[–-]\d+)?(?:,\d+(?:[–-]\d+)?)*")
@@ -123,7 +124,7 @@ def direct_modules(ledger: Ledger) -> list[Matched]:
 def nearest_module(ledger: Ledger, written: str) -> str:
     """A module that may have been meant, or the names at the top."""
     further = f"**.{FOLD.sub('', written.strip())}"
-    if not written.startswith("**") and Pattern(further).find(ledger):
+    if not written.startswith("**") and len(further) <= LONGEST and Pattern(further).find(ledger):
         return f"did you mean {further!r}?"
     modules = {path for parent in set(ledger.parents) for path in enclosing(parent)}
     close = difflib.get_close_matches(FOLD.sub("", written), sorted(modules)[:MOST_COMPARED], 1)
@@ -133,12 +134,6 @@ def nearest_module(ledger: Ledger, written: str) -> str:
         return "* and ? stand for anything within a name, 0–5 or {0-5} for numbers"
     tops = sorted({name.partition(".")[0] for name in ledger.names})
     return f"at the top are {', '.join(tops[:6])}{', …' if len(tops) > 6 else ''}" if tops else "it has no tensors"
-
-
-def enclosing(path: str) -> list[str]:
-    """A path and those of everything around it."""
-    parts = path.split(".")[:DEEPEST]
-    return [".".join(parts[: end + 1]) for end in range(len(parts))] if path else []
 
 
 def _numbers(part: str) -> bool:

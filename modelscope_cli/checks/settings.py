@@ -59,6 +59,10 @@ class Settings(NamedTuple):
         strict = self.strict if other.strict is None else other.strict
         return self._replace(demands=kept, baseline=other.baseline or self.baseline, strict=strict)
 
+    def lacking(self) -> Demand | None:
+        """A demand that needs a baseline, where there is none."""
+        return next((demand for demand in self.demands if demand.rule.needs_baseline), None) if self.baseline is None else None
+
     def paths(self) -> tuple[list[str], list[str]]:
         """The files that the patterns of `models` find, and the patterns that find none. A path without signs is one, there or not."""
         import glob

@@ -157,15 +157,15 @@ class Judge:
         from modelscope_cli.formats.locate import names_of
 
         asked = self.settings.for_paths(names_of(target)).over(self.flags)
-        against = self.baseline or asked.baseline
-        needing = next((demand for demand in asked.demands if demand.rule.needs_baseline), None)
-        if needing is not None and against is None:
+        asked = asked._replace(baseline=self.baseline or asked.baseline, strict=asked.strict or self.strict)
+        needing = asked.lacking()
+        if needing is not None:
             where = f"{needing.origin}: " if needing.origin else ""
             raise typer.BadParameter(
                 f"{where}{needing.rule.name} needs something to compare with: --baseline FILE, or baseline = in mscope.toml "
                 "(mscope baseline save PATH makes one)"
             )
-        return asked._replace(baseline=against, strict=asked.strict or self.strict)
+        return asked
 
     def judged(self, overview: Overview, asked: Settings, problems: list[ModelscopeError]) -> Check:
         """The verdicts. Where the baseline cannot be read, that is told, and the rules that need none are judged all the same."""

@@ -157,6 +157,14 @@ class Verdict(NamedTuple):
     todo: str = ""
 
 
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts in a few words: 1 of 6 rules failed, 2 met nothing to judge."""
+    failed, warned = (sum(verdict.status == status for verdict in verdicts) for status in ("failed", "warning"))
+    rules = f"{len(verdicts):,} {'rule' if len(verdicts) == 1 else 'rules'}"
+    said = f"{rules} passed" if not warned else f"{len(verdicts) - warned:,} of {rules} passed"
+    return (f"{failed:,} of {rules} failed" if failed else said) + (f", {warned:,} met nothing to judge" if warned else "")
+
+
 class Verdicts(NamedTuple):
     key: str
     title: str
