@@ -33,6 +33,7 @@ NARROWEST, WIDEST = 60, 200
 EXACT_COUNTS_FROM = 112  # terminal width from which counts are written out
 BAR_WIDTH = 12
 NARROWEST_TEXT = 10
+NARROWEST_NAME = 24  # of a rule: the longest of ours in whole
 CATEGORY_STYLES = {
     "embedding": "magenta", "attention": "yellow", "mlp": "blue", "norm": "bright_black", "conv": "green", "head": "red", "linear": "cyan",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
@@ -119,7 +120,7 @@ class Page:
         self.line()
         self.line(Text(verdicts.title, style="bold"))
         names = [self.text(rule_name(verdict)) for verdict in verdicts.items]
-        widest = min(max(map(cell_len, names), default=0), self.width // 3)
+        widest = min(max(map(cell_len, names), default=0), max(NARROWEST_NAME, self.width // 3))
         for verdict, name in zip(verdicts.items, names, strict=True):
             sign, style = STATUS[verdict.status]
             padded = _cut(name, widest, self.ascii)
