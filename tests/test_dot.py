@@ -59,7 +59,7 @@ def test_names_come_out_as_they_are(program, nasty, anchor):
 def test_titles_and_tooltips_come_out_as_they_are_and_do_nothing(program, nasty):
     shown = visible(nasty)
     scene = sheet(shown)
-    root = ElementTree.fromstring(tidy(painted(program, render(scene), "svg"), scene))
+    root = ElementTree.fromstring(tidy(painted(program, render(scene), "svg"), scene.title))
     assert root.findtext("{http://www.w3.org/2000/svg}title") == shown
     tooltips = {value for element in root.iter() for name, value in element.attrib.items() if name.endswith("}title")}
     assert {tip.replace("\u00a0", " ") for tip in tooltips} == {shown.replace("\u00a0", " ")}

@@ -171,7 +171,7 @@ def test_a_png_has_sides_that_viewers_open(monkeypatch, tmp_path, program, width
 
 @pytest.mark.parametrize(("width", "height"), [(100.0, 100.0), (9_000.0, 9_000.0), (200_000.0, 50.0), (300.0, 1e6), (1e5, 1e5)])
 def test_the_resolution_keeps_sides_and_pixels_within_bounds(width, height):
-    dots = float(scale(page(width=width, height=height), "png")[0].removeprefix("-Gdpi=")) / 72
+    dots = float(scale(width, height, "png")[0].removeprefix("-Gdpi=")) / 72
     assert 0 < dots <= 2
     assert max(width, height) * dots <= LONGEST_SIDE * 1.01
     assert width * height * dots**2 <= MOST_PIXELS * 1.01

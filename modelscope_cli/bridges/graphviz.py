@@ -12,13 +12,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from modelscope_cli.bridges import programs
 from modelscope_cli.bridges.fonts import FAR, paint_words, without_font
 from modelscope_cli.bridges.programs import find, find_wheel, run
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import render
+from modelscope_cli.report.painting import Painting
 from modelscope_cli.report.scene import Frame, Item, Scene, Words
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -30,14 +29,6 @@ LARGEST_PAGE = 14_400.0  # points, the limit of PDF
 ROUNDING = 10  # of both, that programs may add
 POINTS = 72.0
 DATE = re.compile(rb"(/(?:Creation|Mod)Date \(D:)\d{14}")
-
-
-class Painting(NamedTuple):
-    """A picture, what painted it, and what its user should know about it."""
-
-    data: bytes
-    painter: str
-    warnings: tuple[str, ...] = ()
 
 
 def paint(scene: Scene, format: str) -> Painting:
@@ -74,14 +65,14 @@ def painters() -> Iterator[tuple[str, str]]:
 
 def by_system(program: str, scene: Scene, text: str, format: str) -> Painting:
     """A picture by Graphviz. Letters that no font has come out as boxes; that is said where it can be known."""
-    data = run(program, text, format, *scale(scene, format), fonts=format != "svg")
+    data = run(program, text, format, *scale(scene.width, scene.height, format), fonts=format != "svg")
     if format == "svg":
-        return Painting(tidy(data, scene), f"{SYSTEM} ({program})")
+        return Painting(tidy(data, scene.title), f"{SYSTEM} ({program})")
     warnings: tuple[str, ...] = ()
     far = far_words(scene)
     if far:
         warnings = without_font(far)
-    return Painting(DATE.sub(rb"\g<1>20000101000000", data) if format == "pdf" else data, f"{SYSTEM} ({program})", warnings)
+    return Painting(undated(data) if format == "pdf" else data, f"{SYSTEM} ({program})", warnings)
 
 
 def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
@@ -91,9 +82,9 @@ def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
     far = far_words(scene)
     painter = f"{WHEEL} ({program})"
     if format == "svg" or not far:
-        data = run(program, text, format, *scale(scene, format))
-        return Painting(tidy(data, scene) if format == "svg" else data, painter)
-    data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene, format))
+        data = run(program, text, format, *scale(scene.width, scene.height, format))
+        return Painting(tidy(data, scene.title) if format == "svg" else data, painter)
+    data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene.width, scene.height, format))
     data, warnings = paint_words(data, far, scene.width)
     return Painting(data, f"{painter} and Pillow", warnings)
 
@@ -109,11 +100,11 @@ def by_reportlab(scene: Scene) -> Painting:
     return Painting(data, "reportlab", warnings)
 
 
-def scale(scene: Scene, format: str) -> list[str]:
-    """Options that keep a picture within what viewers open."""
-    longest = max(scene.width, scene.height)
+def scale(width: float, height: float, format: str) -> list[str]:
+    """Options that keep a picture of so many points within what viewers open."""
+    longest = max(width, height)
     if format == "png":
-        area = scene.width * scene.height / POINTS**2
+        area = width * height / POINTS**2
         return [f"-Gdpi={min(PNG_DPI, (LONGEST_SIDE - ROUNDING) * POINTS / longest, (MOST_PIXELS / area) ** 0.5):.2f}"]
     if format == "pdf" and longest > LARGEST_PAGE - ROUNDING:
         side = (LARGEST_PAGE - ROUNDING) / POINTS
@@ -121,15 +112,20 @@ def scale(scene: Scene, format: str) -> list[str]:
     return []
 
 
-def tidy(data: bytes, scene: Scene) -> bytes:
+def tidy(data: bytes, title: str) -> bytes:
     """An SVG without what only Graphviz needs: document type, comments, names of nodes, which would show as tooltips."""
     text = data.decode()
     text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", text)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<title>[^<]*</title>\s*", "", text)
-    title = scene.title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    title = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     named = f'role="img"><title>{title}</title><style>text{{pointer-events:none}}</style>'
     return re.sub(r"(<svg\b[^>]*?)>", lambda match: f"{match[1]} {named}", text, count=1).encode()
+
+
+def undated(data: bytes) -> bytes:
+    """A PDF without the time it was made, so that the same model gives the same file."""
+    return DATE.sub(rb"\g<1>20000101000000", data)
 
 
 def far_words(scene: Scene) -> list[Words]:
@@ -158,5 +154,5 @@ def near_items(items: Sequence[Item]) -> list[Item]:
 
 def first_line(problem: BaseException) -> str:
     if isinstance(problem, subprocess.TimeoutExpired):
-        return f"not done after {programs.PATIENCE:.0f} seconds"
+        return f"not done after {problem.timeout:.0f} seconds"
     return (str(problem) or type(problem).__name__).splitlines()[0]

@@ -14,8 +14,8 @@ from modelscope_cli.errors import DrawingError
 SUFFIXES = (".exe",) if os.name == "nt" else ("",)
 WHEEL = "graphviz-pure"
 PATIENCE = 15.0  # seconds for one picture; nothing is laid out, so it is tenths
-BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",)}
-ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF"}
+BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",), "dot": (b"digraph",), "plain": (b"graph",)}
+ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF", "dot": b"}", "plain": b"stop"}
 NO_FONT = b"unable to resolve"  # what dot -v says of a font name it finds nothing for
 
 
@@ -46,10 +46,11 @@ def installed_folders() -> list[str]:
     return [os.path.abspath(path) for path in [*map(os.path.dirname, listed), str(installed.locate_file("bin"))]]
 
 
-def run(program: str, text: str, format: str, *options: str, fonts: bool = False) -> bytes:
+def run(program: str, text: str, format: str, *options: str, fonts: bool = False, patience: float | None = None) -> bytes:
     """What the program makes of a DOT text; with `fonts` it must have some. Raises DrawingError, OSError or TimeoutExpired."""
     command = [program, f"-T{format}", *options, *(["-v"] if fonts else [])]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=False)
+    limit = PATIENCE if patience is None else patience
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=limit, check=False)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip()
         raise DrawingError(said.splitlines()[0][:200] if said else f"ended with {done.returncode} and painted nothing")

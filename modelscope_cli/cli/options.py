@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,37 +176,3 @@ def replace(file: str, data: bytes) -> None:
         if os.path.exists(aside):
             os.unlink(aside)
         raise
-
-
-class LateProgress:
-    """A progress bar on stderr for a read of many files: only on a terminal, and only when it takes longer than a second."""
-
-    PATIENCE = 1.0  # seconds
-
-    def __init__(self, path: str):
-        self.path = path
-        self.started = time.monotonic()
-        self.bar: Any = None
-        self.task: Any = None
-
-    def step(self, done: int, whole: int) -> None:
-        """Say that `done` of `whole` files have been read."""
-        if self.bar is None:
-            if time.monotonic() - self.started < self.PATIENCE or not sys.stderr.isatty():
-                return
-            from rich.console import Console
-            from rich.progress import Progress
-
-            from modelscope_cli.render.plain import visible
-
-            self.bar = Progress(console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task(visible(os.path.basename(self.path)), total=whole)
-            self.bar.start()
-        self.bar.update(self.task, completed=done)
-
-    def __enter__(self) -> LateProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from modelscope_cli.cli.options import LateProgress, nearest
+from modelscope_cli.cli.options import nearest
+from modelscope_cli.cli.progress import LateProgress
 
 if TYPE_CHECKING:
     from modelscope_cli.core.checkpoint import Checkpoint

@@ -137,17 +137,15 @@ def pictures(overview: Overview) -> list[Section]:
     """The diagram and the treemap of a page. A diagram that cannot be drawn is left out, and that is said."""
     from modelscope_cli.analysis.byte_tree import byte_tree
     from modelscope_cli.cli.problems import say
-    from modelscope_cli.engines.registry import Wish, draw, engine_named
+    from modelscope_cli.engines import diagram
+    from modelscope_cli.engines.registry import Wish
     from modelscope_cli.errors import DrawingError
     from modelscope_cli.render.plain import visible
     from modelscope_cli.report.document import Areas, Drawing
 
     drawn: list[Section] = []
-    engine = engine_named("diagram")
-    if engine is None:
-        raise AssertionError("there is no diagram engine")
     try:
-        light, dark = (draw(engine, overview.checkpoint, Wish("svg", theme=theme)).data.decode() for theme in ("light", "dark"))
+        light, dark = (diagram.draw(overview.checkpoint, Wish("svg", theme=theme)).data.decode() for theme in ("light", "dark"))
         drawn.append(Drawing("diagram", "Diagram", light, dark))
     except DrawingError as problem:
         say(f"mscope: {visible(overview.checkpoint.path)}: without a diagram: {visible(problem.message)}")

@@ -5,38 +5,41 @@ from __future__ import annotations
 import os
 import re
 import sys
-from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelscope_cli.cli.options import LimitChanges, Only, limits, nearest
+from modelscope_cli.cli import picture_options as asked
+from modelscope_cli.cli.options import LimitChanges, Only, limits
+from modelscope_cli.engines.registry import ENGINES
 
 if TYPE_CHECKING:
-    from modelscope_cli.bridges.graphviz import Painting
     from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.core.limits import Limits
     from modelscope_cli.engines.registry import Engine, Wish
+    from modelscope_cli.formats.locate import Target
+    from modelscope_cli.report.painting import LogFolder, Painting
 
-DEFAULT_FORMAT = "pdf"
+LOG_FOLDER = "runs"  # where TensorBoard's users keep theirs
 
+ENGINE_LINES = "\n".join(
+    f"  {engine.name:11} {' '.join(engine.formats):20} {engine.short}" + (f" \\[{engine.extra}]" if engine.extra else "")
+    for engine in ENGINES
+)
 
-class Theme(StrEnum):
-    light = "light"
-    dark = "dark"
-
-
-WHAT, OUTPUT = "What to draw", "Output"
-
-HELP = """A picture of a model file: its architecture, or where its bytes are.
+HELP = f"""A picture of a model file: its architecture, what flows through it, or where its bytes are.
 
 Works on every file that inspect reads, without torch, without a screen and without executing anything in it. \
 Repeated blocks are drawn once. Kinds and order that the file does not record are inferred from names and shapes, \
 and the picture says so.
 
+Two engines draw what a model does when it is called, dataflow and torchviz. They need torch and the model: from the \
+config.json beside the weights, or from your own code (--model, --input). They take no memory for its weights.
+
 \b
-Engines:
-  diagram  pdf svg png dot       modules in the order they run (default)
-  treemap  html svg png pdf dot  where the bytes are; html: a page to explore
+Engines; those with an extra in brackets need pip install 'modelscope-cli\\[EXTRA]':
+{ENGINE_LINES}
 
 Exit codes: 0 fine, 2 wrong usage, 3 something could not be read, drawn or written.
 
@@ -50,177 +53,185 @@ Examples:
   mscope visualize weights.pth --depth 2        the upper levels only
   mscope visualize weights.pth --root model.layers.0
   mscope visualize weights.pth -f svg -o - | rsvg-convert > weights.png
+  mscope visualize weights.pth --engine netron  Netron in the browser
+  mscope visualize llama/ --engine dataflow     from its config.json
+  mscope visualize weights.pth --engine torchviz --show-attrs --show-saved \\
+      --model net.py:Net --input 'float32\\[1,3,224,224]'
+  mscope visualize weights.pth --engine dataflow --model decoder.py:Decoder \\
+      --config '{{"vocabulary": 98631}}' --input 'int64\\[1,50]<98631'
+  mscope visualize weights.pth --engine tensorboard
 """
 
 
-def complete_formats(incomplete: str) -> list[str]:
-    from modelscope_cli.engines.registry import FORMATS
-
-    return [format for format in FORMATS if format.startswith(incomplete)]
-
-
-def complete_engines(incomplete: str) -> list[tuple[str, str]]:
-    from modelscope_cli.engines.registry import ENGINES
-
-    return [(engine.name, engine.summary) for engine in ENGINES if engine.name.startswith(incomplete)]
-
-
 def visualize(
+    ctx: typer.Context,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A model file, shard, index file or folder.", show_default=False)],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "-f",
-            "--format",
-            metavar="FORMAT",
-            help="pdf, svg, png, html or dot; default: the suffix of -o, else pdf.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-            autocompletion=complete_formats,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Where to write, - for stdout; default: the name of the input, in the working folder.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help="diagram or treemap; default: the one for the format.",
-            rich_help_panel=WHAT,
-            show_default=False,
-            autocompletion=complete_engines,
-        ),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            "-d",
-            "--depth",
-            min=0,
-            metavar="N",
-            help="Levels of modules to draw (0 = all).",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option("--root", metavar="MODULE", help="Draw this module only.", rich_help_panel=WHAT, show_default=False),
-    ] = None,
-    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw repeated blocks once.", rich_help_panel=WHAT)] = True,
-    theme: Annotated[
-        Theme | None,
-        typer.Option(
-            "--theme",
-            help="Colours; default: light, in a page as the reader has it.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open the picture when it is written.", rich_help_panel=OUTPUT)] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say which program painted it.", rich_help_panel=OUTPUT)
-    ] = False,
+    format: asked.Format = None,
+    output: asked.Output = None,
+    engine: asked.EngineName = None,
+    depth: asked.Depth = None,
+    root: asked.Root = None,
+    fold: asked.Fold = True,
+    show_attrs: asked.ShowAttributes = False,
+    show_saved: asked.ShowSaved = False,
+    force: asked.Force = False,
+    model: asked.Model = None,
+    inputs: asked.Inputs = None,
+    config: asked.Config = None,
+    layers: asked.Layers = None,
+    trust_code: asked.TrustCode = False,
+    theme: asked.Colours = None,
+    open_: asked.Open = None,
+    port: asked.Port = None,
+    verbose: asked.Verbose = False,
     only: Only = False,
     limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read, draw and write; the help text is HELP."""
     from modelscope_cli.cli.problems import say
-    from modelscope_cli.cli.reading import find, readable, refuse_several
-    from modelscope_cli.engines.registry import FORMATS, Wish
+    from modelscope_cli.cli.progress import LateStatus
+    from modelscope_cli.engines.registry import BROWSER, Wish
 
     if output == "":
         raise typer.BadParameter("a file needs a name", param_hint="'--output'")
-    to_stdout = output == "-"
-    if to_stdout and open_:
-        raise typer.BadParameter("there is no file to open when the picture goes to stdout", param_hint="'--open'")
-    chosen, wanted = choose(engine, format, None if to_stdout else output)
-    if not fold and chosen.name == "treemap":
-        raise typer.BadParameter("a treemap folds nothing; --no-fold is for the diagram", param_hint="'--no-fold'")
+    chosen, wanted = asked.choose(engine, format, output)
+    refuse_output(wanted, output, opened=open_)
+    asked.refuse_unmeant(ctx, chosen)
     if depth and wanted == "html":
         raise typer.BadParameter("a page has all levels to zoom into; --depth is for the other formats", param_hint="'--depth'")
-    named = os.path.splitext(output or "")[1].removeprefix(".").lower()
-    if named in FORMATS and named != wanted:
-        say(f"mscope: warning: {output} gets {wanted.upper()}, whatever its name ends in")
-    wish = Wish(wanted, depth or None, root, fold, theme.value if theme else None)
-    bounds = limits(limit)
-    targets, problems = find([path], only=only)
-    refuse_several(path, targets, "a picture is of one")
-    failed = False
-    for _, checkpoint in readable(targets, problems, bounds, lenient=False):
-        painting = painted(chosen, checkpoint, wish)
-        failed = tell_about(checkpoint, painting, verbose=verbose)
-        put(
-            painting.data,
-            "-" if to_stdout else output,
-            path,
+    if port and wanted != BROWSER:
+        raise typer.BadParameter("only -f browser is served", param_hint="'--port'")
+    recipe = asked.recipe(model, inputs, config, trusted=trust_code)
+    if trust_code:
+        say("mscope: warning: --trust-code runs code that comes with the file, and it can do whatever you can")
+    with LateStatus() as status:
+        wish = Wish(
             wanted,
-            [path, *(file.path for file in checkpoint.files)],
-            opened=open_,
+            depth or None,
+            root,
+            fold,
+            theme.value if theme else None,
+            recipe,
+            layers,
+            show_attrs,
+            show_saved,
+            force,
+            port,
+            status.step,
         )
-    if problems or failed:
+        target, bounds = located(path, limits(limit), only=only)
+        checkpoint = read(target, bounds, chosen)
+        if wanted == BROWSER:
+            serve(chosen, checkpoint, wish, status.stop, opened=open_ is not False)
+            return
+        painting = painted(chosen, checkpoint, wish)
+    failed = tell_about(checkpoint, painting, verbose=verbose)
+    put(painting, output, path, wanted, [path, *model_files(checkpoint)], opened=bool(open_))
+    if failed:
         leave()
 
 
-def choose(name: str | None, format: str | None, output: str | None) -> tuple[Engine, str]:
-    """The engine and the format; what does not go together is a usage error that says what does."""
-    from modelscope_cli.engines.registry import ENGINES, FORMATS, engine_named, engines_for
+def refuse_output(wanted: str, output: str | None, *, opened: bool | None) -> None:
+    """Formats that are no file have no file to go to, and stdout has none to open."""
+    from modelscope_cli.cli.problems import say
+    from modelscope_cli.engines.registry import BROWSER, FILES, LOGS
 
-    engine = engine_named(name) if name else None
-    if name and engine is None:
-        names = tuple(each.name for each in ENGINES)
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}{nearest(name, names)}", param_hint="'--engine'")
-    wanted = (format or "").lower()
-    if wanted and wanted not in FORMATS:
-        raise typer.BadParameter(
-            f"{format!r} is not one of {', '.join(FORMATS)}{nearest(wanted, FORMATS)}", param_hint="'--format'"
-        )
-    if not wanted and output and os.path.isdir(output):
-        raise typer.BadParameter(f"{output!r} is a folder: name a file in it", param_hint="'--output'")
-    if not wanted and output:
-        wanted = os.path.splitext(output)[1].removeprefix(".").lower()
-        if wanted not in FORMATS:
-            raise typer.BadParameter(
-                f"{output!r} does not end in one of {', '.join('.' + each for each in FORMATS)}: say which with -f",
-                param_hint="'--output'",
-            )
-    wanted = wanted or (engine.formats[0] if engine else DEFAULT_FORMAT)
-    if engine is None:
-        return engines_for(wanted)[0], wanted
-    if wanted not in engine.formats:
-        others = " or ".join(f"--engine {each.name}" for each in engines_for(wanted))
-        raise typer.BadParameter(
-            f"the engine {engine.name} writes {', '.join(engine.formats)}; for {wanted} take {others}", param_hint="'--format'"
-        )
-    return engine, wanted
+    if output == asked.STDOUT and opened:
+        raise typer.BadParameter("there is no file to open when the picture goes to stdout", param_hint="'--open'")
+    if wanted == BROWSER and output is not None:
+        raise typer.BadParameter("-f browser serves a page and writes no file", param_hint="'--output'")
+    if wanted == LOGS and output == asked.STDOUT:
+        raise typer.BadParameter("a log folder cannot go to stdout: name a folder", param_hint="'--output'")
+    if wanted == LOGS and opened:
+        raise typer.BadParameter("a log folder is opened by TensorBoard: the command is printed", param_hint="'--open'")
+    named = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    if named in FILES and named != wanted:
+        say(f"mscope: warning: {output} gets {wanted.upper()}, whatever its name ends in")
 
 
-def painted(engine: Engine, checkpoint: Checkpoint, wish: Wish) -> Painting:
+def located(path: str, bounds: Limits, *, only: bool) -> tuple[Target, Limits]:
+    """The one model behind a path; none or several end the command."""
+    from modelscope_cli.cli.reading import find, refuse_several
+
+    targets, problems = find([path], only=only)
+    refuse_several(path, targets, "a picture is of one")
+    if problems or not targets:
+        leave()
+    return targets[0], bounds
+
+
+def read(target: Target, bounds: Limits, engine: Engine) -> Checkpoint | str:
+    """The checkpoint; its path where mscope has no reader for the file, but the engine has. Else the problem is told."""
+    from modelscope_cli.cli.problems import tell
+    from modelscope_cli.cli.progress import LateProgress
+    from modelscope_cli.cli.reading import guarded
+    from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
+    from modelscope_cli.formats.registry import read_target
+
+    try:
+        with LateProgress(target.path) as progress:
+            return guarded(partial(read_target, target, bounds, step=progress.step), target.path)
+    except ModelscopeError as problem:
+        if engine.reads_itself and isinstance(problem, (UnknownFormatError, UnsupportedFeatureError)):
+            return target.path
+        tell(problem)
+        raise typer.Exit(unreadable()) from None
+
+
+def model_files(checkpoint: Checkpoint | str) -> list[str]:
+    """Paths of what was read, which nothing may be written over."""
+    return [checkpoint] if isinstance(checkpoint, str) else [file.path for file in checkpoint.files]
+
+
+def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish) -> Painting | LogFolder:
     """The picture; what cannot be drawn is told, and ends the command."""
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.engines.registry import draw
     from modelscope_cli.errors import ModelscopeError
 
+    path = checkpoint if isinstance(checkpoint, str) else checkpoint.path
     try:
-        return guarded(lambda: draw(engine, checkpoint, wish), checkpoint.path)
+        return guarded(lambda: draw(engine, checkpoint, wish), path)
     except ModelscopeError as problem:
-        problem.path = problem.path or checkpoint.path
+        problem.path = problem.path or path
         tell(problem)
         raise typer.Exit(unreadable()) from None
 
 
-def tell_about(checkpoint: Checkpoint, painting: Painting, *, verbose: bool) -> bool:
+def serve(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, quiet: asked.Done, *, opened: bool) -> None:
+    """Serve the picture until Ctrl-C, and open it where there is a screen."""
+    from modelscope_cli.cli.problems import print_line, say, tell
+    from modelscope_cli.engines import registry
+    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.render.plain import visible
+
+    path = checkpoint if isinstance(checkpoint, str) else checkpoint.path
+
+    def ready(address: str) -> None:
+        quiet()
+        print_line(address)
+        sys.stdout.flush()
+        say(f"mscope: {engine.name} shows {visible(os.path.basename(path))} there until Ctrl-C")
+        if opened and has_screen():
+            import webbrowser
+
+            webbrowser.open(address)
+
+    try:
+        registry.serve(engine, checkpoint, wish, ready)
+    except ModelscopeError as problem:
+        problem.path = problem.path or path
+        tell(problem)
+        raise typer.Exit(unreadable()) from None
+
+
+def has_screen() -> bool:
+    """Whether a browser with windows can come up: without one, webbrowser would start one in this terminal."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def tell_about(checkpoint: Checkpoint | str, painting: Painting | LogFolder, *, verbose: bool) -> bool:
     """Say what is missing in the picture; returns whether something could not be read."""
     from modelscope_cli.cli.problems import say
     from modelscope_cli.render.plain import visible
@@ -229,29 +240,56 @@ def tell_about(checkpoint: Checkpoint, painting: Painting, *, verbose: bool) -> 
         say(f"mscope: warning: {visible(warning)}")
     if verbose:
         say(f"mscope: painted by {visible(painting.painter)}")
+    if isinstance(checkpoint, str):
+        return False
     errors = [note for note in checkpoint.notes if note.severity == "error"]
     for note in errors:
         say(f"mscope: {visible(note.where or checkpoint.path)}: {visible(note.message)}")
     return bool(errors)
 
 
-def put(data: bytes, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
+def put(painting: Painting | LogFolder, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
     """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import print_line
     from modelscope_cli.render.plain import begun
+    from modelscope_cli.report.painting import LogFolder
 
-    if output == "-":
-        sys.stdout.buffer.write(data)
+    if isinstance(painting, LogFolder):
+        put_folder(painting, output or os.path.join(LOG_FOLDER, name_of(path)), model)
+        return
+    if output == asked.STDOUT:
+        sys.stdout.buffer.write(painting.data)
         sys.stdout.buffer.flush()
         return
     file = output or f"{name_of(path)}.{format}"
     refuse_inputs(file, model)
-    write_file(file, data)
+    write_file(file, painting.data)
     if output is None:
         print_line(begun(file))
     if opened:
         open_file(file)
+
+
+def put_folder(logs: LogFolder, folder: str, model: list[str]) -> None:
+    """Write the files of a log folder, say where it is and how to look at it."""
+    import shlex
+
+    from modelscope_cli.cli.options import refuse_inputs, write_file
+    from modelscope_cli.cli.problems import print_line, say
+    from modelscope_cli.render.plain import begun, visible
+
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as problem:
+        say(f"mscope: {visible(folder)}: no folder can be made there: {(problem.strerror or str(problem)).lower()}")
+        raise typer.Exit(unreadable()) from None
+    for name, data in logs.files.items():
+        file = os.path.join(folder, name)
+        refuse_inputs(file, model)
+        write_file(file, data)
+    print_line(begun(folder))
+    say(f"mscope: look at it with: {visible(logs.view.format(folder=shlex.quote(folder)))}")
 
 
 def open_file(file: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from modelscope_cli.analysis import diagram as analysis
-from modelscope_cli.bridges.graphviz import Painting, paint
+from modelscope_cli.bridges.graphviz import paint
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.engines.registry import Wish
 from modelscope_cli.render.diagram import lay_out
 from modelscope_cli.render.palette import THEMES
+from modelscope_cli.report.painting import Painting
 
 
 def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from modelscope_cli.analysis.byte_tree import byte_tree
 from modelscope_cli.analysis.overview import inspect
 from modelscope_cli.analysis.root import find_root
-from modelscope_cli.bridges.graphviz import Painting, paint
+from modelscope_cli.bridges.graphviz import paint
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.engines.registry import Wish
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.palette import THEMES
+from modelscope_cli.report.painting import Painting
 from modelscope_cli.report.treemap import Node, Treemap
 
 

@@ -150,9 +150,20 @@ def test_help_has_examples_and_fits_the_terminal(columns):
         "--open",
         "--verbose",
         "--only",
+        "--model",
+        "--input",
+        "--config",
+        "--layers",
+        "--trust-code",
+        "--show-attrs",
+        "--show-saved",
+        "--force",
+        "--port",
     ):
         assert option in out
     assert re.search(r"^ *mscope visualize weights\.pth --depth 2 +the upper levels only", out, re.MULTILINE)
+    assert "netron browser svg png pdf Netron, served or as a file [netron]" in words(out)  # the brackets are no markup
+    assert "'int64[1,50]<98631'" in words(out)
     assert re.search(r"^ *treemap +html svg png pdf dot +where the bytes are.*explore *$", out, re.MULTILINE)
 
 
@@ -173,7 +184,7 @@ def test_a_reader_that_has_had_enough(here, arguments):
     ("typed", "offered"),
     [
         ("mscope visualize --eng", {"--engine"}),
-        ("mscope visualize --engine ", {"diagram", "treemap"}),
+        ("mscope visualize --engine ", {"diagram", "treemap", "netron", "dataflow", "torchviz", "tensorboard"}),
         ("mscope visualize -f s", {"svg"}),
         ("mscope visualize --theme ", {"light", "dark"}),
     ],

@@ -1,0 +1,157 @@
+"""The model that a config.json describes, made by transformers.
+
+Only classes of the installed transformers are made: a config.json that names code beside it (`auto_map`) has that run only
+where its user trusts it. Nothing is fetched. The weights' own precision and quantisation do not matter to a graph of calls,
+so they are left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from modelscope_cli.bridges.extras import need
+from modelscope_cli.bridges.models.factory import said
+from modelscope_cli.bridges.models.input_specs import InputSpec
+from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.errors import DrawingError
+
+OFFLINE = "HF_HUB_OFFLINE"
+LEFT_OUT = ("quantization_config", "torch_dtype", "dtype", "transformers_version")
+COUNTS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_decoder_layers",
+    "depth",
+)
+OTHER_WAYS = "--model package.module:factory says how the model is made; --engine diagram infers it from names"
+LENGTH = 8  # tokens that a picture is traced with
+SAMPLES = 16_000  # of sound, a second of most
+IMAGE = 224  # pixels a side where the configuration does not say
+
+
+def config_of(checkpoint: Checkpoint, settings: dict[str, Any] | None, *, trusted: bool) -> Any:
+    """The configuration as transformers knows it, with the settings put over it. Raises DrawingError, or MissingExtraError."""
+    need("torch", "making the model of a config.json", "transformers")
+    os.environ.setdefault(OFFLINE, "1")
+    from transformers import AutoConfig
+
+    written = {**checkpoint.config, **(settings or {})}
+    kind = written.get("model_type")
+    if not isinstance(kind, str):
+        raise DrawingError("the config.json beside the weights names no model_type", hint=OTHER_WAYS)
+    refuse_more_layers(written, len(checkpoint.tensors))
+    entries = {key: value for key, value in written.items() if key not in (*LEFT_OUT, "model_type")}
+    folder = os.path.dirname(checkpoint.files[0].path)
+    try:
+        if trusted and "auto_map" in written:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=True, **(settings or {}))
+        else:
+            config = AutoConfig.for_model(kind, **entries)
+        config.use_cache = False
+    except KeyboardInterrupt:
+        raise
+    except Exception as problem:
+        if isinstance(problem, ValueError) and "Unrecognized model identifier" in str(problem):
+            hint = (
+                f"its code is named in config.json and runs only with --trust-code; {OTHER_WAYS}"
+                if "auto_map" in written
+                else OTHER_WAYS
+            )
+            raise DrawingError(f"transformers {version()} knows no model_type {kind[:60]!r}", hint=hint) from None
+        raise DrawingError(f"transformers cannot use the config.json: {said(problem)}", hint=OTHER_WAYS) from None
+    return config
+
+
+def make_module(config: Any, checkpoint: Checkpoint, *, trusted: bool) -> Any:
+    """The model, in eval mode as from_pretrained gives it. Raises DrawingError."""
+    import transformers
+
+    names = [name for name in (config.architectures or []) if isinstance(name, str)]
+    found = next((kind for name in names if is_model(kind := getattr(transformers, name, None))), None)
+    config._experts_implementation = "batched_mm"  # the only way through experts that needs neither values nor bfloat16
+    try:
+        if found is not None:
+            return found(config).eval()
+        auto: Any = transformers.AutoModelForCausalLM if any("CausalLM" in name for name in names) else transformers.AutoModel
+        return auto.from_config(config, trust_remote_code=trusted).eval()
+    except KeyboardInterrupt:
+        raise
+    except Exception as problem:
+        raise DrawingError(
+            f"transformers cannot make {', '.join(names)[:80] or config.model_type}: {said(problem)}", hint=OTHER_WAYS
+        ) from None
+
+
+def is_model(kind: Any) -> bool:
+    from transformers import PreTrainedModel
+
+    return isinstance(kind, type) and issubclass(kind, PreTrainedModel)
+
+
+def usual_inputs(module: Any, config: Any) -> list[InputSpec]:
+    """What such a model is called with: tokens, a picture or sound. Raises DrawingError when that is not known."""
+    main = module.main_input_name
+    text = getattr(config, "text_config", None) or config
+    if main == "input_ids":
+        specs = [InputSpec(main, "int64", (1, LENGTH), number(text, "vocab_size", 2))]
+    elif main == "pixel_values":
+        vision = getattr(config, "vision_config", None) or config
+        size = getattr(vision, "image_size", None) or IMAGE
+        sides = (size, size) if isinstance(size, int) else tuple(size)[:2]
+        specs = [InputSpec(main, "float32", (1, number(vision, "num_channels", 3), *sides))]
+    elif main == "input_features":
+        specs = [
+            InputSpec(
+                main, "float32", (1, number(config, "num_mel_bins", 80), 2 * number(config, "max_source_positions", 1500))
+            )
+        ]
+    elif main == "input_values":
+        specs = [InputSpec(main, "float32", (1, SAMPLES))]
+    else:
+        raise DrawingError(
+            f"{type(module).__name__} is called with {main}; of what shape is not known", hint=f"--input '{main}=float32[1,…]'"
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        specs.append(InputSpec("decoder_input_ids", "int64", (1, LENGTH), number(text, "vocab_size", 2)))
+    return specs
+
+
+def renaming(module: Any) -> Callable[[str], str] | None:
+    """What a name of the published files is called in this version of the module, where transformers merges or renames."""
+    try:
+        mapping: Any = import_module("transformers.conversion_mapping")
+        loading: Any = import_module("transformers.core_model_loading")
+        steps = mapping.get_checkpoint_conversion_mapping(module.config.model_type) or []
+        renamings = [step for step in steps if isinstance(step, loading.WeightRenaming)]
+        converters = [step for step in steps if isinstance(step, loading.WeightConverter)]
+        rename = loading.rename_source_key
+    except (ImportError, AttributeError):  # another release: then names are compared as they are
+        return None
+    return (lambda name: str(rename(name, renamings, converters)[0])) if steps else None
+
+
+def refuse_more_layers(config: dict[str, Any], tensors: int) -> None:
+    """A layer has a tensor at least: more layers than tensors are not those of this file, and could take forever to make."""
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        for key in COUNTS if isinstance(part, dict) else ():
+            value = part.get(key) if isinstance(part, dict) else None
+            if isinstance(value, int) and value > max(tensors, 1):
+                raise DrawingError(f"config.json speaks of {value:,} layers ({key}), but the file holds {tensors:,} tensors")
+
+
+def number(config: Any, name: str, otherwise: int) -> int:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) and value > 0 else otherwise
+
+
+def version() -> str:
+    import transformers
+
+    return str(transformers.__version__)

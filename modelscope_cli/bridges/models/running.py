@@ -1,0 +1,77 @@
+"""Calling a made model once, and saying in which of its modules that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from modelscope_cli.bridges.models.factory import said
+from modelscope_cli.bridges.models.making import Made
+from modelscope_cli.bridges.models.quiet import quiet
+from modelscope_cli.errors import DrawingError
+
+
+class Place:
+    """Where a model is while it runs: `path` is the innermost module that was entered and not left."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.failed: str | None = None
+
+    @property
+    def path(self) -> str:
+        return self.entered[-1] if self.entered else ""
+
+
+@contextmanager
+def watched(module: Any) -> Iterator[Place]:
+    """Keeps track of the modules that a call goes through. Script modules take no hooks and are passed over."""
+    from torch.jit import ScriptModule
+
+    place = Place()
+    handles: list[Any] = []
+    for path, inner in module.named_modules() if not isinstance(module, ScriptModule) else ():
+
+        def enter(_: Any, args: Any, path: str = path) -> None:
+            place.entered.append(path)
+
+        def leave(_: Any, args: Any, output: Any) -> None:
+            place.entered.pop()
+
+        handles += [inner.register_forward_pre_hook(enter), inner.register_forward_hook(leave)]
+    try:
+        yield place
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def call(made: Made) -> Any:
+    """What the model returns. Raises DrawingError that names the module in which it failed."""
+    from torch.backends import mha
+
+    fast: Any = mha
+    before = fast.get_fastpath_enabled()
+    with quiet(), watched(made.module) as place:
+        fast.set_fastpath_enabled(False)  # the fast way through nn.Transformer in eval mode leaves no graph
+        try:
+            with made.mode:
+                return made.module(*made.args, **made.kwargs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:
+            raise failure(made, place.path, problem) from problem
+        finally:
+            fast.set_fastpath_enabled(before)
+
+
+def failure(made: Made, path: str, problem: BaseException) -> DrawingError:
+    """A failed call in words: in which module, with which inputs, and why."""
+    inner = dict(made.module.named_modules()).get(path) if path else None
+    where = f"in {path} ({type(inner).__name__}) " if inner is not None else ""
+    called = " ".join(f"--input '{spec}'" for spec in made.specs)
+    return DrawingError(
+        f"calling {type(made.module).__name__} with {called} failed {where}with {said(problem)}",
+        hint="does --input say what it is called with? --engine diagram needs no call",
+    )
