@@ -7,7 +7,6 @@ import os
 import pytest
 
 import modelscope_cli
-from modelscope_cli.errors import SourceError
 from modelscope_cli.formats.locate import SHARD_NAME, locate
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
@@ -116,11 +115,9 @@ def test_variants_have_indexes_of_their_own(tmp_path):
     assert [t.name for t in checkpoint.tensors] == ["o1", "o2"]
 
 
-def test_distributed_checkpoint_is_named(tmp_path):
-    filled(tmp_path, ".metadata", "__0_0.distcp")
-    with pytest.raises(SourceError) as caught:
-        modelscope_cli.read(str(tmp_path))
-    assert "distributed checkpoint" in caught.value.message
+def test_metadata_of_something_else_is_no_distributed_checkpoint(tmp_path):
+    filled(tmp_path, ".metadata", "model.safetensors")
+    assert [os.path.basename(target.path) for target in locate([str(tmp_path)]).found] == ["model.safetensors"]
 
 
 def test_problems_do_not_stop_other_paths(tmp_path):

@@ -55,7 +55,7 @@ def test_the_labels_of_every_file_cover_it(tmp_path, name):
 def test_fields_of_a_tensor(path):
     bias = modelscope_cli.read(path).tensors["fc.bias"]
     assert isinstance(bias, TensorInfo)
-    assert bias._fields == ("name", "shape", "dtype", "role", "file", "start", "stop", "storage", "offset", "strides")
+    assert bias._fields == ("name", "shape", "dtype", "role", "file", "start", "stop", "storage", "offset", "strides", "pieces")
     assert bias.name == "fc.bias"
     assert bias.shape == (2,)
     assert bias.numel == 2
@@ -64,6 +64,7 @@ def test_fields_of_a_tensor(path):
     assert bias.file == path
     assert bias.storage == "0"
     assert (bias.offset, bias.strides) == (12, (2,))
+    assert bias.pieces == ()
 
 
 def test_the_range_of_a_tensor_is_where_its_bytes_are(path):

@@ -7,7 +7,8 @@ import pytest
 import modelscope_cli
 from modelscope_cli.core.dtype import STORAGE_CLASSES
 from modelscope_cli.core.limits import DEFAULT_LIMITS
-from modelscope_cli.errors import CorruptFileError, FormatError, LimitError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.errors import CorruptFileError, FormatError, LimitError, UnknownFormatError
+from tests.builders.export_file import export_entries
 from tests.builders.pickle_code import call, pickled
 from tests.builders.torch_code import ordered, storage, tensor
 from tests.builders.torch_file import torch_entries, torch_zip_bytes
@@ -150,10 +151,14 @@ def test_other_zips_are_named(what):
     assert what in caught.value.message
 
 
-@pytest.mark.parametrize("names", [["m/archive_format", "m/data/weights/weight_0"], [".data/extern_modules", "model.py"]])
-def test_torch_zips_of_other_kinds_are_unsupported(names):
-    with pytest.raises(UnsupportedFeatureError):
-        opened(zip_bytes([Entry(name, b"x") for name in names]))
+def test_an_archive_of_two_kinds_is_noted_and_both_pickles_are_looked_at():
+    entries = [*torch_entries({"w": call("os.system", "true")}, {}), *export_entries({}, {}, stem="archive")]
+    checkpoint = opened(
+        zip_bytes([entry for number, entry in enumerate(entries) if entry.name != "archive/byteorder" or number < 2])
+    )
+    assert checkpoint.format == "torch-export"
+    assert codes(checkpoint) == {"several-kinds": "warning"}
+    assert [use.name for trace in checkpoint.pickles for use in trace.globals] == ["system"]
 
 
 def test_limits_are_named():

@@ -1,7 +1,8 @@
 """Architecture facts that names and shapes show, each with its evidence.
 
-Nothing is guessed: a head count needs config.json, a recorded attribute, or a fused shape that proves it; "gated MLP" is
-what three matrices of fitting shapes are called, whatever the activation. Facts from config.json are marked as such.
+Nothing is guessed: a head count needs config.json (or what a GGUF file says of itself), a recorded attribute, or a fused shape
+that proves it; "gated MLP" is what three matrices of fitting shapes are called, whatever the activation. Facts from config.json
+are marked as such.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, QUERY
+from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, LAYER_EXPERTS, QUERY
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
 from modelscope_cli.analysis.roles import BIAS, WEIGHT
 from modelscope_cli.core.tensor import Shape
 
-GATES = ("gate_proj", "w1", "wi_0")
-UPS = ("up_proj", "w3", "wi_1")
+GATES = ("gate_proj", "w1", "wi_0", "ffn_gate")
+UPS = ("up_proj", "w3", "wi_1", "ffn_up")
 FIRST_MLP = (
     "linear1",
     "fc1",
@@ -32,6 +33,7 @@ FIRST_MLP = (
     "mlp.0",
     "fc",
     "wi",
+    "ffn_up",
 )
 LAST_MLP = (
     "linear2",
@@ -47,10 +49,11 @@ LAST_MLP = (
     "mlp.2",
     "w2",
     "wo",
+    "ffn_down",
 )
 FUSED_GATED = ("gate_up_proj",)
 IN_PROJ = "in_proj_weight"  # of torch's MultiheadAttention: queries, keys and values in one
-POSITIONS = r"(?i).*(pos|type|wpe|segment|time|patch|class).*"  # embeddings of something else than tokens
+POSITIONS = r"(?i).*(pos|type|per_layer|wpe|segment|time|patch|class).*"  # embeddings of something else than tokens
 HEADS = (
     "lm_head",
     "output_layer",
@@ -106,6 +109,7 @@ class Architecture:
         self.ledger = ledger
         self.stacks = outline.stacks
         self.config = _text_config(ledger.checkpoint.config)
+        self.source = ledger.checkpoint.config_from
         self.facts: list[ArchitectureFact] = []
         self.weights: dict[str, Shape] = {}  # module path → shape of its weight
         self.lines: dict[str, int] = {}  # module path → line of its weight
@@ -193,7 +197,7 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
             "Model type",
             found.config["model_type"],
             str(found.config["model_type"])[:60],
-            "config.json",
+            found.source,
             inferred=False,
         )
     if path:
@@ -249,7 +253,7 @@ def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
 
 
 def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
-    heads, heads_from = _config_number(found, CONFIG_HEADS), "config.json"
+    heads, heads_from = _config_number(found, CONFIG_HEADS), found.source
     for record_path, record in found.ledger.checkpoint.modules.items():
         if heads is None and isinstance(record.attributes.get("num_heads"), int) and record_path.startswith(path):
             heads, heads_from = record.attributes["num_heads"], "recorded num_heads"
@@ -257,7 +261,7 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     query = next((shape for name, shape in layer.items() if _last(name) in QUERY), None)
     key = next((shape for name, shape in layer.items() if _last(name) in KEY), None)
     matrices = {name: shape for name, shape in layer.items() if len(shape) == 2}
-    latent = next((name for name in matrices if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj")), None)
+    latent = next((name for name in matrices if _last(name) in ("kv_a_proj_with_mqa", "kv_a_proj", "attn_kv_a_mqa")), None)
     fused = next(((name, shape) for name, shape in matrices.items() if _last(name) in (*FUSED_QKV, IN_PROJ)), None)
     given = f", {heads} heads ({heads_from})" if heads else ""
     if latent is not None:
@@ -288,7 +292,9 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             (
                 s
                 for n, s in layer.items()
-                if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo") and "mlp" not in n and "ff" not in n
+                if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo", "attn_output")
+                and "mlp" not in n
+                and "ff" not in n
             ),
             None,
         )
@@ -323,13 +329,13 @@ def _sharing(kv_heads: int | None) -> str:
 
 def _latent_width(layer: dict[str, Shape], latent: str) -> int:
     """The width of the compressed keys and values: that of their norm; the projection also holds the rotary key."""
-    norm = next((shape for name, shape in layer.items() if _last(name) == "kv_a_layernorm"), None)
+    norm = next((shape for name, shape in layer.items() if _last(name) in ("kv_a_layernorm", "attn_kv_a_norm")), None)
     return norm[0] if norm else layer[latent][0]
 
 
 def _feed_forward(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     dense = {name: shape for name, shape in layer.items() if _dense(name, shape)}
-    if any(".experts." in f".{name}" for name in layer):
+    if any(".experts." in f".{name}" or _last(name) == "ffn_gate_inp" for name in layer):
         dense = next((inside for inside in found.layers(path) if _named(inside, GATES) or _named(inside, FIRST_MLP)), {})
     gate = _named(dense, GATES)
     up = _named(dense, UPS)
@@ -373,7 +379,7 @@ def _experts(found: Architecture, path: str) -> None:
     """Routed experts: how many a layer has, and how many a token uses where config.json tells."""
     stacks = [(name, stack) for name, stack in found.stacks.items() if _last(name) == "experts"]
     active = _config_number(found, CONFIG_ACTIVE)
-    used = f", {active} active a token (config.json)" if active else ""
+    used = f", {active} active a token ({found.source})" if active else ""
     if stacks:
         name, largest = max(stacks, key=lambda pair: pair[1].size)
         layers = sum(stack.copies for _, stack in stacks if stack.size == largest.size)
@@ -389,10 +395,12 @@ def _experts(found: Architecture, path: str) -> None:
         width = _expert_width(found, f"{name}.{largest.groups[0][0]}.")
         found.add("experts", "Experts", largest.size, f"{largest.size} in each of {layers} layers{width}{used}", evidence)
         return
-    fused = [(name, shape) for name, shape in found.cubes.items() if ".experts." in f".{name}"]
+    fused = [(name, shape) for name, shape in found.cubes.items() if ".experts." in f".{name}" or LAYER_EXPERTS.search(name)]
     if fused:
         name, shape = fused[0]
-        found.add("experts", "Experts", shape[0], f"{shape[0]} a layer{used}", f"{name} has {shape[0]} slices")
+        gate = next((shape for name, shape in fused if "ffn_gate_exps" in name), None)
+        width = f", each a gated MLP of {gate[1]:,}" if gate else ""
+        found.add("experts", "Experts", shape[0], f"{shape[0]} a layer{width}{used}", f"{name} has {shape[0]} slices")
 
 
 def _expert_width(found: Architecture, prefix: str) -> str:
@@ -418,7 +426,7 @@ def _output_heads(found: Architecture, embedding: str) -> list[OutputHead]:
     if heads:
         return heads
     if found.config.get("tie_word_embeddings") is True:
-        return [OutputHead(None, None, embedding, True, "tie_word_embeddings in config.json, and no head in the file")]
+        return [OutputHead(None, None, embedding, True, f"tie_word_embeddings in {found.source}, and no head in the file")]
     return [OutputHead(None, None, embedding, None, "no matrix of that many rows under a head's name")]
 
 

@@ -198,7 +198,7 @@ class _Growth:
                 tensors=1,
                 shape=ledger.shapes[line],
                 dtype=dtype.name,
-                bits=dtype.bits,
+                bits=dtype.width,
                 role=role,
             )
         )

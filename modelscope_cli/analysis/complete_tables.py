@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis.grouping import file_of
+from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.report.document import MACHINES, Bytes, Column, Count, Fact, Facts, Row, Table
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def tensor_table(overview: Overview) -> Table:
     tensors, where = checkpoint.tensors, checkpoint.tensors.storage
     recorded = ledger.roles_result.recorded
     paths = [file.path for file in checkpoint.files]
+    pieces = pieces_of(checkpoint)
     rows = []
     for line in range(len(ledger)):
         number = file_of(ledger, line)
@@ -67,6 +69,7 @@ def tensor_table(overview: Overview) -> Table:
                     tensors.offsets[line] if real else None,
                     list(tensors.strides[line] or ()) if real and tensors.strides[line] is not None else None,
                     ledger.names[ledger.tied[line]] if line in ledger.tied else None,
+                    *([pieces.get(line)] if pieces else ()),
                 )
             )
         )
@@ -85,5 +88,19 @@ def tensor_table(overview: Overview) -> Table:
         "storage_offset",
         "strides",
         "tied_to",
+        *(["pieces"] if pieces else ()),
     )
     return Table("tensors", "", tuple(Column(key) for key in keys), rows, audience=MACHINES)
+
+
+def pieces_of(checkpoint: Checkpoint) -> dict[int, list[dict[str, Any]]]:
+    """Where the pieces of the tensors lie that have several: tensor → origin, shape, file and bytes of each."""
+    tensors = checkpoint.tensors
+    return {
+        index: [
+            {"origin": list(origin), "shape": list(shape), "file": file, "byte_range": None if start is None else [start, stop]}
+            for origin, shape, file, start, stop in tensors[index].pieces
+        ]
+        for index, views in tensors.parts.items()
+        if views and views[0].origin is not None
+    }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.findings import harmless
-from modelscope_cli.analysis.grouping import UNUSED, remainders
+from modelscope_cli.analysis.grouping import UNUSED, remainders, shard_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.condensed import DEEPEST, canonical, condensed, well_formed
@@ -112,7 +112,9 @@ def same(old: Any, new: Any) -> bool:
 
 
 def of_container(path: tuple[str, ...], checkpoint: Checkpoint) -> bool:
-    """safetensors' own "format", and the total of an index."""
+    """safetensors' own "format", the total of an index, and what the index of a distributed checkpoint says of itself."""
+    if path[0] == ".metadata":
+        return checkpoint.format == "dcp"
     if path == ("format",):
         return checkpoint.format == "safetensors"
     return path == ("total_size",) and any(file.path.endswith(".json") for file in checkpoint.files)
@@ -157,7 +159,9 @@ def compare_places(old: Ledger, new: Ledger, partner: list[int]) -> list[Moved]:
 
 
 def _places(ledger: Ledger) -> list[str]:
-    """The name of the file of every line that has one; dropped names, which come last, have none."""
+    """The name of the file, or files, of every tensor; dropped names, which come last, have none."""
+    if ledger.ownership.spread:
+        return [shard_of(ledger, line) for line in range(len(ledger.checkpoint.tensors))]
     places: list[str] = []
     for file in ledger.checkpoint.files:
         places += [os.path.basename(file.path)] * len(file.tensors)

@@ -17,6 +17,8 @@ def layout_of(ledger: Ledger, line: int) -> Layout:
     views = tensors.parts.get(index, ())
     if len(views) == 1 and (views[0].dtype, views[0].shape) == (ledger.dtypes[line], ledger.shapes[line]):
         return ()
+    if views and views[0].origin is not None:  # in how many pieces a tensor lies says where it lies
+        return ()
     return tuple([(view.dtype.name, view.shape) for view in views])
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import cache
 
 EXECUTION_ORDER = (
-    r"(.*[._])?(shared|wte|embed_tokens|embed_in|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)",
-    r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token|inc|conv_in|in_conv|time_embed\w*",
-    r"features|encoder\d*|encoders|downs?|down\d+|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
+    r"(.*[._])?(shared|wte|token_embd|embed_tokens|embed_in|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)",
+    r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token|inc|conv_in|in_conv|time_embed\w*|token_embd_norm|rope_(freqs|factors_\w+)",
+    r"features|enc|encoder\d*|encoders|downs?|down\d+|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
     r"bn1|self_attn\w*|att|attn|attention|self_attention|down_proj_in",
     r"q_a_proj|q_proj|q_lin|W_query|to_q|query|to_qkv|qkv\w*|query_\w+|c_attn|wq",
     r"q_a_layernorm",
@@ -24,19 +24,30 @@ EXECUTION_ORDER = (
     r"[qk]_norm|[qk]_layernorm",
     r"o_proj|c_proj|wo|out_proj|out_lin|to_out|dense|layer3",
     r"post_attention_layernorm|ln_2|norm2|ffn_norm|layer_norm2|layer4|multihead_attn|encoder_attn|pre_feedforward_layernorm",
-    r"layers?|h|blocks?|transformer|model|backbone|lstm|gru|rnn",
-    r"decoder\d*|decoders|ups?|up\d+|up_blocks",
+    r"layers?|h|blocks?|blk|transformer|model|backbone|lstm|gru|rnn",
+    r"dec|decoder\d*|decoders|ups?|up\d+|up_blocks",
     r"gate|router",
     r"experts",
     r"mlp|ffn?|feed_forward|block_sparse_moe|linear1|fc1|gate_proj|w1|shared_experts?",
     r"up_proj|w3|linear2|fc2",
     r"down_proj|w2",
-    r"post_feedforward_layernorm|norm|final_layer_?norm|ln_f|ln_post|norm3|final_norm|norm_f|pooler|avgpool|conv_norm_out",
+    r"post_feedforward_layernorm|norm|output_norm|final_layer_?norm|ln_f|ln_post|norm3|final_norm|norm_f|pooler|avgpool|conv_norm_out",
     r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls|embed_out|generator|final_projection|outc|conv_out|out_conv|final_conv",
 )
 MIDDLE = next(
     rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.startswith("layers?|")
 )  # unknown names stand here
+
+# The parts of a layer as llama.cpp names them, of all architectures: what a layer has of them runs in this order.
+FLAT_LAYER = (
+    "attn_norm attn_norm_2 ln1 ssm_in ssm_conv1d ssm_x ssm_ba ssm_alpha ssm_beta ssm_dt_norm ssm_dt ssm_a ssm_b_norm ssm_c_norm ssm_d ssm_norm "
+    "ssm_out attn_qkv attn_q_a attn_q_a_norm attn_q attn_q_b attn_kv_a_mqa attn_kv_a_norm attn_kv_b attn_k attn_k_b attn_v attn_v_b attn_q_norm "
+    "attn_k_norm attn_rot_embd attn_rel_b attn_sinks attn_gate attn_sub_norm attn_output attn_out attn_o attn_out_norm attn_output_norm "
+    "attn_post_norm post_attention_norm ls1 cross_attn_norm cross_attn_q cross_attn_k cross_attn_v cross_attn_rel_b cross_attn_o "
+    "ffn_norm ln2 ffn_norm_exps ffn_gate_inp exp_probs_b ffn_gate ffn_gate_exps ffn_gate_up_exps ffn_up ffn_up_exps ffn_sub_norm ffn_down "
+    "ffn_down_exps ffn_gate_inp_shexp ffn_gate_shexp ffn_up_shexp ffn_down_shexp ffn_post_norm post_ffw_norm ls2 layer_output_norm "
+    "layer_output_scale"
+)
 
 # Modules known by the names in them, in the order of their forward(): signs that must be there, and all that may be there.
 WHOLE_BLOCKS = tuple(
@@ -96,6 +107,8 @@ WHOLE_BLOCKS = tuple(
         # Mamba
         ("in_proj x_proj dt_proj", "in_proj conv1d x_proj dt_proj A_log D out_proj"),
         ("norm mixer", "norm mixer"),
+        # llama.cpp
+        *((sign, FLAT_LAYER) for sign in ("attn_output", "attn_out ffn_down", "attn_o ffn_down", "ssm_out")),
         ("embeddings layers norm_f", "embeddings layers norm_f"),
     )
 )
@@ -119,6 +132,9 @@ SIDE_BY_SIDE = tuple(
     for pattern in (
         r"q|k|v|[qkv]_proj|query|key|value|W_(query|key|value)|w[qkv]|to_[qkv]|[qkv]_lin|q_a_proj|kv_a_proj\w*",
         r"q_b_proj|kv_a_proj\w*",
+        r"(cross_)?attn_(q|k|v|q_a|q_b|kv_a_mqa)",
+        r"ffn_(gate|up)(_exps)?",
+        r"ffn_down_exps|ffn_(gate_inp|gate|up)_shexp",
         r"gate_proj|up_proj|w1|w3|wi_[01]",
         r"experts|shared_experts?|shared_expert_gate",
         r"wte|wpe|\w*_?emb|\w*embeddings?|embed\w*|\w*_embed",

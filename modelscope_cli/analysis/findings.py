@@ -36,6 +36,18 @@ HARMLESS_GLOBALS = frozenset({
     "__builtin__.list", "__builtin__.object", "__builtin__.long", "__builtin__.unicode", "copy_reg._reconstructor", "copyreg._reconstructor",
     "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath",
 })  # fmt: skip
+# What distributed tensors and the index of a distributed checkpoint are pickled as: plain data, some of it in other modules once.
+DISTRIBUTED_MODULES = (
+    "torch.distributed.checkpoint.", "torch.distributed._shard.", "torch.distributed.tensor", "torch.distributed._tensor",
+    "torch.distributed.device_mesh", "torch.distributed._mesh_layout", "torch.distributed.remote_device",
+)  # fmt: skip
+DISTRIBUTED_CLASSES = frozenset({
+    "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties", "MetadataIndex",
+    "StorageMeta", "_StorageInfo", "_MEM_FORMAT_ENCODING", "MEM_FORMAT_ENCODING",
+    "DTensor", "DTensorSpec", "TensorMeta", "ShardOrderEntry", "DeviceMesh", "_MeshLayout", "_FlatLayout", "Partial", "Replicate",
+    "Shard", "_StridedShard", "_Partial", "Placement", "ShardedTensor", "ShardedTensorMetadata", "ShardMetadata", "_remote_device",
+    "ChunkShardingSpec", "EnumerableShardingSpec",
+})  # fmt: skip
 HARMLESS_PREFIXES = (
     "numpy.core.multiarray.",
     "numpy._core.multiarray.",
@@ -43,6 +55,7 @@ HARMLESS_PREFIXES = (
     "numpy.ndarray",
     "torch.nn.modules.",
     "torch._utils.",
+    "torch.jit._pickle.",
     "__torch__.",
     "numpy.dtypes.",
 )
@@ -56,6 +69,7 @@ def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     found += executable(checkpoint)
     found += ties(ledger)
     found += waste(ledger, grouping)
+    found += partial(ledger)
     if ledger.roles_result.promoted:
         found.append(
             Finding(
@@ -119,6 +133,8 @@ def harmless(module: str, name: str) -> bool:
         return False
     if path in HARMLESS_GLOBALS or path.startswith(HARMLESS_PREFIXES):
         return True
+    if module.startswith(DISTRIBUTED_MODULES):
+        return name in DISTRIBUTED_CLASSES
     if module == "torch" or module in ("torch.cuda", "torch.sparse", "torch.storage"):
         return name.endswith(TORCH_HARMLESS) or (
             module == "torch" and name.islower() and name not in ("load", "compile", "save", "jit", "hub")
@@ -192,11 +208,40 @@ def waste(ledger: Ledger, grouping: Grouping) -> list[Finding]:
     ]
 
 
+def partial(ledger: Ledger) -> list[Finding]:
+    """Tensors of which only a part is here, as FSDP saves what each rank has: a DTensor or ShardedTensor has the shape of the whole."""
+    tensors = ledger.checkpoint.tensors
+    lines = []
+    for line, views in tensors.parts.items():
+        local = [view for view in views if view.origin is not None] or [
+            view for view in views[:1] if len(view.shape) == len(tensors.shapes[line]) and view.shape != tensors.shapes[line]
+        ]
+        if local and ledger.owned[line] < ledger.elements[line] and line not in ledger.tied:
+            lines.append(line)
+    if not lines:
+        return []
+    here, whole = sum(ledger.owned[line] for line in lines), sum(ledger.elements[line] for line in lines)
+    shown = ", ".join(ledger.names[line] for line in lines[:3]) + (", …" if len(lines) > 3 else "")
+    text = (
+        f"of {len(lines):,} {_tensors(len(lines))} only a part is here: {here:,} of {whole:,} elements ({shown}). Shapes are those of "
+        "the whole tensors, counts and bytes those of what is here"
+    )
+    return [Finding("info", "partial", "", text)]
+
+
 def shards(checkpoint: Checkpoint) -> list[Finding]:
     """What to know about a set of shards."""
-    parts = [file for file in checkpoint.files if file.path.rpartition(".")[2] != "json"]
+    parts = checkpoint.shards
     if len(parts) < 2:
         return []
+    tensors = checkpoint.tensors
+    cut = sum(views[1:] != () and views[1].origin is not None for views in tensors.parts.values())
+    if cut:
+        text = (
+            f"{len(parts)} files make one checkpoint, and {cut:,} of its {len(tensors):,} tensors lie in pieces. Shapes and "
+            "counts here are those of the whole tensors"
+        )
+        return [Finding("info", "shards", "", text)]
     text = (
         f"{len(parts)} shards make one checkpoint. Loaders read them one by one, so no merge is "
         "needed. Shards exist because hosts and file systems limit file sizes, and one at a time needs less memory to load"

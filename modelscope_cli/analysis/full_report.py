@@ -23,7 +23,9 @@ from modelscope_cli.analysis.overview import (
 from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.analysis.size_table import main_table
 from modelscope_cli.report.document import (
+    BOTH,
     EVERYTHING,
+    MACHINES,
     READABLE,
     Bytes,
     Column,
@@ -96,12 +98,23 @@ def dtype_table(overview: Overview) -> Table:
     for dtype, elements in zip(ledger.dtypes, ledger.owned, strict=True):
         owned[dtype.name] += elements
     sizes = dtype_bytes(ledger)
+    widths = {dtype.name: dtype.width for dtype in ledger.dtypes}
     rows = [
-        Row((name, Count(tensors[name]), Count(owned[name]), Bytes(sizes[name]), Ratio(sizes[name] / files) if files else None))
+        Row(
+            (
+                name,
+                widths[name],
+                Count(tensors[name]),
+                Count(owned[name]),
+                Bytes(sizes[name]),
+                Ratio(sizes[name] / files) if files else None,
+            )
+        )
         for name in sorted(sizes, key=lambda name: -sizes[name])
     ]
     columns = (
         Column("dtype", "Dtype"),
+        Column("bits", "Bits", audience=BOTH if any([dtype.block != 1 for dtype in ledger.dtypes]) else MACHINES),
         Column("tensors", "Tensors"),
         Column("elements", "Elements"),
         Column("bytes", "Bytes"),
@@ -115,9 +128,9 @@ def tie_table(overview: Overview, detail: str) -> Table | None:
     ledger = overview.ledger
     rows = []
     for line, first in ledger.tied.items():
-        bits = ledger.dtypes[line].bits or 0
         elements = ledger.elements[first]
-        rows.append(Row((ledger.names[line], ledger.names[first], Count(elements), Bytes(elements * bits // 8))))
+        saved = ledger.dtypes[line].nbytes(elements) or 0
+        rows.append(Row((ledger.names[line], ledger.names[first], Count(elements), Bytes(saved))))
     columns = (Column("name", "Tied"), Column("tied_to", "To"), Column("elements", "Elements"), Column("saved", "Saves"))
     return _short(Table("ties", "Ties", columns, rows), detail) if rows else None
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from modelscope_cli.analysis.execution_order import natural
-from modelscope_cli.analysis.kinds import Kind
+from modelscope_cli.analysis.kinds import OTHER, Kind
 from modelscope_cli.analysis.ledger import Ledger, unused_bytes
 from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.size_row import SizeRow
+from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.span import SECTIONS
 
 KEYS = ("module", "kind", "dtype", "role", "layer", "shard", "storage", "tensor", "section")
@@ -135,7 +136,8 @@ class Grouping:
         ledger = self.ledger
         tensors = ledger.checkpoint.tensors
         if key == "dtype":
-            return lambda index: (ledger.dtypes[index].name, None)
+            packed = any([dtype.block != 1 for dtype in ledger.dtypes])
+            return lambda index: (ledger.dtypes[index].name, _width(ledger.dtypes[index]) if packed else None)
         if key == "role":
             return lambda index: (ledger.roles[index], None)
         if key == "tensor":
@@ -148,8 +150,7 @@ class Grouping:
         if key == "section":
             return lambda index: ("data", None)
         if key == "shard":
-            names = [os.path.basename(file.path) for file in ledger.checkpoint.files]
-            return lambda index: (names[file_of(ledger, index)] if file_of(ledger, index) >= 0 else "(no data)", None)
+            return lambda index: (shard_of(ledger, index), None)
         if key == "storage":
 
             def storage(index: int) -> tuple[str, Kind | None]:
@@ -195,6 +196,16 @@ def file_of(ledger: Ledger, index: int) -> int:
     if storage < 0 and index in tensors.parts:
         storage = tensors.parts[index][0].storage
     return tensors.storage.files[storage] if storage >= 0 else -1
+
+
+def shard_of(ledger: Ledger, index: int) -> str:
+    """The name of the file that holds a line; of a tensor in pieces those of its first and last."""
+    files = ledger.checkpoint.files
+    held = list(ledger.ownership.spread.get(index, ())) or [file_of(ledger, index)]
+    if held[0] < 0:
+        return "(no data)"
+    named = [os.path.basename(files[number].path) for number in (held[0], held[-1])]
+    return named[0] if len(held) == 1 else f"{named[0]} {'and' if len(held) == 2 else 'to'} {named[1]}"
 
 
 def layer_of(name: str) -> str:
@@ -264,3 +275,8 @@ def trim(rows: list[SizeRow], levels: int, most: int) -> list[SizeRow]:
             rest.add(row)
         kept.append(rest)
     return kept + outside
+
+
+def _width(dtype: DType) -> Kind | None:
+    """What an element of a dtype takes, where the details of a kind would stand."""
+    return None if dtype.width is None else Kind("", f"{dtype.width:g} bits each", OTHER, inferred=False)

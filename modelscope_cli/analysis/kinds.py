@@ -35,7 +35,7 @@ class Kind(NamedTuple):
 
 
 EMBEDDING_NAME = re.compile(
-    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_\w+|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed)(_table)?$",
+    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_\w+|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed|embd|token_types)(_table)?$",
     re.IGNORECASE,
 )
 NORM_NAME = re.compile(r"(.*[._])?(.*norm.*|ln.*|.*_ln|ln\d*|bn\d*|gn\d*|.*layernorm.*|rms.*|.*_norm\d*)$", re.IGNORECASE)
@@ -55,13 +55,24 @@ FEED_FORWARD_NAME = re.compile(
 TOKEN_NAME = re.compile(r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)")  # learned vectors
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
-QUERY = ("q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q")
-KEY = ("k_proj", "key", "k", "k_lin", "to_k", "wk", "W_key", "kv_a_proj_with_mqa", "w_k", "key_proj", "linear_k")
-FUSED_QKV = ("qkv", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "wqkv", "to_qkv", "W_pack")
+QUERY = (
+    "q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q", "attn_q", "attn_q_a",
+)  # fmt: skip
+KEY = (
+    "k_proj", "key", "k", "k_lin", "to_k", "wk", "W_key", "kv_a_proj_with_mqa", "w_k", "key_proj", "linear_k", "attn_k",
+    "attn_kv_a_mqa",
+)  # fmt: skip
+FUSED_QKV = ("qkv", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "wqkv", "to_qkv", "W_pack", "attn_qkv")
 GATE = ("gate_proj", "w1", "gate", "wi_0", "linear_1_gate")
 UP = ("up_proj", "w3", "up", "wi_1")
 DOWN = ("down_proj", "w2", "down", "wo")
 FUSED_GATE = ("gate_up_proj",)
+# llama.cpp puts the parts of attention and MLP side by side into a layer, and the experts of an MLP into one tensor.
+LAYER_ATTENTION = re.compile(r"(cross_|self_|vis_)?attn_(q|k|v|o|qkv|out|output|gate|sinks|[qk]v?_(a|b|a_mqa)|v_b)")
+LAYER_MLP = re.compile(r"ffn_(up|down|gate)(_\w+)?")
+LAYER_GATES = ("ffn_gate", "ffn_gate_inp", "ffn_gate_exps", "ffn_gate_up_exps")
+LAYER_EXPERTS = re.compile(r"ffn_\w+_(ch)?exps")
+ROPE_FACTORS = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
 
 CLASS_CATEGORIES = (
     (r".*Embedding.*", EMBEDDING), (r".*(Norm)(\d?d)?$|.*Norm.*", NORM), (r".*Conv.*", CONV),
@@ -130,6 +141,15 @@ def _quantised(tensors: dict[str, Shape]) -> str:
 def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
     """A module whose main tensor is `weight`, by the number of its dimensions."""
     last = name.rpartition(".")[2]
+    if last in ROPE_FACTORS:
+        return Kind("RotaryEmbedding", _times(weight), OTHER)
+    if len(weight) == 3 and (LAYER_EXPERTS.fullmatch(last) or LAYER_ATTENTION.fullmatch(last)):
+        experts = last.endswith("exps")
+        return Kind(
+            "experts" if experts else "Linear", f"{weight[0]:,} × {weight[2]:,} → {weight[1]:,}", MLP if experts else LINEAR
+        )
+    if len(weight) == 2 and last == "ssm_conv1d":
+        return Kind("Conv1d", f"{weight[0]:,}, {weight[1]}", CONV)
     if len(weight) == 0 or (len(weight) == 1 and not NORM_NAME.fullmatch(last)):
         return Kind(
             "LayerNorm" if bias is not None and len(weight) == 1 else "scale" if weight else "scalar",
@@ -175,6 +195,9 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
     """A module of modules: said structurally, in small letters, because its class is not in the file."""
     names = set(children)
     last = name.rpartition(".")[2]
+    layer = _flat_layer(names)
+    if layer:
+        return Kind(layer, "", BLOCK)
     if "A_log" in tensors:
         return Kind("state-space mixer", "", RECURRENT)
     if {"lora_A", "lora_B"} <= names:
@@ -209,6 +232,18 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
     return Kind("", "", OTHER)
 
 
+def _flat_layer(names: set[str]) -> str:
+    """What a layer is whose attention and MLP stand side by side in it; "" where it is no such layer."""
+    if "ssm_out" in names:
+        return "state-space layer"
+    if "time_mix_output" in names:
+        return "RWKV layer"
+    if not any(LAYER_ATTENTION.fullmatch(child) for child in names) or not any(LAYER_MLP.fullmatch(child) for child in names):
+        return ""
+    decodes = not names.isdisjoint(LAYER_GATES) or "cross_attn_q" in names
+    return "decoder layer" if decodes else "transformer layer"
+
+
 def _low_rank(first: Kind, second: Kind) -> Kind:
     """A LoRA pair: 4,096 → 16 and 16 → 4,096 are 4,096 → 4,096 of rank 16."""
     into, _, rank = first.detail.partition(" → ")
@@ -224,6 +259,8 @@ def belongs(category: str, name: str, around: str) -> str:
         return EMBEDDING
     if around in (ATTENTION, MLP, RECURRENT):
         return around
+    if around == BLOCK and LAYER_ATTENTION.fullmatch(name):
+        return ATTENTION
     return MLP if around == BLOCK and FEED_FORWARD_NAME.fullmatch(name) else category
 
 

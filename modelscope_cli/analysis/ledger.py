@@ -81,6 +81,19 @@ class Ledger:
         """Distinct elements of weights and biases."""
         return sum(self.parameters)
 
+    def inside(self, number: int) -> tuple[int, int]:
+        """(parameters, bytes) that lie in a file."""
+        lines, spread = self.checkpoint.files[number].tensors, self.ownership.spread
+        if not spread:
+            return sum([self.parameters[line] for line in lines]), sum([self.nbytes[line] for line in lines])
+        parameters = nbytes = 0
+        for line in lines:
+            share = spread.get(line)
+            elements, taken = share.get(number, (0, 0)) if share is not None else (self.owned[line], self.nbytes[line])
+            parameters += elements if self.roles[line] in (WEIGHT, BIAS) else 0
+            nbytes += taken
+        return parameters, nbytes
+
     def by_role(self) -> dict[str, tuple[int, int, int]]:
         """role → (tensors, distinct elements, bytes), in the order of appearance."""
         tensors, elements, sizes = Counter(self.roles), dict.fromkeys(self.roles, 0), dict.fromkeys(self.roles, 0)
@@ -92,9 +105,7 @@ class Ledger:
 
 def unused_bytes(ledger: Ledger) -> list[int]:
     """Per file: bytes of tensor data that no tensor reaches (waste in storages, storages without a tensor)."""
-    checkpoint = ledger.checkpoint
-    spans = [file.tensors for file in checkpoint.files]
     return [
-        byte_map.totals().get("data", 0) - sum(ledger.nbytes[span.start : span.stop])
-        for span, byte_map in zip(spans, checkpoint.byte_maps, strict=True)
+        byte_map.totals().get("data", 0) - ledger.inside(number)[1]
+        for number, byte_map in enumerate(ledger.checkpoint.byte_maps)
     ]

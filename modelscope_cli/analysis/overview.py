@@ -55,8 +55,17 @@ TITLES = {
     "torch-zip": "PyTorch (zip)",
     "torch-legacy": "PyTorch (legacy stacked pickles)",
     "torchscript": "TorchScript (zip)",
+    "torch-export": "exported program (.pt2)",
+    "torch-aotinductor": "AOTInductor package (.pt2)",
+    "torch-package": "torch.package",
+    "torch-tar": "PyTorch (tar, before 0.1.10)",
     "pickle": "bare pickle",
     "safetensors": "safetensors",
+    "dcp": "distributed checkpoint (DCP)",
+    "dcp-safetensors": "distributed checkpoint (safetensors)",
+    "deepspeed": "DeepSpeed ZeRO",
+    "dcp-part": "one file of a distributed checkpoint",
+    "gguf": "GGUF",
 }
 
 
@@ -132,7 +141,7 @@ def headline(overview: Overview) -> Phrase:
     parts: list[Any] = [Count(overview.parameters), " parameters · ", Bytes(overview.checkpoint.nbytes)]
     if dtypes:
         parts.append(f" · {', '.join(sorted(dtypes, key=lambda name: -dtypes[name])[:3])}{', …' if len(dtypes) > 3 else ''}")
-    files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
+    files = overview.checkpoint.shards
     parts.append(f" · {format_title(overview.checkpoint)}{f', {len(files):,} shards' if len(files) > 1 else ''}")
     return Phrase(parts)
 
@@ -175,7 +184,7 @@ def header(overview: Overview) -> Facts:
     """File or set, format, size, tensors, parameters, buffers, dtypes."""
     checkpoint, ledger = overview.checkpoint, overview.ledger
     size = checkpoint.nbytes
-    shards = [file for file in checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
+    shards = checkpoint.shards
     title = format_title(checkpoint)
     lost = sum(note.code == "shard-unreadable" for note in checkpoint.notes)
     several = len(shards) + lost > 1
@@ -226,7 +235,19 @@ def header(overview: Overview) -> Facts:
         ),
         Fact("dtypes", "Dtypes", {name: Bytes(nbytes) for name, nbytes in dtypes.items()}, written or "none"),
     ]
-    return Facts("", "", facts)
+    return Facts("", "", facts + packing(ledger))
+
+
+def packing(ledger: Ledger) -> list[Fact]:
+    """Bits per weight over all tensors, where some are packed in blocks; and the mix of types that the file is named after."""
+    elements = sum(ledger.owned)
+    if not elements or all([dtype.block == 1 for dtype in ledger.dtypes]):
+        return []
+    bits = 8 * sum(ledger.nbytes) / elements
+    packed = ledger.checkpoint.config.get("quantization_config")
+    named = packed.get("file_type") if isinstance(packed, dict) else None
+    text = f"{bits:.2f} on average" + (f"  ·  file type {named}" if isinstance(named, str) else "")
+    return [Fact("bits_per_weight", "Bits/weight", round(bits, 4), text)]
 
 
 def format_title(checkpoint: Checkpoint) -> str:
@@ -289,11 +310,15 @@ def role_table(overview: Overview) -> Table:
 
 def shard_table(overview: Overview, detail: str) -> Table | None:
     """A line a shard: what it holds."""
-    files = [file for file in overview.checkpoint.files if len(file.tensors) or not file.path.endswith(".json")]
+    checkpoint = overview.checkpoint
+    files = checkpoint.shards
     if len(files) < 2:
         return None
-    by = "by their names" if any(note.code == "no-index" for note in overview.checkpoint.notes) else "through the index"
+    unlisted = checkpoint.format == "gguf" or any(note.code == "no-index" for note in checkpoint.notes)
+    by = "by their names" if unlisted else "through the index"
     caption = f"no merge is needed: loaders read all shards {by}"
+    if overview.ledger.ownership.spread:
+        caption = "a tensor that lies in several shards is counted in each, its parameters and bytes where they are"
     if len(files) > MOST_SHARDS and detail == READABLE:
         rows = [shard_row(overview, file) for file in files[: MOST_SHARDS - 4]]
         rows.append(Row((f"({len(files) - MOST_SHARDS:,} more)", None, None, None, None, None), mark="more"))
@@ -314,15 +339,13 @@ def shard_table(overview: Overview, detail: str) -> Table | None:
 
 def shard_row(overview: Overview, file: FileRecord) -> Row:
     """What one shard holds."""
-    span = file.tensors
-    parameters = sum(overview.ledger.parameters[span.start : span.stop])
-    holds = contents(overview.ledger.names[span.start : span.stop])
+    ledger = overview.ledger
     return Row(
         (
             os.path.basename(file.path),
-            holds,
-            Count(len(span)),
-            Count(parameters),
+            contents([ledger.names[line] for line in file.tensors]),
+            Count(len(file.tensors)),
+            Count(ledger.inside(overview.checkpoint.files.index(file))[0]),
             Bytes(file.nbytes),
             Ratio(file.nbytes / overview.checkpoint.nbytes),
         )

@@ -9,6 +9,7 @@ rest is worked out by intervals.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 from modelscope_cli.core.checkpoint import Checkpoint
@@ -30,6 +31,7 @@ class Ownership(NamedTuple):
     overlaps: list[tuple[int, int]]  # (tensor, earlier tensor it partly shares elements with)
     waste: list[tuple[int, int]]
     approximate: list[int]  # tensors counted by the span they stretch over, because their runs are too many
+    spread: dict[int, dict[int, tuple[int, int]]]  # tensor in several files → file → (distinct elements, bytes) there
 
 
 def own(checkpoint: Checkpoint) -> Ownership:
@@ -37,8 +39,8 @@ def own(checkpoint: Checkpoint) -> Ownership:
     tensors = checkpoint.tensors
     elements = list(map(math.prod, tensors.shapes))
     if _all_alone(tensors, elements):
-        return Ownership(elements, elements, tensors.storage.stored[:], {}, [], [], [])
-    result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [])
+        return Ownership(elements, elements, tensors.storage.stored[:], {}, [], [], [], {})
+    result = Ownership(elements, elements[:], [0] * len(elements), {}, [], [], [], {})
     shared = _settle_plain(tensors, result)
     if len(tensors.storage) > len(set(tensors.storages) - {NOWHERE}):  # storages that no tensor refers to, in whole
         reached = {view.storage for index in range(len(elements)) for view in tensors.views(index)}
@@ -48,6 +50,8 @@ def own(checkpoint: Checkpoint) -> Ownership:
         budget = RUN_BUDGET
         for storage, users in shared.items():
             budget -= _settle_shared(tensors, storage, users, result, budget)
+    for index in tensors.parts:  # pieces that cover the same elements twice
+        result.owned[index] = min(result.owned[index], elements[index])
     return result
 
 
@@ -55,9 +59,13 @@ def _all_alone(tensors: TensorTable, elements: list[int]) -> bool:
     """Whether every tensor is contiguous and fills the storage of its own number, as in safetensors and most state_dicts."""
     if tensors.parts or tensors.storages != list(range(len(tensors.storage))) or any(tensors.strides) or any(tensors.offsets):
         return False
-    if any(dtype.bits is None for dtype in {id(dtype): dtype for dtype in tensors.dtypes}.values()):
+    dtypes = {id(dtype): dtype for dtype in tensors.dtypes}.values()
+    if any(dtype.bits is None for dtype in dtypes):
         return False
-    sizes = [(count * (dtype.bits or 0) + 7) >> 3 for count, dtype in zip(elements, tensors.dtypes, strict=True)]
+    if all(dtype.block == 1 for dtype in dtypes):
+        sizes = [(count * (dtype.bits or 0) + 7) >> 3 for count, dtype in zip(elements, tensors.dtypes, strict=True)]
+    else:
+        sizes = [dtype.nbytes(count) or 0 for count, dtype in zip(elements, tensors.dtypes, strict=True)]
     return sizes == tensors.storage.nbytes
 
 
@@ -70,22 +78,58 @@ def _settle_plain(tensors: TensorTable, result: Ownership) -> dict[int, list[int
     for index, (storage, dtype, strides) in enumerate(zip(tensors.storages, tensors.dtypes, tensors.strides, strict=True)):
         if storage < 0 or (parts and index in parts):
             result.owned[index] = 0
-            contested.update(view.storage for view in parts.get(index, ()) if view.storage >= 0)
             continue
-        full = dtype.bits is None or (dtype.bits * elements[index] + 7) // 8 == storage_bytes[storage]
+        full = dtype.bits is None or dtype.nbytes(elements[index]) == storage_bytes[storage]
         if storage in seen or not full or (strides is not None and not _fills(tensors.shapes[index], strides)):
             contested.add(storage)
         else:
             nbytes[index] = stored[storage]
         seen.add(storage)
+    if parts:
+        contested |= _settle_parts(tensors, result, seen)
     users: dict[int, list[int]] = {storage: [] for storage in contested}
     if contested:
         for index, storage in enumerate(tensors.storages):
             for reached in {view.storage for view in parts[index]} if index in parts else (storage,):
                 if reached in users:
                     users[reached].append(index)
-                    nbytes[index] = 0
+                    if index not in parts:
+                        nbytes[index] = 0
     return users
+
+
+def _settle_parts(tensors: TensorTable, result: Ownership, taken: set[int]) -> set[int]:
+    """Settle views that fill a storage nobody else reaches, as pieces of distributed tensors do. Returns the other storages."""
+    users = Counter(view.storage for views in tensors.parts.values() for view in views)
+    storage_bytes, stored, files = tensors.storage.nbytes, tensors.storage.stored, tensors.storage.files
+    others: set[int] = set()
+    for index, views in tensors.parts.items():
+        held = {files[view.storage] for view in views if view.storage >= 0}
+        if len(held) > 1:
+            result.spread[index] = dict.fromkeys(sorted(held), (0, 0))
+        for number, view in enumerate(views):
+            storage, count = view.storage, math.prod(view.shape)
+            if storage < 0:
+                continue
+            full = view.dtype.bits is None or view.dtype.nbytes(count) == storage_bytes[storage]
+            if not full or view.strides is not None or users[storage] > 1 or storage in taken:
+                others.add(storage)
+                continue
+            _add(tensors, result, index, number, count, stored[storage])
+    return others
+
+
+def _add(tensors: TensorTable, result: Ownership, index: int, number: int, elements: int, nbytes: int) -> None:
+    """Add to the books what view `number` of a tensor owns: elements only if they are its main view's or a piece's."""
+    view = tensors.parts[index][number]
+    if number and view.origin is None:
+        elements = 0
+    result.owned[index] += elements
+    result.nbytes[index] += nbytes
+    if index in result.spread:
+        file = tensors.storage.files[view.storage]
+        before = result.spread[index].get(file, (0, 0))
+        result.spread[index][file] = (before[0] + elements, before[1] + nbytes)
 
 
 def _fills(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
@@ -100,12 +144,12 @@ def _fills(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
 
 def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result: Ownership, budget: int) -> int:
     """Divide one storage among its users by intervals. Returns how many runs were looked at."""
-    pieces: list[tuple[int, View]] = []  # (tensor, view), in file order
+    pieces: list[tuple[int, int, View]] = []  # (tensor, number of the view, view), in file order
     for index in users:
-        pieces += [(index, view) for view in tensors.views(index) if view.storage == storage]
+        pieces += [(index, number, view) for number, view in enumerate(tensors.views(index)) if view.storage == storage]
     all_runs: list[list[Interval]] = []
     looked_at = 0
-    for index, view in pieces:
+    for index, _, view in pieces:
         intervals = runs(view, min(MOST_RUNS, budget - looked_at), alone=len(pieces) == 1)
         if intervals is None:
             intervals = [span(view)]
@@ -113,17 +157,16 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
         looked_at += len(intervals)
         all_runs.append(intervals)
     cover = Cover(all_runs)
-    new_bytes: list[tuple[int, int]] = []
+    new_bytes: list[tuple[int, int, int]] = []  # tensor, number of the view, bytes
     first_with: dict[tuple[Interval, ...], int] = {}  # the same runs: the same elements, whatever their order
-    for (index, view), intervals in zip(pieces, all_runs, strict=True):
+    for (index, number, _), intervals in zip(pieces, all_runs, strict=True):
         gained, earlier = cover.claim(intervals, index)
-        new_bytes.append((index, gained))
+        new_bytes.append((index, number, gained))
         if index in tensors.parts:
-            if view is tensors.parts[index][0]:
-                result.owned[index] += gained * 8 // (view.dtype.bits or 8)
             continue
-        bits = view.dtype.bits
-        result.owned[index] = result.elements[index] if bits is None else min(result.elements[index], gained * 8 // bits)
+        dtype = tensors.dtypes[index]
+        fits = result.elements[index] if dtype.bits is None else gained * 8 * dtype.block // dtype.bits
+        result.owned[index] = min(result.elements[index], fits)
         reached = sum(stop - start for start, stop in intervals)
         same = first_with.setdefault(tuple(intervals), index)
         if reached and same != index:
@@ -137,18 +180,18 @@ def _settle_shared(tensors: TensorTable, storage: int, users: list[int], result:
     return looked_at
 
 
-def _share_out(tensors: TensorTable, storage: int, new_bytes: list[tuple[int, int]], result: Ownership) -> None:
+def _share_out(tensors: TensorTable, storage: int, new_bytes: list[tuple[int, int, int]], result: Ownership) -> None:
     """Bytes in the file for bytes of the storage: the same, but for compressed storages, which are shared in proportion."""
     size, stored = tensors.storage.nbytes[storage], tensors.storage.stored[storage]
-    if size == stored:
-        for index, fresh in new_bytes:
-            result.nbytes[index] += fresh
-        return
     done = 0
-    for index, fresh in new_bytes:
-        if size:
-            result.nbytes[index] += (done + fresh) * stored // size - done * stored // size
+    for index, number, fresh in new_bytes:
+        taken = fresh if size == stored else (done + fresh) * stored // size - done * stored // size if size else 0
         done += fresh
+        if index in tensors.parts:
+            dtype = tensors.parts[index][number].dtype
+            _add(tensors, result, index, number, fresh * 8 * dtype.block // (dtype.bits or 8), taken)
+        else:
+            result.nbytes[index] += taken
 
 
 def first_users(tensors: TensorTable, storages: set[int]) -> dict[int, str]:
@@ -163,12 +206,14 @@ def first_users(tensors: TensorTable, storages: set[int]) -> dict[int, str]:
 
 def span(view: View) -> Interval:
     """First and last byte a view reaches in its storage, half-open."""
-    bits = view.dtype.bits or 8
     if 0 in view.shape:
         return (view.offset, view.offset)
-    strides = view.strides if view.strides is not None else _contiguous(view.shape)
-    reach = 1 + sum((extent - 1) * stride for extent, stride in zip(view.shape, strides, strict=True))
-    return (view.offset, view.offset + (reach * bits + 7) // 8)
+    if view.strides is None:
+        reach = math.prod(view.shape)
+    else:
+        reach = 1 + sum((extent - 1) * stride for extent, stride in zip(view.shape, view.strides, strict=True))
+    nbytes = view.dtype.nbytes(reach)
+    return (view.offset, view.offset + (reach if nbytes is None else nbytes))
 
 
 def runs(view: View, most: int, *, alone: bool) -> list[Interval] | None:
@@ -199,13 +244,6 @@ def runs(view: View, most: int, *, alone: bool) -> list[Interval] | None:
     for stride, extent in dims:
         starts = [start + step * stride for step in range(extent) for start in starts]
     return _merged(sorted((view.offset + start * bits // 8, view.offset + (start + length) * bits // 8) for start in starts))
-
-
-def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides = [1] * len(shape)
-    for axis in range(len(shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * shape[axis + 1]
-    return tuple(strides)
 
 
 def _merged(intervals: list[Interval]) -> list[Interval]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from modelscope_cli.analysis.kinds import ROPE_FACTORS
 from modelscope_cli.core.checkpoint import Checkpoint
 
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
@@ -234,6 +235,10 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
         ):
             role = BUFFER  # torch trains no integers
         roles[line] = role
+    if checkpoint.format == "gguf":  # llama.cpp keeps frequencies that were worked out beforehand as if they were a weight
+        for line, parent in enumerate(parents):
+            if parent.rpartition(".")[2] in ROPE_FACTORS and roles[line] == WEIGHT:
+                roles[line] = BUFFER
 
 
 def _is_packed_weight(path: str, packed: set[str]) -> bool:

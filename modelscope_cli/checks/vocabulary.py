@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 from modelscope_cli.checks.quantities import shown, words
-from modelscope_cli.core.dtype import DTYPES, SAFETENSORS_DTYPES
+from modelscope_cli.core.dtype import BLOCK_DTYPES, DTYPES, SAFETENSORS_DTYPES
 from modelscope_cli.formats.registry import READ_FORMATS
 
-UNPICKLED = ("safetensors",)  # formats that are loaded without unpickling anything
+UNPICKLED = ("safetensors", "gguf")  # formats that are loaded without unpickling anything
 FORMATS = {name: (name,) for name in READ_FORMATS} | dict.fromkeys(("pytorch", "torch"), ("torch-zip", "torch-legacy"))
 SHORT_DTYPES = {
     "fp32": "float32",
@@ -19,7 +19,10 @@ SHORT_DTYPES = {
     "fp64": "float64",
 }
 DTYPE_NAMES = (
-    {name: name for name in DTYPES} | {short.lower(): dtype.name for short, dtype in SAFETENSORS_DTYPES.items()} | SHORT_DTYPES
+    {name: name for name in DTYPES}
+    | {name.lower(): name for name in BLOCK_DTYPES}
+    | {short.lower(): dtype.name for short, dtype in SAFETENSORS_DTYPES.items()}
+    | SHORT_DTYPES
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_left
 from typing import NamedTuple
 
 from modelscope_cli.core.checkpoint import Note
@@ -31,6 +32,7 @@ CENTRAL_SIZE = 46
 LOCAL = b"PK\x03\x04"
 LOCAL_SIZE = 30
 LONGEST_COMMENT = 0xFFFF
+LONGEST_END = END64_SIZE + LOCATOR_SIZE + END_SIZE + LONGEST_COMMENT
 USUAL_TAIL = 1_024  # bytes looked at first: few archives have a comment
 FILLED_32 = 0xFFFFFFFF  # "see the zip64 extra field"
 
@@ -98,14 +100,22 @@ class ZipDirectory:
         `inner` are ranges inside members that carry a label of their own.
         """
         stops = [member.header for member in self.members[1:]] + [self.directory_start]
+        inner = sorted(inner)
         for member, next_start in zip(self.members, stops, strict=True):
             named = member.header + LOCAL_SIZE + len(member.name.encode("utf-8", "surrogateescape"))
             byte_map.claim("header", member.header, named)
             byte_map.claim("padding", named, member.start)
-            byte_map.claim_around(label_of.get(member.name, default), member.start, member.stop, inner)
+            byte_map.claim_around(
+                label_of.get(member.name, default), member.start, member.stop, _between(inner, member.start, member.stop)
+            )
             if member.flags & DESCRIPTOR_FLAG and next_start - member.stop in DESCRIPTOR_SIZES:
                 byte_map.claim("header", member.stop, next_start)
         byte_map.claim("directory", self.directory_start, self.window.size)
+
+
+def _between(ranges: list[tuple[int, int, str]], start: int, stop: int) -> list[tuple[int, int, str]]:
+    """Those of the sorted ranges that begin in start..stop."""
+    return ranges[bisect_left(ranges, (start,)) : bisect_left(ranges, (stop,))] if ranges else ranges
 
 
 def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
@@ -126,6 +136,13 @@ def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
     entries = _parse_central(central, count, offset, window.name)
     members = [_locate(window, entry, notes) for entry in sorted(entries, key=lambda entry: entry.header)]
     _check_order(members, offset, window.name)
+    outside = max(
+        members[-1].stop if members else 0, window.size - LONGEST_END
+    )  # the zip in a stored member has an end as well
+    if window.read(outside, window.size - outside).count(END) > 1:
+        notes.append(
+            Note("zip-two-ends", "warning", window.name, "a second end-of-directory record: parsers may disagree about it")
+        )
     if members and members[0].header > 0:
         notes.append(Note("zip-prefix", "warning", window.name, f"{members[0].header:,} bytes stand before the archive"))
     return ZipDirectory(window, members, offset, notes)
@@ -152,10 +169,6 @@ def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
     if end_at + END_SIZE + comment != window.size:
         notes.append(
             Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record")
-        )
-    if tail.count(END) > 1:
-        notes.append(
-            Note("zip-two-ends", "warning", window.name, "a second end-of-directory record: parsers may disagree about it")
         )
     if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
         (end64_at,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)

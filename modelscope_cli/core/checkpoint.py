@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.core.span import ByteMap
 from modelscope_cli.core.tensor import TensorTable
+
+CONFIG_FILE = "config.json"
 
 
 class Note(NamedTuple):
@@ -19,11 +22,14 @@ class Note(NamedTuple):
 
 
 class FileRecord(NamedTuple):
-    """One file of the checkpoint; `tensors` is a range of indices into the tensor table."""
+    """One file of the checkpoint; `tensors` are the indices of those it holds.
+
+    That is a range, but where tensors lie in pieces: then a tensor stands with every file that holds some of it.
+    """
 
     path: str
     nbytes: int
-    tensors: range
+    tensors: Sequence[int]
 
 
 class ModuleRecord(NamedTuple):
@@ -58,6 +64,7 @@ class Checkpoint:
     `tensors` is a sequence of TensorInfo (columns inside: see core/tensor.py). `byte_maps[i]` covers `files[i]`.
     `aliases` maps a name that a writer dropped because it shared memory to the name it kept (safetensors' save_model).
     `groups` are (index of a tensor, path): from that tensor on, the dictionary at that path holds them; "" is the top level.
+    `config` is what a config.json says, under its names; `config_from` tells where that comes from.
     `ordered` tells whether the order of names is the model's own (safetensors sorts them).
     """
 
@@ -65,6 +72,7 @@ class Checkpoint:
         "aliases",
         "byte_maps",
         "config",
+        "config_from",
         "files",
         "format",
         "groups",
@@ -95,6 +103,7 @@ class Checkpoint:
         ordered: bool = True,
         groups: list[tuple[int, str]] | None = None,
         config: dict[str, Any] | None = None,
+        config_from: str = CONFIG_FILE,
     ):
         self.path = path
         self.format = format
@@ -110,11 +119,19 @@ class Checkpoint:
         self.ordered = ordered
         self.groups = [(0, "")] if groups is None else groups
         self.config = {} if config is None else config
+        self.config_from = config_from
 
     @property
     def nbytes(self) -> int:
         """Size of all files together."""
         return sum(file.nbytes for file in self.files)
+
+    @property
+    def shards(self) -> list[FileRecord]:
+        """The files but for an index that tells what lies where."""
+        return [
+            file for file, byte_map in zip(self.files, self.byte_maps, strict=True) if byte_map.totals().keys() != {"index"}
+        ]
 
     @property
     def elements(self) -> int:

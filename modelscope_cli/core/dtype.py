@@ -1,7 +1,9 @@
 """Element types, as a table that can be held against the specifications.
 
-Names are torch's (float32, bfloat16, float8_e4m3fn …); SAFETENSORS_DTYPES and STORAGE_CLASSES translate to them.
-Sources: torch/csrc/api/include/torch/types.h and torch/storage.py for torch, safetensors' `Dtype` for the other.
+Names are torch's (float32, bfloat16, float8_e4m3fn …); SAFETENSORS_DTYPES and STORAGE_CLASSES translate to them. The types
+of GGUF that pack a block of elements with their scale (q4_K: 256 in 144 bytes) have ggml's names.
+Sources: torch/csrc/api/include/torch/types.h and torch/storage.py for torch, safetensors' `Dtype` for the other, ggml's
+ggml-common.h and gguf-py's GGML_QUANT_SIZES for the blocks.
 A dtype nobody has told us about keeps its name and has `bits` None: it is shown, never guessed.
 """
 
@@ -11,15 +13,26 @@ from typing import NamedTuple
 
 
 class DType(NamedTuple):
-    """An element type: `bits` per element (None when unknown), `kind` is float, int, uint, bool, complex, quantized or raw."""
+    """An element type: `bits` of a block of `block` elements (None when unknown), which is one element for most.
+
+    `kind` is float, int, uint, bool, complex, quantized or raw.
+    """
 
     name: str
     kind: str
     bits: int | None
+    block: int = 1
 
     def nbytes(self, numel: int) -> int | None:
         """Bytes that `numel` packed elements take, or None when the size is unknown. Sub-byte types are counted in bits."""
-        return None if self.bits is None else (numel * self.bits + 7) // 8
+        if self.bits is None:
+            return None
+        return (numel * self.bits + 7) // 8 if self.block == 1 else -(-numel // self.block) * self.bits // 8
+
+    @property
+    def width(self) -> int | float | None:
+        """Bits per element: 32 of a float32, 4.5 of a q4_K. Blocks are powers of two long, so the fraction is exact."""
+        return self.bits if self.bits is None or self.block == 1 else self.bits / self.block
 
 
 _ROWS = (
@@ -40,7 +53,24 @@ _ROWS = (
 
 DTYPES = {name: DType(name, kind, bits) for name, kind, bits in _ROWS}
 
+# Elements in a block and its bytes. Never among DTYPES: no torch tensor is made of these, so none can be strided.
+_BLOCKS = (
+    ("q1_0", 128, 18), ("q4_0", 32, 18), ("q4_1", 32, 20), ("q4_2", 16, 10), ("q4_3", 16, 12), ("q5_0", 32, 22), ("q5_1", 32, 24),
+    ("q8_0", 32, 34), ("q8_1", 32, 36),
+    ("q2_K", 256, 84), ("q3_K", 256, 110), ("q4_K", 256, 144), ("q5_K", 256, 176), ("q6_K", 256, 210), ("q8_K", 256, 292),
+    ("iq1_s", 256, 50), ("iq1_m", 256, 56), ("iq2_xxs", 256, 66), ("iq2_xs", 256, 74), ("iq2_s", 256, 82), ("iq3_xxs", 256, 98),
+    ("iq3_s", 256, 110), ("iq4_nl", 32, 18), ("iq4_xs", 256, 136),
+    ("tq1_0", 256, 54), ("tq2_0", 256, 66), ("mxfp4", 32, 17), ("nvfp4", 64, 36),
+    # the same numbers laid out for one processor or another
+    ("q4_0_4_4", 32, 18), ("q4_0_4_8", 32, 18), ("q4_0_8_8", 32, 18),
+    ("iq4_nl_4_4", 32, 18), ("iq4_nl_4_8", 32, 18), ("iq4_nl_8_8", 32, 18),
+)  # fmt: skip
+BLOCK_DTYPES = {name: DType(name, "quantized", nbytes * 8, block) for name, block, nbytes in _BLOCKS}
+
 BYTE = DType("byte", "raw", 8)  # an untyped storage: the tensors over it say what its bytes are
+
+
+KNOWN_DTYPES = {**DTYPES, **BLOCK_DTYPES, BYTE.name: BYTE}
 
 
 def unknown(name: str) -> DType:

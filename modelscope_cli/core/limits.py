@@ -29,6 +29,8 @@ class Limits(NamedTuple):
     parts: int = 4_096  # storages behind one tensor
     shards: int = 10_000  # files of a sharded set
     metadata_items: int = 20_000  # plain values kept for display; the rest is counted
+    keys: int = 300_000  # of the metadata of a GGUF file
+    array_bytes: int = 128 << 20  # arrays of strings in it, which are walked item by item
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""

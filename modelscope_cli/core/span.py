@@ -16,11 +16,16 @@ SECTIONS = {
     "data": "tensor data",
     "header": "lengths, JSON header, zip local headers",
     "pickle": "the pickled objects that name and describe the tensors",
-    "code": "TorchScript code and constants",
+    "code": "source text, TorchScript code and constants, exported graphs",
+    "compiled": "compiled code (AOTInductor), perhaps with the weights built in",
+    "examples": "example inputs kept beside an exported program",
+    "files": "files packed beside the model",
     "record": "small records: version, byteorder, serialization id",
+    "metadata": "key/value pairs of a GGUF file: hyperparameters and the like",
+    "tokenizer": "key/value pairs of its tokenizer: vocabulary, merges, chat template",
     "padding": "alignment",
     "directory": "zip central directory and end records",
-    "index": "the JSON index of a sharded set",
+    "index": "the index of a sharded set, the .metadata of a distributed checkpoint",
     "unmapped": "bytes that nothing in the file accounts for",
 }
 

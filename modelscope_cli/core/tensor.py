@@ -18,6 +18,19 @@ NOWHERE = -1  # storage index of a tensor without data in the file (meta tensors
 Shape = tuple[int, ...]
 
 
+class Piece(NamedTuple):
+    """One piece of a tensor that lies in several: where it begins in the tensor, its shape, and where its storage lies.
+
+    A run of elements in row-major order, whatever their shape, has one number as its origin.
+    """
+
+    origin: Shape
+    shape: Shape
+    file: str
+    start: int | None  # byte range of its storage in `file`, as in TensorInfo
+    stop: int | None
+
+
 class TensorInfo(NamedTuple):
     """One tensor of a checkpoint."""
 
@@ -31,6 +44,7 @@ class TensorInfo(NamedTuple):
     storage: str | None  # key of the storage within its file
     offset: int  # bytes from the start of the storage to the first element
     strides: Shape | None  # in elements; None means contiguous
+    pieces: tuple[Piece, ...] = ()  # of a tensor in several pieces, of which the fields above describe the first
 
     @property
     def numel(self) -> int:
@@ -39,13 +53,18 @@ class TensorInfo(NamedTuple):
 
 
 class View(NamedTuple):
-    """One strided piece of a storage: `offset` in bytes, `strides` in elements, None for contiguous."""
+    """One strided piece of a storage: `offset` in bytes, `strides` in elements, None for contiguous.
+
+    `origin` is where a piece begins in its tensor (see Piece). It is None for what is no piece: the only view of a tensor,
+    its scales or indices, a copy that is held besides.
+    """
 
     storage: int
     offset: int
     shape: Shape
     dtype: DType
     strides: Shape | None
+    origin: Shape | None = None
 
 
 class StorageTable:
@@ -76,8 +95,8 @@ class StorageTable:
 class TensorTable:
     """Tensors as columns, in file order.
 
-    `parts` holds, for the few tensors made of several storages (sparse, quantised, wrapper subclasses), all their views,
-    the main one first. `recorded` holds roles that the file itself states: "parameter" or "buffer".
+    `parts` holds, for tensors made of several storages (sparse, quantised, wrapper subclasses; the pieces of a distributed
+    one), all their views, the main one first. `recorded` holds roles that the file itself states: "parameter" or "buffer".
     """
 
     __slots__ = ("dtypes", "filenames", "names", "offsets", "parts", "recorded", "shapes", "storage", "storages", "strides")
@@ -163,7 +182,17 @@ class TensorTable:
             where.keys[storage] if known else None,
             self.offsets[key],
             self.strides[key],
+            self._pieces(key) if key in self.parts else (),
         )
+
+    def _pieces(self, index: int) -> tuple[Piece, ...]:
+        where, pieces = self.storage, []
+        for view in self.parts[index]:
+            if view.origin is not None and view.storage >= 0:
+                start = where.starts[view.storage]
+                span = (start, start + where.stored[view.storage]) if start >= 0 else (None, None)
+                pieces.append(Piece(view.origin, view.shape, self.filenames[where.files[view.storage]], *span))
+        return tuple(pieces)
 
     def __iter__(self) -> Iterator[TensorInfo]:
         return (self[index] for index in range(len(self.names)))

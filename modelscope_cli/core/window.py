@@ -65,6 +65,13 @@ class Window:
         """The first `length` bytes, or all there are."""
         return self.read(0, min(length, self.size))
 
+    def cut(self, offset: int, length: int, name: str) -> Window:
+        """A window on a part of this one. Raises CorruptFileError when it does not hold that much."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            there = max(0, self.size - offset) if offset >= 0 else 0
+            raise CorruptFileError(f"{name}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
+        return CutWindow(self, offset, length, name)
+
     def close(self) -> None:
         if self._owns:
             os.close(self._descriptor)
@@ -91,6 +98,23 @@ class MemoryWindow(Window):
             there = max(0, self.size - max(offset, 0))
             raise CorruptFileError(f"{what}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
         return self._data[offset : offset + length]
+
+
+class CutWindow(Window):
+    """A file inside a file. It has its own positions: `base` is 0, and what is found in it counts from its own first byte."""
+
+    __slots__ = ("_outer", "_start")
+
+    def __init__(self, outer: Window, start: int, size: int, name: str):
+        super().__init__(-1, name, size)
+        self._outer = outer
+        self._start = start
+
+    def read(self, offset: int, length: int, what: str = "data") -> bytes:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            there = max(0, self.size - max(offset, 0))
+            raise CorruptFileError(f"{what}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
+        return self._outer.read(self._start + offset, length, what)
 
 
 def open_window(path: str) -> Window:

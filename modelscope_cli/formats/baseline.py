@@ -20,6 +20,7 @@ from itertools import accumulate, pairwise
 from operator import itemgetter
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, GlobalUse, ModuleRecord, Note, PickleTrace
+from modelscope_cli.core.dtype import KNOWN_DTYPES
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.name_patterns import expand, holders, keys, spell
 from modelscope_cli.core.span import SECTIONS, ByteMap
@@ -27,7 +28,7 @@ from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import LimitError, UnsupportedFeatureError
 from modelscope_cli.formats.baseline_fields import LARGEST, Fields, Names, decoded, is_natural
-from modelscope_cli.formats.baseline_tensors import KNOWN_DTYPES, Filler, Part, Word
+from modelscope_cli.formats.baseline_tensors import Filler, Part, Word, check_data, files_of
 
 SCHEMA = "mscope.baseline/1"
 ALL_OTHERS = "all others"
@@ -48,19 +49,21 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     paths, holding = read_groups(document, budget, names)
 
     table = TensorTable()
-    files: list[FileRecord] = []
+    spans: list[range] = []
+    seen: dict[str, int] = {}
     groups: list[tuple[int, str]] = []
     for part in parts:
         rows = range(len(table), len(table) + len(part.names))
-        Filler(table, part, limits).fill(holding[rows.start : rows.stop], groups)
-        files.append(FileRecord(part.name, part.nbytes, rows))
+        Filler(table, part, limits, len(parts), seen).fill(holding[rows.start : rows.stop], groups)
+        spans.append(rows)
+    check_data(table, parts)
     empty = paths.difference(path for _, path in groups)
     groups += [(len(table), path) for path in sorted(empty)]
     table.recorded.update(read_roles(document, budget, table.names))
     checkpoint = Checkpoint(
         window.name,
         read_format(document, window.name),
-        files,
+        [FileRecord(part.name, part.nbytes, held) for part, held in zip(parts, files_of(table, spans), strict=True)],
         table,
         [byte_map(part) for part in parts],
         metadata=document.metadata("metadata", limits),

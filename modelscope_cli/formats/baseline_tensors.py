@@ -8,18 +8,20 @@ A tensor is a word, `float16 [4096, 4096]`: it fills a storage of its own. Or it
     {"dtype", "shape", "storage": null}                                     it has no data
     {"dtype", "shape", "parts": [{"dtype", "shape", "storage_bytes", …}, …]}   it is made of several
 
-`["name", 2]` in place of a storage means the third part of that tensor. Words come first, then views in the order in which
-they own what they share.
+`["name", 2]` in place of a storage means the third part of that tensor. A part of a tensor that lies in pieces says where in
+the tensor it begins, "origin": [512, 0]; and "file": 3 if its storage is not in the file it is described with, but in the
+fourth. Words come first, then views in the order in which they own what they share.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from modelscope_cli.core.dtype import BYTE, DTYPES, DType, unknown
+from modelscope_cli.core.dtype import KNOWN_DTYPES, DType, unknown
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import NOWHERE, Shape, TensorTable, View
 from modelscope_cli.errors import LimitError
@@ -28,7 +30,6 @@ from modelscope_cli.formats.baseline_fields import LARGEST, Fields, is_natural
 TIE = "= "
 UNKNOWN = "?"  # before the name of a dtype whose size is not known
 NOT_KNOWN = -1  # where a storage starts in its file
-KNOWN_DTYPES = {**DTYPES, BYTE.name: BYTE}
 
 
 class Word(NamedTuple):
@@ -54,19 +55,20 @@ class Part(NamedTuple):
 class Filler:
     """Adds the tensors of one file to the table."""
 
-    def __init__(self, table: TensorTable, part: Part, limits: Limits):
+    def __init__(self, table: TensorTable, part: Part, limits: Limits, files: int, rows: dict[str, int]):
+        self.files = files  # of the whole checkpoint
         self.table = table
         self.part = part
         self.limits = limits
         self.file = len(table.filenames)
         table.filenames.append(part.name)
-        self._rows: dict[str, int] = {}  # of the tensors that views may refer to
+        self._rows = rows  # of the tensors that views may refer to, in this file and those before it
 
     def fill(self, holding: list[str], groups: list[tuple[int, str]]) -> None:
         """Add everything. `holding` is the group of each tensor, or empty where there are none; `groups` grows by its runs."""
         part, table = self.part, self.table
         order = arranged(part, holding) if holding else list(range(len(part.names)))
-        first, first_storage = len(table), len(table.storage)
+        first = len(table)
         for is_word, run in groupby(order, key=lambda index: type(part.values[index]) is Word):
             if is_word:
                 self._add_words(list(run))
@@ -81,9 +83,6 @@ class Filler:
             if not is_natural(nbytes) or not is_natural(stored):
                 raise part.entry.wrong("'unused_storages' holds something that is no size")
             table.storage.add(f"unused {number}", self.file, NOT_KNOWN, nbytes, stored)
-        data, stored = part.sections.get("data", 0), sum(table.storage.stored[first_storage:])
-        if stored > data:
-            raise part.entry.wrong(f"its tensors take {stored:,} bytes, its data has {data:,}")
 
     def _add_words(self, indices: list[int]) -> None:
         table, count, first = self.table, len(indices), len(self.table.storage)
@@ -151,21 +150,35 @@ class Filler:
         if own:
             key = f"{name} {len(siblings)}" if siblings else name
             nbytes = fields.natural("storage_bytes")
-            storage = self.table.storage.add(key, self.file, NOT_KNOWN, nbytes, fields.natural("stored", nbytes))
+            file = fields.natural("file", self.file)
+            if file >= self.files:
+                raise fields.wrong(f"'file' is {file:,}, there are {self.files:,} files")
+            storage = self.table.storage.add(key, file, NOT_KNOWN, nbytes, fields.natural("stored", nbytes))
         else:
             value = fields.take("storage")
             if value is None:
-                return View(NOWHERE, 0, shape, dtype, None)
+                return View(NOWHERE, 0, shape, dtype, None, self._origin(fields, shape))
             storage = self._storage_of(value, name, siblings, fields)
         offset = fields.natural("offset", 0)
         strides = fields.naturals("strides", self.limits.dimensions) if "strides" in fields else None
         if strides is not None and len(strides) != len(shape):
             raise fields.wrong(f"{len(shape)} dimensions and {len(strides)} strides")
+        if strides is not None and dtype.block != 1:
+            raise fields.wrong("elements that are packed in blocks have no strides")
         reach = math.prod(shape) if strides is None else 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        bits = dtype.bits or (0 if own and strides is None and not offset else 8)  # of unknown size: what fills its storage
-        if 0 not in shape and offset * 8 + reach * bits > self.table.storage.nbytes[storage] * 8:
+        extent = dtype.nbytes(reach)
+        if extent is None:  # of unknown size: what fills its storage
+            extent = 0 if own and strides is None and not offset else reach
+        if 0 not in shape and offset + extent > self.table.storage.nbytes[storage]:
             raise fields.wrong("it reaches beyond its storage")
-        return View(storage, offset, shape, dtype, strides)
+        return View(storage, offset, shape, dtype, strides, self._origin(fields, shape))
+
+    def _origin(self, fields: Fields, shape: Shape) -> Shape | None:
+        """Where a piece begins: a number a dimension, or one of a run of elements."""
+        origin = fields.naturals("origin", self.limits.dimensions) if "origin" in fields else None
+        if origin is not None and len(origin) not in (len(shape), 1):
+            raise fields.wrong(f"{len(shape)} dimensions and an origin of {len(origin)}")
+        return origin
 
     def _storage_of(self, value: Any, name: str, siblings: list[View], fields: Fields) -> int:
         target, number = value if type(value) is list and len(value) == 2 else (value, 0)
@@ -181,6 +194,31 @@ class Filler:
         if math.prod(shape) >= LARGEST:
             raise fields.wrong("it has more elements than any tensor")
         return shape
+
+
+def files_of(table: TensorTable, rows: list[range]) -> list[Sequence[int]]:
+    """The tensors of each file: those described with it, and those of which it has pieces."""
+    files: list[Sequence[int]] = list(rows)
+    guests: dict[int, set[int]] = {}
+    for row, views in table.parts.items():
+        for view in views:
+            file = table.storage.files[view.storage] if view.storage >= 0 else -1
+            if file >= 0 and row not in rows[file]:
+                guests.setdefault(file, set()).add(row)
+    for file, more in guests.items():
+        files[file] = sorted({*rows[file], *more})
+    return files
+
+
+def check_data(table: TensorTable, parts: list[Part]) -> None:
+    """Storages cannot take more of a file than it has data."""
+    taken = [0] * len(parts)
+    for file, stored in zip(table.storage.files, table.storage.stored, strict=True):
+        taken[file] += stored
+    for part, stored in zip(parts, taken, strict=True):
+        data = part.sections.get("data", 0) + part.sections.get("padding", 0)  # some of a storage may be padding
+        if stored > data:
+            raise part.entry.wrong(f"its tensors take {stored:,} bytes, its data has {data:,}")
 
 
 def read_dtype(fields: Fields) -> DType:

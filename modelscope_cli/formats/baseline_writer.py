@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.condensed import condensed, well_formed
-from modelscope_cli.core.dtype import DType
+from modelscope_cli.core.dtype import KNOWN_DTYPES, DType
 from modelscope_cli.core.name_patterns import fold, holders, sort_key
 from modelscope_cli.core.span import SECTIONS
 from modelscope_cli.core.tensor import View
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.baseline import ALL_OTHERS, SCHEMA
-from modelscope_cli.formats.baseline_tensors import KNOWN_DTYPES, TIE, UNKNOWN
+from modelscope_cli.formats.baseline_tensors import TIE, UNKNOWN
 from modelscope_cli.formats.baseline_text import Line, encoded
 
 DEEPEST_METADATA = 64  # levels written one below another
@@ -136,7 +137,7 @@ class Tensors:
         self.checkpoint = checkpoint
         self.table = checkpoint.tensors
         self.names = names
-        self.words: list[str | None] = []  # of each tensor, None for those that need more
+        self.words: list[str | None] = [None] * len(self.table)  # of each tensor, None for those that need more
         self.first = [(-1, 0)] * len(self.table.storage)  # (tensor, which of its parts) that reaches a storage first
         self.unused: dict[int, list[tuple[int, int]]] = {}  # file → sizes of its storages that no tensor reaches
         self._alike: dict[Any, int] = {}
@@ -147,20 +148,23 @@ class Tensors:
         table, first = self.table, self.first
         nbytes, stored, parts = table.storage.nbytes, table.storage.stored, table.parts
         known: dict[tuple[DType, tuple[int, ...]], tuple[str, int | None]] = {}
-        columns = zip(table.storages, table.dtypes, table.shapes, table.offsets, table.strides, strict=True)
-        for index, (storage, dtype, shape, offset, strides) in enumerate(columns):
+        order: Sequence[int] = range(len(table))
+        if any(view.origin is not None for views in parts.values() for view in views):  # as they will be written, file by file
+            order = sorted(order, key=self._home)
+        for index in order:
+            storage, dtype, shape = table.storages[index], table.dtypes[index], table.shapes[index]
+            offset, strides = table.offsets[index], table.strides[index]
             if storage >= 0 and first[storage][0] < 0 and not offset and strides is None and index not in parts:
                 found = known.get((dtype, shape))
                 if found is None:
                     found = known[dtype, shape] = (f"{dtype.name} {list(shape)}", dtype.nbytes(math.prod(shape)))
                 if found[1] == nbytes[storage] == stored[storage]:
                     first[storage] = (index, 0)
-                    self.words.append(found[0])
+                    self.words[index] = found[0]
                     continue
             for number, view in enumerate(table.views(index)):
                 if view.storage >= 0 and first[view.storage][0] < 0:
                     first[view.storage] = (index, number)
-            self.words.append(None)
         for storage, (tensor, _) in enumerate(first):
             if tensor < 0 and nbytes[storage]:
                 self.unused.setdefault(table.storage.files[storage], []).append((nbytes[storage], stored[storage]))
@@ -172,18 +176,23 @@ class Tensors:
     def _file(self, number: int) -> dict[str, Any]:
         file = self.checkpoint.files[number]
         totals = self.checkpoint.byte_maps[number].totals()
-        inside = range(file.tensors.start, file.tensors.stop)
+        elsewhere = self.table.parts if number else {}  # a tensor in pieces is described with the first file that has one
+        inside = [index for index in file.tensors if index not in elsewhere or self._home(index) == number]
         found: dict[str, Any] = {
             "name": os.path.basename(file.path),
             "bytes": file.nbytes,
             "sections": Line({label: totals[label] for label in SECTIONS if label in totals}),
             "tensors": dict(fold((self.names[index], word) for index in inside if (word := self.words[index]) is not None)),
-            "views": {self.names[index]: self._view(index) for index in self._in_order(inside)},
+            "views": {self.names[index]: self._view(index, number) for index in self._in_order(inside)},
             "unused_storages": Line(sorted_sizes(self.unused[number])) if number in self.unused else None,
         }
         return {key: value for key, value in found.items() if value or key in ("name", "bytes")}
 
-    def _in_order(self, inside: range) -> list[int]:
+    def _home(self, index: int) -> int:
+        """The first file that holds some of a tensor."""
+        return min([self.table.storage.files[view.storage] for view in self.table.views(index) if view.storage >= 0], default=0)
+
+    def _in_order(self, inside: list[int]) -> list[int]:
         """The tensors that need more, by name, except that those on one storage stay in their order, and ties follow the first."""
         latest: dict[int, int] = {}  # storage → the tensor that reached it last
         following: dict[int, list[int]] = {}
@@ -220,24 +229,24 @@ class Tensors:
         same = self._alike.setdefault(self._identity(index), index)
         return same if same != index else None
 
-    def _view(self, index: int) -> str | Line:
-        """A tie, or where the tensor lies."""
+    def _view(self, index: int, file: int) -> str | Line:
+        """A tie, or where the tensor lies, which is in `file` unless it says otherwise."""
         table = self.table
         same = self._same_as(index)
         if same is not None:
             return f"{TIE}{self.names[same]}"
         if index not in table.parts:
-            return Line(self._place(table.views(index)[0], index, 0))
+            return Line(self._place(table.views(index)[0], index, 0, file))
         found: dict[str, Any] = {"dtype": dtype_word(table.dtypes[index]), "shape": list(table.shapes[index])}
         if table.storages[index] < 0:
             found["storage"] = None
-        found["parts"] = [self._place(view, index, number) for number, view in enumerate(table.parts[index])]
+        found["parts"] = [self._place(view, index, number, file) for number, view in enumerate(table.parts[index])]
         return Line(found)
 
     def _identity(self, index: int) -> Any:
         return (self.table.shapes[index], self.table.dtypes[index], self.table.storages[index], self.table.views(index))
 
-    def _place(self, view: View, index: int, number: int) -> dict[str, Any]:
+    def _place(self, view: View, index: int, number: int, file: int) -> dict[str, Any]:
         """A view: with the size of its storage where it is the first on it, else with whose storage that is."""
         where = self.table.storage
         found: dict[str, Any] = {"dtype": dtype_word(view.dtype), "shape": list(view.shape)}
@@ -248,12 +257,16 @@ class Tensors:
             found["storage_bytes"] = where.nbytes[view.storage]
             if where.stored[view.storage] != where.nbytes[view.storage]:
                 found["stored"] = where.stored[view.storage]
+            if where.files[view.storage] != file:
+                found["file"] = where.files[view.storage]
         else:
             found["storage"] = [self.names[first[0]], first[1]] if first[1] else self.names[first[0]]
         if view.offset:
             found["offset"] = view.offset
         if view.strides is not None:
             found["strides"] = list(view.strides)
+        if view.origin is not None:
+            found["origin"] = list(view.origin)
         return found
 
 

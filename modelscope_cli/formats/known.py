@@ -11,7 +11,7 @@ from modelscope_cli.errors import UnknownFormatError, UnsupportedFeatureError
 
 HEAD = 1 << 12  # bytes that are looked at
 
-_NOT_YET = "this version reads PyTorch and safetensors files"
+_NOT_YET = "this version reads PyTorch, safetensors and GGUF files"
 
 FOREIGN: tuple[tuple[str, str, str], ...] = (
     (r"version https://git-lfs\.github\.com/spec/v1", "a Git LFS pointer: the model itself was not downloaded", "run `git lfs pull` in the repository"),
@@ -21,10 +21,10 @@ FOREIGN: tuple[tuple[str, str, str], ...] = (
         "look at it in a browser, then download again",
     ),
     (r"\s*<\?xml|\s*<svg", "an XML file", ""),
-    (r"GGUF", "a GGUF file", _NOT_YET),
     (r"lmgg|fmgg|tjgg|algg", "an old ggml file (before GGUF)", _NOT_YET),
     (r"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights, perhaps)", _NOT_YET),
     (r"....TFL3", "a TensorFlow Lite model", _NOT_YET),
+    (r"....PTMF", "a mobile TorchScript module in a flatbuffer: not read yet", "save it without _use_flatbuffer, or save the model's state_dict()"),
     (r"....ET12", "an ExecuTorch program", _NOT_YET),
     (r"\x93NUMPY", "a NumPy array (.npy)", _NOT_YET),
     (r"\x89PNG\r\n", "a PNG image", ""),
@@ -42,7 +42,6 @@ FOREIGN: tuple[tuple[str, str, str], ...] = (
     (r"7z\xbc\xaf", "a 7-zip archive", "unpack it first"),
     (r"Rar!", "a RAR archive", "unpack it first"),
     (r"SQLite format 3", "an SQLite database", ""),
-    (r".{257}ustar", "a tar archive (old torch files before 0.1.10 are tars too: not read yet)", "unpack it with tar and inspect what is inside"),
     (r"\x08[\x01-\x0f]\x12.[ -~]", "an ONNX model, by its looks", _NOT_YET),
     (r"#!", "a script", ""),
     (r"\s*[\[{]", "a JSON file", "configuration and tokenizer files hold no tensors; inspect the weights beside it"),

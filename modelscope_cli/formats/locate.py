@@ -5,7 +5,8 @@
     any other file                 → itself
     an address (https:, s3:, hf:)  → not yet
 
-Facts: Hugging Face names shards `model-00001-of-00008.safetensors` beside `model.safetensors.index.json`.
+Facts: Hugging Face names shards `model-00001-of-00008.safetensors` beside `model.safetensors.index.json`; llama.cpp names parts
+`model-00001-of-00008.gguf` and has no index.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from modelscope_cli.core.checkpoint import Note
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.window import open_window, source_error
 from modelscope_cli.errors import ModelscopeError, SourceError
+from modelscope_cli.formats.composites import composite_of, composites, steps
+from modelscope_cli.formats.target import Target as Target
 
 INDEX_SUFFIX = ".index.json"
 BASELINE_SUFFIX = ".baseline.json"
 SHARD_NAME = re.compile(
-    r"(?P<stem>.+?)[-_](?P<number>\d{5,6})[-_]of[-_](?P<count>\d{5,6})(?P<rest>[\w.-]*)\.(?P<suffix>safetensors|bin|pt|pth|ckpt)"
+    r"(?P<stem>.+?)[-_](?P<number>\d{5,6})[-_]of[-_](?P<count>\d{5,6})(?P<rest>[\w.-]*)\.(?P<suffix>safetensors|bin|pt|pth|ckpt|gguf)"
 )
 MODEL_SUFFIXES = (
     ".safetensors",
@@ -38,7 +41,10 @@ MODEL_SUFFIXES = (
     ".th",
     ".t7",
     ".ptl",
+    ".pt2",
     ".jit",
+    ".distcp",
+    ".gguf",
 )
 NOT_WEIGHTS = (
     "training_args.bin",
@@ -63,16 +69,6 @@ SAME_MODEL = (
 SLICES = re.compile(
     r"(consolidated\.\d\d|mp_rank_\d\d(_model_states)?)\.(pth|pt|safetensors)"
 )  # tensor-parallel parts of one model
-
-
-class Target(NamedTuple):
-    """One checkpoint to read. `shards` lists the files of a set (None for a single file)."""
-
-    path: str
-    folder: str
-    shards: tuple[str, ...] | None
-    index_path: str | None
-    notes: tuple[Note, ...] = ()
 
 
 def names_of(target: Target) -> list[str]:
@@ -102,7 +98,8 @@ def locate(paths: list[str], *, only: bool = False) -> Located:
             problems.append(problem)
             continue
         for target in targets:
-            identity = os.path.realpath(target.index_path or (target.shards[0] if target.shards else target.path))
+            first = target.shards[0] if target.shards else target.path
+            identity = os.path.realpath(first if only else target.index_path or first)
             if identity not in seen:
                 seen.add(identity)
                 found.append(target)
@@ -123,6 +120,9 @@ def _targets(path: str, only: bool) -> list[Target]:
     folder, name = os.path.split(path)
     if name.endswith(INDEX_SUFFIX):
         return [_set_of_index(path)]
+    composite = composite_of(path, only=only)
+    if composite is not None:
+        return [composite]
     match = None if only else SHARD_NAME.fullmatch(name)
     return [_with_slices(name, _file(path)) if match is None else _set_of_shard(folder, match, path)]
 
@@ -174,22 +174,20 @@ def _in_folder(folder: str) -> list[Target]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-            hidden = os.path.exists(os.path.join(folder, ".metadata"))
     except OSError as error:
         raise source_error(folder, error) from None
-    if hidden and any(name.endswith(".distcp") for name in names):
-        raise SourceError(
-            "a distributed checkpoint (DCP): not read yet",
-            path=folder,
-            hint="python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE",
-        )
-    candidates = [(name, _with_slices(name, target)) for name, target in _candidates(folder, names)]
+    sets = composites(folder)
+    taken = {name for one in sets for name in one.names}
+    candidates = [(min(one.names), one.target) for one in sets]
+    candidates += _candidates(folder, [name for name in names if name not in taken])
     if not candidates:
         inside = [name for name in names if os.path.isdir(os.path.join(folder, name))]
+        if found := steps(folder, inside):
+            return found
         hint = (
             f"look in its folders: {', '.join(inside[:5])}"
             if inside
-            else "expected .safetensors, .bin, .pt, .pth or .ckpt files"
+            else "expected .safetensors, .gguf, .bin, .pt, .pth or .ckpt files"
         )
         raise SourceError("a folder without a model file", path=folder, hint=hint)
     for position, pattern in enumerate(SAME_MODEL):
@@ -212,10 +210,10 @@ def _in_folder(folder: str) -> list[Target]:
 
 
 def _with_slices(name: str, target: Target) -> Target:
-    """A note on files that each hold a slice of every tensor."""
-    if not SLICES.fullmatch(name):
+    """A note on a file that holds a slice of every tensor and is taken by itself."""
+    if not SLICES.fullmatch(name) or not any(name in one.names for one in composites(target.folder)):
         return target
-    message = "a tensor-parallel slice: every such file holds a part of each tensor, and they are not joined yet"
+    message = "a tensor-parallel slice, taken by itself: every such file holds a part of each tensor"
     return target._replace(notes=(*target.notes, Note("slice", "warning", target.path, message)))
 
 

@@ -39,6 +39,12 @@ FORMATS = (
         module="modelscope_cli.formats.torch_zip",
     ),
     Format(
+        name="dcp-part",  # torch zips one behind another, the last of which is a torch zip by itself
+        magic=r"PK\x03\x04",
+        suffixes=(".distcp",),
+        module="modelscope_cli.formats.dcp_part",
+    ),
+    Format(
         # A protocol 2 to 5 pickle that is not the length of a safetensors header (640 is 80 02), or a way protocols 0 and 1 begin.
         name="torch-legacy",
         magic=r"(?!.{5}\x00{3}\{)(?:\x80[\x02-\x05]|\((?:d|l|i[\w.]+\n)|[\]}]q|c[\w.]+\n[\w.]+\n|L\d+L\n)",
@@ -52,6 +58,19 @@ FORMATS = (
         module="modelscope_cli.formats.safetensors",
     ),
     Format(
+        name="gguf",
+        magic=r"GGUF(?![ -~]{4})",  # a version, not a text about it
+        suffixes=(),
+        module="modelscope_cli.formats.gguf",
+    ),
+    Format(
+        # The checksum of its first header is looked at by the reader: tars of Unix V7 have no "ustar".
+        name="torch-tar",
+        magic=r"(?=.{100}[0-7 \x00]{24})(?:sys_info|pickle|tensors|storages)\x00|.{257}ustar",
+        suffixes=(),
+        module="modelscope_cli.formats.torch_tar",
+    ),
+    Format(
         name="baseline",  # what `describe` wrote about a checkpoint of any format
         magic=r'\s*\{\s*"schema":\s*"mscope\.baseline/',
         suffixes=(".baseline.json",),
@@ -60,15 +79,17 @@ FORMATS = (
 )
 
 
-READ_FORMATS = ("safetensors", "torch-zip", "torch-legacy", "torchscript", "pickle")  # what Checkpoint.format may say
+READ_FORMATS = (  # what Checkpoint.format may say
+    "safetensors", "gguf", "torch-zip", "torch-legacy", "torchscript", "torch-export", "torch-aotinductor",
+    "torch-package", "torch-tar", "pickle", "dcp", "dcp-part", "dcp-safetensors", "deepspeed",
+)  # fmt: skip
 
 
 def sniff(head: bytes, path: str) -> Format | None:
     """The row for these first bytes, or None. Never raises."""
-    for row in FORMATS:
-        if re.compile(row.magic.encode("latin-1"), re.DOTALL).match(head):
-            return row
-    return None
+    rows = [row for row in FORMATS if re.compile(row.magic.encode("latin-1"), re.DOTALL).match(head)]
+    named = [row for row in rows if row.suffixes and path.lower().endswith(row.suffixes)]
+    return next(iter(named + rows), None)
 
 
 def by_suffix(path: str) -> Format | None:
@@ -101,18 +122,27 @@ def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Che
 def read_target(
     target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, step: Step | None = None
 ) -> Checkpoint:
-    """The checkpoint of a located target: a file, or a sharded set whose parts are opened one by one.
+    """The checkpoint of a located target: a file, or a set whose parts are opened one by one.
 
     `step(done, whole)` is called after each part.
     """
-    if target.shards is None:
+
+    def open_part(part: str | Window, bounds: Limits = limits) -> Checkpoint:
+        if isinstance(part, Window):
+            return read_window(part, bounds, lenient=lenient)
+        return read_file(part, bounds, lenient=lenient)
+
+    if target.reader is not None:
+        composite: Any = import_module(target.reader)
+        checkpoint: Checkpoint = composite.read_set(target, limits, open_part, step)
+    elif target.shards is None:
         checkpoint = read_file(target.path, limits, lenient=lenient)
     else:
         from modelscope_cli.formats.sharded import read_set
 
-        checkpoint = read_set(target, limits, lambda path: read_file(path, limits, lenient=lenient), step)
+        checkpoint = read_set(target, limits, open_part, step)
     checkpoint.notes.extend(target.notes)
-    checkpoint.config = read_config(target.folder)
+    checkpoint.config = checkpoint.config or read_config(target.folder)
     return checkpoint
 
 

@@ -25,6 +25,7 @@ from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import CorruptFileError, LimitError
+from modelscope_cli.formats.problems import Problems
 
 Decoded = TypeVar("Decoded")
 
@@ -87,21 +88,6 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         aliases=aliases,
         ordered=False,
     )
-
-
-class Problems:
-    """Damage: raised at once, or kept as notes when reading leniently."""
-
-    def __init__(self, path: str, lenient: bool):
-        self.path = path
-        self.lenient = lenient
-        self.notes: list[Note] = []
-
-    def report(self, what: str, offset: int | None = None) -> None:
-        if not self.lenient:
-            raise CorruptFileError(what, path=self.path, offset=offset, hint="--lenient shows what can still be read")
-        if len(self.notes) < 100:
-            self.notes.append(Note("damaged", "error", self.path, what))
 
 
 def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:

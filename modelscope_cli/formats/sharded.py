@@ -25,6 +25,7 @@ from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import CorruptFileError, LimitError, MissingShardError, ModelscopeError
+from modelscope_cli.formats.gguf_split import NUMBER, Split
 from modelscope_cli.formats.locate import SHARD_NAME, Target
 
 MOST_NAMED = 5  # names listed of each kind of disagreement
@@ -49,11 +50,14 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
     notes: list[Note] = []
     merged = Checkpoint(target.path, "", files, table, maps, notes=notes, groups=[])
     problems: list[ModelscopeError] = []
+    split = Split()
     for done, path in enumerate(paths):
         if step is not None:
             step(done, len(paths))
         try:
-            add_part(merged, open_part(path), limits)
+            part = open_part(path)
+            add_part(merged, part, limits)
+            split.add(path, part.metadata)
         except ModelscopeError as error:
             missing = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
             problem = error if os.path.exists(path) else missing
@@ -74,6 +78,9 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
         ]
         if isinstance(index.metadata, dict):
             merged.metadata.update(index.metadata)
+    elif merged.format == "gguf":  # has no index: the parts say themselves what they belong to
+        notes += split.check(paths, len(table)) + in_two_shards(merged)
+        merged.metadata.pop(NUMBER, None)
     else:
         notes.append(
             Note("no-index", "info", target.path, "no index beside the shards: the set was found by the names of its files")
@@ -133,13 +140,18 @@ def shard_paths(target: Target, index: Index | None, limits: Limits) -> list[str
     if len(names) > limits.shards:
         raise LimitError("shards", limits.shards, len(names), path=target.index_path)
     for name in names:
-        parts = re.split(r"[\\/]", name)
-        if os.path.isabs(name) or not name or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
+        if leads_outside(name):
             raise CorruptFileError(f"the index names {name!r}, a file outside its folder", path=target.index_path)
         path = os.path.join(target.folder, name)
         if target.index_path and os.path.realpath(path) == os.path.realpath(target.index_path):
             raise CorruptFileError("the index names itself as a shard", path=target.index_path)
     return [os.path.join(target.folder, name) for name in names]
+
+
+def leads_outside(name: str) -> bool:
+    """Whether the name of a file, as an index has it, leads out of the folder of the index."""
+    parts = re.split(r"[\\/]", name)
+    return os.path.isabs(name) or not name or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name) is not None
 
 
 def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
@@ -148,14 +160,14 @@ def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
     if first + len(part.tensors) > limits.tensors:
         raise LimitError("tensors", limits.tensors, first + len(part.tensors), path=part.path)
     merged.tensors.extend(part.tensors)
-    merged.files.extend(
-        FileRecord(file.path, file.nbytes, range(first + file.tensors.start, first + file.tensors.stop)) for file in part.files
-    )
+    merged.files.extend(FileRecord(file.path, file.nbytes, range(first, first + len(file.tensors))) for file in part.files)
     merged.byte_maps.extend(part.byte_maps)
     merged.groups.extend(
         (first + start, path) for start, path in part.groups if not merged.groups or path != merged.groups[-1][1]
     )
     merged.format = merged.format or part.format
+    if not merged.config:
+        merged.config, merged.config_from = part.config, part.config_from
     merged.ordered = merged.ordered and part.ordered
     merged.modules.update(part.modules)
     merged.aliases.update(part.aliases)
@@ -175,7 +187,7 @@ def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[st
     elsewhere: list[str] = []
     unlisted: list[str] = []
     for file in merged.files:
-        inside = names[file.tensors.start : file.tensors.stop]
+        inside = [names[index] for index in file.tensors]
         shard = os.path.relpath(file.path, target.folder or ".").replace(os.sep, "/") if inside else ""
         expected = [weight_map.get(name) for name in inside]
         if expected.count(shard) != len(inside):

@@ -14,6 +14,7 @@ from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
 from modelscope_cli.core.dtype import DTYPES, STORAGE_CLASSES, DType, unknown
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.tensor import Shape, View
+from modelscope_cli.formats.torch_sharded import is_sharded, shard_views
 
 LARGEST = 1 << 62
 DEEPEST_STATE = 4  # levels below a tensor subclass that are searched for its tensors
@@ -188,7 +189,10 @@ def _from_type(args: tuple[Any, ...]) -> Found:  # (func, type, args, state) or 
     made = Call(function, inner)
     found = rebuilt(made)
     state = args[3] if len(args) > 3 else None
-    views = _views_in_state(state)
+    if is_sharded(args[1]):
+        views = shard_views(state, _main_view)
+    else:
+        views = _views_in_state(state)
     if found is None:
         if not views:
             raise BadTensorError(f"a tensor subclass built by {function!r}")
@@ -196,6 +200,11 @@ def _from_type(args: tuple[Any, ...]) -> Found:  # (func, type, args, state) or 
     if found.main is None and views:
         return found._replace(main=views[0], others=found.others + views[1:])
     return found._replace(others=found.others + views)
+
+
+def _main_view(node: Any) -> View | None:
+    found = rebuilt(node)
+    return found.main if found else None
 
 
 def _from_numpy(args: tuple[Any, ...]) -> Found:  # data, dtype, device, requires_grad: the data is in the pickle itself

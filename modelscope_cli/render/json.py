@@ -49,7 +49,7 @@ def as_object(report: Report) -> dict[str, Any]:
             continue
         if isinstance(section, Facts):
             target = document if not section.key else document.setdefault(section.key, {})
-            target.update((fact.key, _cell(fact.value)) for fact in section.items if fact.audience != PEOPLE)
+            target.update((_cell(fact.key), _cell(fact.value)) for fact in section.items if fact.audience != PEOPLE)
         elif isinstance(section, Findings):
             document[section.key] = [_cell(finding._asdict()) for finding in section.items]
         elif isinstance(section, Verdicts):
@@ -91,7 +91,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if value - value == 0 else str(value)
     if isinstance(value, Phrase):
-        return "".join(f"{part:,}" if isinstance(part, int) else str(part) for part in value)
+        return _cell("".join(f"{part:,}" if isinstance(part, int) else str(part) for part in value))
     if isinstance(value, dict):
         return {_cell(str(key)): _cell(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

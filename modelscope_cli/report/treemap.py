@@ -39,7 +39,7 @@ class Node(NamedTuple):
     children: tuple[int, ...] = ()
     shape: Shape | None = None
     dtype: str = ""
-    bits: int | None = None  # of one element; None where the dtype is not known
+    bits: int | float | None = None  # of one element; None where the dtype is not known
     role: str = ""
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from tests.builders.pickle_code import call, instance, name, pickled, remembered
+from tests.builders.export_file import export_entries, graph, old_export_bytes, payload, pickled_payload
+from tests.builders.gguf_file import Value, gguf_bytes
+from tests.builders.package_file import package_bytes, reduced
+from tests.builders.pickle_code import call, instance, name, persistent, pickled, remembered
 from tests.builders.safetensors_file import safetensors_bytes
+from tests.builders.script_file import class_text, method, packed, script_bytes, script_module
+from tests.builders.tar_file import OldTensor, tar_bytes, torch_tar_entries
 from tests.builders.torch_code import module, ordered, parameter, storage, tensor
 from tests.builders.torch_file import legacy_bytes, torch_entries, torch_zip_bytes
 from tests.builders.zip_archive import zip_bytes
@@ -78,6 +83,86 @@ def _safetensors() -> bytes:
     return safetensors_bytes(tensors, {"format": "pt", "tied.weight": "a.weight"})
 
 
+def _gguf(version: int, order: str) -> bytes:
+    tensors = {
+        "token_embd.weight": ("Q4_0", (3, 32)),
+        "blk.0.attn_q.weight": ("BF16", (2, 3)),
+        "output_norm.weight": ("F32", (3,)),
+    }
+    words = ["<s>", "a"] if version == 1 else [f"t{number}" for number in range(66)]
+    metadata = {
+        "general.architecture": "llama", "llama.attention.head_count": 2, "general.file_type": 2, "a.float": 1e-5, "a.truth": True,
+        "a.wide": Value(10 if version > 1 else 4, 7), "a.nested": Value(9, (9, [(5, [1, 2]), (8, ["x"])])), "tokenizer.ggml.tokens": words,
+    }  # fmt: skip
+    return gguf_bytes(tensors, metadata, version=version, order=order, alignment=64 if version == 2 else 32)
+
+
+def _torchscript() -> bytes:
+    linear = script_module("nn.Linear", {"weight": tensor("0", (2, 3)), "bias": tensor("1", (2,)), "table": tensor("1", (2,))})
+    weight = call(
+        "torch._utils._rebuild_qtensor",
+        storage("2", 6, "QInt8Storage"),
+        0,
+        (2, 3),
+        (3, 1),
+        (name("torch.per_tensor_affine"), 0.5, 0),
+        False,
+        {},
+    )
+    quantised = script_module("nn.Packed", {"_packed_params": packed("LinearPackedParamsBase", (weight, tensor("1", (2,))))})
+    code = {"nn": class_text("Linear", ["weight"], ["bias"], "n : Final[int] = 3")}
+    methods = (8, method("nn.Linear.forward", (3, tensor("0", (3,)))))
+    root = script_module("nn.Net", {"fc": linear, "q": quantised})
+    return script_bytes(
+        root,
+        {"0": 24, "1": 8, "2": 6},
+        code,
+        constants=(tensor("0", (3,)),),
+        constant_storages={"0": bytes(12)},
+        bytecode=methods,
+    )
+
+
+def _export() -> bytes:
+    weights = {
+        "fc.weight": payload("weight_0", (2, 3), (3, 1)),
+        "tied": payload("weight_0", (3, 2), (1, 3)),
+        "mask": payload("weight_1", (2,), (1,), offset=1, dtype=5, parameter=False),
+        "sub": pickled_payload("weight_2"),
+    }
+    files = {
+        "weights/weight_0": bytes(24),
+        "weights/weight_1": bytes(24),
+        "weights/weight_2": torch_zip_bytes(tensor("0", (2,)), {"0": 8}),
+        "sample_inputs/model.pt": legacy_bytes(tensor("a", (2,), view=None), {"a": (2, 8)}),
+    }
+    return zip_bytes(export_entries(weights, files, text=graph(modules={"fc": "torch.nn.modules.linear.Linear"})))
+
+
+def _old_export() -> bytes:
+    state = torch_zip_bytes(ordered({"fc.weight": tensor("0", (2, 3)), "b": tensor("1", (2,))}), {"0": 24, "1": 8})
+    return old_export_bytes(state, torch_zip_bytes({"c": tensor("0", (2,))}, {"0": 8}), text=graph(["fc.weight"], ["b"]))
+
+
+def _package() -> bytes:
+    net = module("shop.Net", {"weight": parameter(tensor("0", (2, 3)))}, {"mask": tensor("1", (2,))})
+    body = {
+        "training": True,
+        "_parameters": ordered({"w": tensor("1", (2,))}),
+        "_modules": ordered({}),
+        "_graphmodule_cls_name": "Net",
+    }
+    graph_module = reduced("torch.fx.graph_module.reduce_package_graph_module", body, "fx-generated._0")
+    files = {"shop.py": b"import torch", "res/note.txt": b"hello"}
+    return package_bytes({"model/model.pkl": net, "model/fx.pkl": graph_module}, {"0": 24, "1": 8}, files=files)
+
+
+def _tar() -> bytes:
+    root = ordered({"weight": persistent("11"), "half": persistent("12"), "bias": persistent(13)})
+    tensors = {11: OldTensor(1, (2, 3), (3, 1)), 12: OldTensor(1, (2,), (3,), 1), 13: OldTensor(2, (2,), (1,))}
+    return tar_bytes(torch_tar_entries(root, {1: ("FloatStorage", 6, bytes(24))}, tensors, [(2, 1, 4, 2)]))
+
+
 SAMPLES = {
     "state_dict.pt": _state_dict(),
     "training.ckpt": _training(),
@@ -88,4 +173,12 @@ SAMPLES = {
     "bare.pkl": _bare_pickle(),
     "untyped.pt": _untyped(),
     "plain.safetensors": _safetensors(),
+    "scripted.ptl": _torchscript(),
+    "program.pt2": _export(),
+    "program_old.pt2": _old_export(),
+    "package.pt": _package(),
+    "old.tar": _tar(),
+    "model.gguf": _gguf(3, "<"),
+    "old.gguf": _gguf(1, "<"),
+    "big.gguf": _gguf(3, ">"),
 }

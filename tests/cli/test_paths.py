@@ -116,7 +116,7 @@ def test_a_folder_without_a_model(here):
     done = mscope("inspect", "empty")
     assert (done.code, done.out) == (3, "")
     assert told(done) == [
-        "mscope: empty: a folder without a model file - expected .safetensors, .bin, .pt, .pth or .ckpt files"
+        "mscope: empty: a folder without a model file - expected .safetensors, .gguf, .bin, .pt, .pth or .ckpt files"
     ]
 
 

@@ -23,7 +23,7 @@ from modelscope_cli.bridges.models.input_specs import EXAMPLE, InputSpec, parse_
 from modelscope_cli.bridges.models.quiet import quiet
 from modelscope_cli.bridges.models.recipe import Recipe
 from modelscope_cli.bridges.models.repeated import keep_first
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.checkpoint import CONFIG_FILE, Checkpoint
 from modelscope_cli.errors import DrawingError
 
 FAKE, META, REAL = "fake", "meta", "cpu"
@@ -87,7 +87,7 @@ def refuse_without_model(checkpoint: Checkpoint, recipe: Recipe) -> None:
     if inside and recipe.trusted:
         if not recipe.inputs:
             raise DrawingError("a module from a file needs --input: what is it called with?", hint=EXAMPLE)
-    elif not checkpoint.config:
+    elif not checkpoint.config or checkpoint.config_from != CONFIG_FILE:
         raise trusted.why_untrusted(checkpoint) if inside else DrawingError(NO_MODEL, hint=NO_MODEL_HINT)
 
 
