@@ -256,7 +256,7 @@ def put(painting: Painting | LogFolder, output: str | None, path: str, format: s
     from modelscope_cli.report.painting import LogFolder
 
     if isinstance(painting, LogFolder):
-        put_folder(painting, output or os.path.join(LOG_FOLDER, name_of(path)), model)
+        put_folder(painting, output or LOG_FOLDER, name_of(path), model)
         return
     if output == asked.STDOUT:
         sys.stdout.buffer.write(painting.data)
@@ -271,25 +271,29 @@ def put(painting: Painting | LogFolder, output: str | None, path: str, format: s
         open_file(file)
 
 
-def put_folder(logs: LogFolder, folder: str, model: list[str]) -> None:
-    """Write the files of a log folder, say where it is and how to look at it."""
+def put_folder(logs: LogFolder, parent: str, name: str, model: list[str]) -> None:
+    """Write the files of a log folder, say where it is and how to look at it.
+
+    It is a folder of its own in `parent`, as TensorBoard wants it: several models there are runs to compare.
+    """
     import shlex
 
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import print_line, say
     from modelscope_cli.render.plain import begun, visible
 
+    folder = os.path.join(parent, name)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as problem:
         say(f"mscope: {visible(folder)}: no folder can be made there: {(problem.strerror or str(problem)).lower()}")
         raise typer.Exit(unreadable()) from None
-    for name, data in logs.files.items():
-        file = os.path.join(folder, name)
+    for each, data in logs.files.items():
+        file = os.path.join(folder, each)
         refuse_inputs(file, model)
         write_file(file, data)
     print_line(begun(folder))
-    say(f"mscope: look at it with: {visible(logs.view.format(folder=shlex.quote(folder)))}")
+    say(f"mscope: look at it with: {visible(logs.view.format(folder=shlex.quote(parent)))}")
 
 
 def open_file(file: str) -> None:

@@ -1,15 +1,16 @@
 """The graph that autograd keeps of one call, drawn by torchviz: make_dot(y.mean(), params=dict(model.named_parameters()), …).
 
 Gradients need no values, so the call is made on fake tensors. What cannot run on those is tried on meta tensors, then from an
-exported program; a module out of a file has real weights, and those are the last resort.
+exported program, and a model of moderate size at last on real ones, with random weights or, out of a file, its own.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any, NamedTuple
 
 from modelscope_cli.bridges.extras import need
@@ -24,6 +25,7 @@ from modelscope_cli.render.dot import quoted
 
 MOST_NODES = 4_000  # a drawing of more takes minutes, and nobody reads it
 COUNTED = 200_000  # where counting ends
+MOST_ELEMENTS = 1 << 28  # of a model on real tensors: 1 GiB in float32
 EXPORTED = "an exported program"
 FONT = '\tfontname="Helvetica"\n\tfontsize="14"'
 NODE, EDGE = re.compile(r"^\s*(\d+) \[(.*)\]\s*$", re.DOTALL), re.compile(r"^\s*(\d+) -> (\d+)( \[.*\])?\s*$", re.DOTALL)
@@ -76,7 +78,7 @@ def ways(checkpoint: Checkpoint, recipe: Recipe | None) -> tuple[str, ...]:
     """On which tensors to call the model, the cheapest way first."""
     if recipe is not None and recipe.trusted and not recipe.factory and holds_module(checkpoint):
         return (META, REAL)
-    return (FAKE, META, EXPORTED)
+    return (FAKE, META, EXPORTED, *([REAL] if checkpoint.elements <= MOST_ELEMENTS else []))
 
 
 def exported(made: Made) -> Made:
@@ -85,7 +87,7 @@ def exported(made: Made) -> Made:
 
     from modelscope_cli.bridges.models.running import failure
 
-    with quiet():
+    with quiet(), redirect_stderr(io.StringIO()):  # torch prints the whole program when it cannot export it
         try:
             program = torch.export.export(made.module, made.args, made.kwargs, strict=False)
         except KeyboardInterrupt:

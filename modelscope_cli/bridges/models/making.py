@@ -9,6 +9,7 @@ On FAKE or META tensors nothing takes memory, whatever the size of the model: th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -109,7 +110,8 @@ def made(
     """(module, how it was made, what it is called with, how names of the file are called in it)."""
     if recipe.factory:
         step(f"making {recipe.factory}")
-        return call_factory(recipe.factory, find_factory(recipe.factory), recipe.settings), recipe.factory, specs, None
+        module = call_factory(recipe.factory, find_factory(recipe.factory), recipe.settings)
+        return module, f"{type_name(module)}, made by {os.path.basename(recipe.factory)}", specs, None
     if recipe.trusted and trusted.holds_module(checkpoint):
         step("loading the module in it")
         module = trusted.load_module(checkpoint, "meta" if on == META else "cpu")
