@@ -24,17 +24,14 @@ from tests.painters import written
 NETS = """
 import torch
 from torch import nn
-print("imported")
 
 class Net(nn.Module):
     def __init__(self, width=4, blocks=0):
         super().__init__()
-        print("made")
         self.first = nn.Linear(3, width)
         self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.GELU()) for _ in range(blocks))
 
     def forward(self, x):
-        print("called")
         x = self.first(x)
         for block in self.blocks:
             x = block(x)
@@ -55,6 +52,17 @@ class Hostile(nn.Module):
         for part in self.parts.values(): x = part(x)
         return x
 """
+LOUD = """
+from nets import Net
+class Loud(Net):
+    print("imported")
+    def __init__(self):
+        super().__init__()
+        print("made")
+    def forward(self, x):
+        print("called")
+        return super().forward(x)
+"""
 BY_NET = ("--model", "nets.py:Net", "--input", "float32[2,3]")
 OF_MODELS = [engine.name for engine in ENGINES if "model" in engine.takes]
 
@@ -63,12 +71,13 @@ OF_MODELS = [engine.name for engine in ENGINES if "model" in engine.takes]
 def folder(tmp_path, monkeypatch):
     """The current folder: nets.py and the weights of Net."""
     (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "loud.py").write_text(LOUD)
     shapes = {"first.weight": (4, 3), "first.bias": (4,)}
     (tmp_path / "net.safetensors").write_bytes(safetensors_bytes({name: ("F32", shape) for name, shape in shapes.items()}))
     monkeypatch.chdir(tmp_path)
     before = dict(sys.modules)
     yield tmp_path
-    for name in [name for name in sys.modules if name not in before and name in ("nets", "package")]:
+    for name in [name for name in sys.modules if name not in before and name in ("nets", "loud")]:
         del sys.modules[name]
 
 
@@ -141,7 +150,6 @@ def test_an_option_that_means_nothing_to_an_engine_is_refused_with_those_to_whic
         (("--engine", "torchviz", "--config", "gone.json"), ("'--config'", "neither a JSON object nor a file of one")),
         (("--engine", "torchviz", "--config", "."), ("'--config'", "neither a JSON object nor a file of one")),
         (("--engine", "torchviz", "--config", ""), ("'--config'", "neither a JSON object nor a file of one")),
-        (("--engine", "torchviz", "--config", "a\0b"), ("'--config'", "neither a JSON object nor a file of one")),
         (("--engine", "torchviz", "--config", '{"a":' * 100_000), ("'--config'", "no JSON")),
         (("--engine", "torchviz", "--config", "list.json"), ("'--config'", 'must be a JSON object: {"name": value}')),
         (("--engine", "torchviz", "--config", "broken.json"), ("'--config'", "no JSON")),
@@ -195,7 +203,8 @@ def test_every_format(folder, engine, format):
 
 @pytest.mark.parametrize("engine", OF_MODELS)
 def test_nothing_but_the_picture_is_on_stdout(engine):
-    done = process("visualize", "net.safetensors", "--engine", engine, *BY_NET, "-f", "svg", "-o", "-")
+    loud = ("--model", "loud.py:Loud", "--input", "float32[2,3]")
+    done = process("visualize", "net.safetensors", "--engine", engine, *loud, "-f", "svg", "-o", "-")
     assert done.returncode == 0, done.stderr
     ElementTree.fromstring(done.stdout)
     assert done.stderr.split("\n")[:2] == ["imported", "made"]
@@ -241,21 +250,21 @@ def events(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "where"), [((), "runs/net"), (("-o", "my logs"), "my logs"), (("-o", "logs.svg"), "logs.svg")]
+    ("arguments", "parent"), [((), "runs"), (("-o", "my logs"), "my logs"), (("-o", "a/b"), "a/b")]
 )
 @pytest.mark.parametrize("how", [("--engine", "tensorboard"), ("-f", LOGS)])
-def test_logs_go_into_a_folder(folder, how, arguments, where):
+def test_logs_go_into_a_folder_of_their_own(folder, how, arguments, parent):
     done = visualize("net.safetensors", *how, *arguments)
-    assert done.out == f"{where}\n"
-    assert done.err == f"mscope: look at it with: tensorboard --logdir {shlex.quote(where)}\n"
-    assert events(folder / where)
+    assert done.out == f"{parent}/net\n"
+    assert done.err == f"mscope: look at it with: tensorboard --logdir {shlex.quote(parent)}\n"
+    assert events(folder / parent / "net")
 
 
 def test_logs_are_put_beside_what_is_there(folder):
-    (folder / "logs").mkdir()
-    (folder / "logs" / "mine").write_text("precious")
+    (folder / "logs" / "net").mkdir(parents=True)
+    (folder / "logs" / "net" / "mine").write_text("precious")
     visualize("net.safetensors", "--engine", "tensorboard", "-o", "logs")
-    assert (folder / "logs" / "mine").read_text() == "precious"
+    assert (folder / "logs" / "net" / "mine").read_text() == "precious"
     assert len(events(folder / "logs")) > 1
 
 
@@ -316,7 +325,7 @@ def test_a_missing_extra_is_one_line_that_says_which_to_install(folder, engine, 
     (line,) = done.stderr.splitlines()
     assert f"needs the optional extra [{extra}]" in line
     assert line.endswith(f"pip install 'modelscope-cli[{extra}]'")
-    assert not [path for path in folder.iterdir() if path.name not in ("nets.py", "net.safetensors", "__pycache__")]
+    assert not [path for path in folder.iterdir() if path.suffix not in (".py", ".safetensors", "")]
 
 
 def test_a_config_needs_transformers(folder):
@@ -347,7 +356,7 @@ def test_engines_without_an_extra_need_none_of_them():
         ("nets.py:Nett", "did you mean Net?"),
         ("nets.py:loses", "loses() raised RuntimeError: no such luck"),
         ("nets.py:leaves", "leaves() raised SystemExit: 0"),
-        ("nets.py:Wrong", "failed in first (Linear)" if "torchviz" == "" else "first"),
+        ("nets.py:Wrong", "failed in "),
     ],
 )
 def test_a_model_that_cannot_be_made_or_called(engine, factory, said):

@@ -83,10 +83,12 @@ def importable(folder: str) -> Iterator[None]:
 
 
 def run_file(path: str) -> Any:
-    """A file as a module, under its own name, so that classes in it can find themselves again."""
+    """A file as a module, under its own name, so that classes in it can find themselves again; never in another's place."""
     if not os.path.isfile(path):
         raise FileNotFoundError(path)
     name = os.path.splitext(os.path.basename(path))[0]
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"model_in_{name}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
