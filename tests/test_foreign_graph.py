@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -222,7 +223,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
 def test_a_dot_that_is_broken_is_passed_over(monkeypatch, tmp_path, script):
     monkeypatch.setenv("PATH", fake_dot(tmp_path / "broken", script))
-    monkeypatch.setattr(foreign_graph, "PATIENCE", 1.0)
+    monkeypatch.setattr(foreign_graph, "LAYOUTS", ((foreign_graph.CAREFUL, 0.5), (foreign_graph.HASTY, 1.0)))
     painting = paint_dot(SMALL, TITLE, "svg")
     assert painting.data.startswith(STARTS["svg"])
     assert painting.painter.startswith("graphviz-pure (")
@@ -274,3 +275,15 @@ def test_a_pdf_without_graphviz_needs_svglib(monkeypatch, tmp_path):
     with pytest.raises(MissingExtraError, match=r"a PDF without Graphviz .* needs the optional extra \[torch\]"):
         paint_dot(SMALL, TITLE, "pdf")
     assert paint_dot(SMALL, TITLE, "svg").data.startswith(STARTS["svg"])
+
+
+@NEEDS_SHELL
+@NEEDS_DOT
+def test_a_graph_that_takes_long_is_laid_out_in_haste(monkeypatch, tmp_path):
+    """A dot that does not end unless it is told not to be careful."""
+    script = f'case "$*" in *nslimit*|*nop2*) exec {shutil.which("dot")} "$@";; esac; exec /bin/sleep 60'
+    monkeypatch.setenv("PATH", fake_dot(tmp_path / "slow", script))
+    monkeypatch.setattr(foreign_graph, "LAYOUTS", ((foreign_graph.CAREFUL, 0.5), (foreign_graph.HASTY, 20.0)))
+    painting = paint_dot(SMALL, TITLE, "svg")
+    assert painting.painter == f"Graphviz ({tmp_path / 'slow' / 'dot'})"
+    assert painting.warnings == ("laid out in haste, with straight lines: with care it takes minutes",)

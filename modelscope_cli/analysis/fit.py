@@ -118,10 +118,12 @@ def prefixes(names: list[str], model: Mapping[str, Shape]) -> tuple[str, str]:
     put_on = ["", *sorted({name[: end + 1] for name in model for end in dots(name)}, key=len)[:16]]
     best, found = ("", ""), -1
     for off in taken_off:
+        if 2 * sum(name.startswith(off) for name in names) < len(names):  # the name of a module, not a prefix
+            continue
         for on in put_on:
             if off and off == on:
                 continue
-            count = sum(placed(name, off, on) in model for name in names)
+            count = len({target for name in names if (target := placed(name, off, on)) in model})
             if count > found:
                 best, found = (off, on), count
     return best

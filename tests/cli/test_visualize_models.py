@@ -249,9 +249,7 @@ def events(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "parent"), [((), "runs"), (("-o", "my logs"), "my logs"), (("-o", "a/b"), "a/b")]
-)
+@pytest.mark.parametrize(("arguments", "parent"), [((), "runs"), (("-o", "my logs"), "my logs"), (("-o", "a/b"), "a/b")])
 @pytest.mark.parametrize("how", [("--engine", "tensorboard"), ("-f", LOGS)])
 def test_logs_go_into_a_folder_of_their_own(folder, how, arguments, parent):
     done = visualize("net.safetensors", *how, *arguments)

@@ -37,11 +37,14 @@ def unconnected(monkeypatch):
 
 
 @pytest.fixture
-def forgotten():
-    """What the test imports is not there for the next one."""
+def forgotten(tmp_path_factory):
+    """Modules that the test wrote are not there for the next one, nor are its changes to the path of imports."""
     before, path = dict(sys.modules), list(sys.path)
     yield
-    for name in set(sys.modules) - set(before):
-        if not name.startswith(("torch", "transformers", "modelscope_cli", "numpy")):
-            del sys.modules[name]
+    written = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(written):
+            sys.modules.pop(name)
+            if name in before:
+                sys.modules[name] = before[name]
     sys.path[:] = path

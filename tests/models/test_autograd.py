@@ -117,7 +117,7 @@ def test_the_networks_of_the_examples(tmp_path, monkeypatch, which, attributes, 
     graph = drawn(saved(model, tmp_path), Recipe(factory, tuple(inputs), SETTINGS[which]), Asked(attributes, held))
     assert shape_of(graph.lines) == shape_of(plain(model, *tensors, attributes=attributes, held=held).body)
     assert graph.warnings == ()
-    assert graph.said == factory
+    assert graph.said == f"{type(model).__name__}, made by {factory}"
 
 
 def test_a_shortcut_is_seen():
@@ -294,7 +294,7 @@ def test_a_graph_too_large_to_read_is_refused_with_what_helps(nets):
     assert abs(drawn(path, recipe, Asked(force=True)).nodes - nodes) <= 1
     graph = drawn(path, recipe, Asked(first=1))
     assert graph.nodes < 30
-    assert graph.said == "nets.py:Net, 1 of 900 in blocks"
+    assert graph.said == "Net, made by nets.py:Net, 1 of 900 in blocks"
     assert "--layers" not in refused(path, recipe._replace(settings={"times": 5_000}), Asked(first=1, force=False))
 
 

@@ -36,7 +36,7 @@ def prefixed(prefix: str, shapes: Mapping = MODEL) -> dict:
 
 
 def test_the_same_names_and_shapes():
-    assert fitted(MODEL) == Fit([], [], [], ELEMENTS, ELEMENTS)
+    assert fitted(MODEL) == Fit([], [], [], [], ELEMENTS, ELEMENTS)
 
 
 def test_the_order_does_not_matter():
@@ -45,8 +45,8 @@ def test_the_order_does_not_matter():
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "base_model.model.", "transformer."])
 def test_a_prefix_on_either_side_is_no_difference(prefix):
-    assert fitted(prefixed(prefix)) == Fit([], [], [], ELEMENTS, ELEMENTS)
-    assert fitted(MODEL, prefixed(prefix)) == Fit([], [], [], ELEMENTS, ELEMENTS)
+    assert fitted(prefixed(prefix)) == Fit([], [], [], [], ELEMENTS, ELEMENTS)
+    assert fitted(MODEL, prefixed(prefix)) == Fit([], [], [], [], ELEMENTS, ELEMENTS)
 
 
 def test_a_prefix_on_both_sides():
@@ -70,12 +70,12 @@ def test_a_training_checkpoint_fits_by_its_model():
         "epoch": 7,
     }
     read = opened(torch_zip_bytes(root, {"0": 24, "1": 8, "2": 24, "3": 24}))
-    assert fit(Ledger(read), {"fc.weight": (2, 3), "fc.bias": (2,)}, {}) == Fit([], [], [], 8, 8)
+    assert fit(Ledger(read), {"fc.weight": (2, 3), "fc.bias": (2,)}, {}) == Fit([], [], [], [], 8, 8)
 
 
 def test_a_safetensors_file_fits():
     read = opened(safetensors_bytes({name: ("BF16", shape) for name, shape in MODEL.items()}), "model.safetensors")
-    assert fit(Ledger(read), MODEL, {}) == Fit([], [], [], ELEMENTS, ELEMENTS)
+    assert fit(Ledger(read), MODEL, {}) == Fit([], [], [], [], ELEMENTS, ELEMENTS)
 
 
 def test_of_tied_names_one_is_enough():
@@ -88,6 +88,14 @@ def test_of_tied_names_one_is_enough():
     assert fitted(model, model, tied, ties={"head.weight": "embed.weight"}).perfect
     neither = {name: shape for name, shape in MODEL.items() if name != "embed.weight"}
     assert fitted(neither, model, tied).lacking == ["embed.weight", "head.weight"]
+
+
+def test_one_tensor_of_the_file_that_is_two_in_the_model():
+    model = {**MODEL, "head.weight": (50, 4)}
+    found = fitted(model, model, ties={"head.weight": "embed.weight"})
+    assert found.untied == [("head.weight", "embed.weight")]
+    assert found.words() == ["head.weight and embed.weight are one tensor in the file and two in the model"]
+    assert (found.lacking, found.extra, found.differing, found.hopeless) == ([], [], [], False)
 
 
 def test_a_tie_of_three_names():
@@ -119,7 +127,7 @@ def test_buffers_of_the_model_have_their_place():
 
 def test_what_is_missing_and_what_is_too_much():
     found = fitted({name: shape for name, shape in MODEL.items() if name != "norm.weight"} | {"head.weight": (5, 4)})
-    assert found == Fit(["norm.weight"], ["head.weight"], [], ELEMENTS - 4, ELEMENTS - 4 + 20)
+    assert found == Fit(["norm.weight"], ["head.weight"], [], [], ELEMENTS - 4, ELEMENTS - 4 + 20)
     assert found.words() == [
         "1 tensor is in the model and not in the file: norm.weight",
         "1 tensor is in the file and not in the model: head.weight",
@@ -161,10 +169,10 @@ def test_with_less_than_half_it_is_another_model(width, hopeless):
 
 def test_the_name_of_another_module_is_no_prefix():
     found = fitted({"a.weight": (6, 2), "b.weight": (5, 2)}, {"a.weight": (6, 2)})
-    assert found == Fit([], ["b.weight"], [], 12, 22)
+    assert found == Fit([], ["b.weight"], [], [], 12, 22)
     classifier = {**MODEL, "score.weight": (2, 4)}
     assert fitted({**MODEL, "lm_head.weight": (50, 4)}, classifier) == Fit(
-        ["score.weight"], ["lm_head.weight"], [], ELEMENTS, ELEMENTS + 200
+        ["score.weight"], ["lm_head.weight"], [], [], ELEMENTS, ELEMENTS + 200
     )
 
 
@@ -210,7 +218,7 @@ FILE = {"layers.0.block_sparse_moe.gate.weight": (3, 4), **EXPERTS}
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_merged_tensors_fit_by_their_elements(prefix):
     found = fitted(FILE, prefixed(prefix, MERGED), renamed=merged)
-    assert found == Fit([], [], [], 12 + 288, 12 + 288)
+    assert found == Fit([], [], [], [], 12 + 288, 12 + 288)
 
 
 def test_without_knowing_how_they_are_merged_they_do_not_fit():

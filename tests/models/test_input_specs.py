@@ -13,6 +13,7 @@ from modelscope_cli.bridges.models.input_specs import (
     INTEGERS,
     MOST_DIMENSIONS,
     MOST_ELEMENTS,
+    PLAIN,
     SHORT,
     InputSpec,
     parse,
@@ -131,7 +132,7 @@ def test_any_text_is_understood_or_refused(text):
         spec = parse(text)
     except SettingsError:
         return
-    assert spec.dtype in DTYPES
+    assert spec.dtype in (*DTYPES, PLAIN)
     assert 1 <= math.prod(spec.shape) <= MOST_ELEMENTS
     assert spec.below is None or (spec.dtype in INTEGERS and spec.below > 0)
     assert parse(str(spec)) == spec
@@ -144,7 +145,28 @@ def test_any_text_is_understood_or_refused(text):
         st.sampled_from([dtype for dtype in DTYPES if dtype not in INTEGERS]),
         st.lists(st.integers(1, 30), max_size=5).map(tuple),
         st.none(),
+        st.none(),
     )
 )
 def test_every_description_can_be_written_and_read(spec):
+    assert parse(str(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("16000", None, 16_000),
+        ("sr=16000", "sr", 16_000),
+        ("-3", None, -3),
+        ("0.5", None, 0.5),
+        ("1.5e-3", None, 0.0015),
+        ("return_dict=False", "return_dict", False),
+        ("true", None, True),
+        ("mask=none", "mask", None),
+    ],
+)
+def test_a_plain_value_is_handed_over_as_it_is(text, name, value):
+    spec = parse(text)
+    assert (spec.name, spec.dtype, spec.value) == (name, PLAIN, value)
+    assert type(spec.value) is type(value)
     assert parse(str(spec)) == spec

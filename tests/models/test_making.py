@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from contextlib import suppress
@@ -186,7 +187,6 @@ def test_a_few_tensors_that_do_not_fit_are_a_warning(tmp_path, published):
         ({"model_type": "llama", "vocab_size": 1 << 80, "num_hidden_layers": 1}, "transformers cannot"),
         ({"model_type": "llama", "rope_scaling": [1, 2]}, "transformers cannot"),
         ({"model_type": "llama", "architectures": ["BertModel"]}, "transformers cannot make BertModel"),
-        ({"model_type": "llama", "architectures": 7}, "transformers cannot"),
         ({"model_type": "llama", "id2label": 5}, "transformers cannot use the config.json"),
         ({"model_type": "encoder-decoder"}, "transformers cannot"),
     ],
@@ -198,6 +198,14 @@ def test_a_config_that_makes_no_model(tmp_path, config, said):
     assert said in found
     assert "--model package.module:factory" in found
     assert len(found) < 1_000
+
+
+@pytest.mark.parametrize("architectures", [7, "LlamaForCausalLM", [7, None], {"a": 1}, ["os"], ["PreTrainedModel"], [[]]])
+def test_odd_architectures_are_told(tmp_path, architectures):
+    config = {"model_type": "llama", "num_hidden_layers": 1, "architectures": architectures}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes({f"{n}.weight": ("F32", (2, 2)) for n in range(40)}))
+    assert re.match("transformers cannot|the weights are not those of this model", refused(tmp_path / "model.safetensors"))
 
 
 @pytest.mark.parametrize("key", COUNTS)
@@ -292,7 +300,7 @@ def test_a_factory_of_the_user(nets, on):
     if on == META:
         (nets.parent / "nets.py").write_text((nets.parent / "nets.py").read_text().replace(".item()", ".numel()"))
     found = made(nets, factory="nets.py:Net", inputs=("float32[3,4]",), on=on)
-    assert found.said == "nets.py:Net"
+    assert found.said == "Net, made by nets.py:Net"
     assert [warning for warning in found.warnings if "num_batches_tracked" not in warning] == []
     assert call(found).shape == (3, 6)
 

@@ -6,22 +6,23 @@ exported program, and a model of moderate size at last on real ones, with random
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from modelscope_cli.bridges.extras import need
+from modelscope_cli.bridges.models.factory import said
 from modelscope_cli.bridges.models.making import FAKE, META, REAL, Made, make
-from modelscope_cli.bridges.models.quiet import quiet
+from modelscope_cli.bridges.models.quiet import quiet, silent
 from modelscope_cli.bridges.models.recipe import Recipe
 from modelscope_cli.bridges.models.running import call
 from modelscope_cli.bridges.models.trusted import holds_module
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import quoted
+from modelscope_cli.render.plain import visible
 
 MOST_NODES = 4_000  # a drawing of more takes minutes, and nobody reads it
 COUNTED = 200_000  # where counting ends
@@ -71,7 +72,7 @@ def draw_autograd(checkpoint: Checkpoint, recipe: Recipe | None, asked: Asked, s
             continue
         step("collecting the graph")
         return graph_of(made, output, asked)
-    raise failures[0]
+    raise failures[-1 if ways(checkpoint, recipe)[-1] == REAL else 0]
 
 
 def ways(checkpoint: Checkpoint, recipe: Recipe | None) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ def exported(made: Made) -> Made:
 
     from modelscope_cli.bridges.models.running import failure
 
-    with quiet(), redirect_stderr(io.StringIO()):  # torch prints the whole program when it cannot export it
+    with silent():
         try:
             program = torch.export.export(made.module, made.args, made.kwargs, strict=False)
         except KeyboardInterrupt:
@@ -99,19 +100,26 @@ def exported(made: Made) -> Made:
 
 def graph_of(made: Made, output: Any, asked: Asked) -> Graph:
     """The graph behind the mean of the first output. Raises DrawingError."""
+    import torch
+
     result = first_output(output)
     if result is None:
-        raise DrawingError(
-            f"{type(made.module).__name__} returns {type(output).__name__}, with no tensor that depends on parameters"
-        )
+        what = "Tensor" if isinstance(output, torch.Tensor) else type(output).__name__
+        raise DrawingError(f"{type(made.module).__name__} returns {what}, with no tensor that depends on parameters")
     with quiet(), made.mode, deep():
         from torchviz import make_dot
 
-        mean = (result if result.dtype.is_floating_point else result.abs()).mean()
+        mean = result.mean()
         many = count(mean.grad_fn)
         if many > MOST_NODES and not asked.force:
             raise too_large(many, asked)
-        graph = make_dot(mean, params=dict(made.module.named_parameters()), show_attrs=asked.attributes, show_saved=asked.saved)
+        named = {visible(name).replace("\\", "\\\\"): parameter for name, parameter in made.module.named_parameters()}
+        try:
+            graph = make_dot(mean, params=named, show_attrs=asked.attributes, show_saved=asked.saved)
+        except RuntimeError as problem:  # a saved tensor that was overwritten since
+            raise DrawingError(
+                f"what its call saved cannot be shown: {said(problem)}", hint="draw it without --show-attrs and --show-saved"
+            ) from None
         lines, nodes = settled(list(graph.body), dict(graph.node_attr))
     if nodes > MOST_NODES and not asked.force:
         raise too_large(nodes, asked)
@@ -178,7 +186,7 @@ def settled(body: list[str], node_attributes: dict[str, str]) -> tuple[list[str]
             lines.append(line.rstrip("\n"))
     attributes = {**node_attributes, "fontname": "Courier"}
     described = " ".join(f"{key}={quoted(value)}" for key, value in attributes.items())
-    return [f"\tnode [{described}]", *dict.fromkeys(lines)], len(numbers)
+    return [f"\tnode [{described}]", *lines], len(numbers)
 
 
 @contextmanager

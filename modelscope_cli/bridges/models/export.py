@@ -8,12 +8,11 @@ Operators stay as the model calls them (linear, layer_norm, scaled_dot_product_a
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.bridges.models.quiet import quiet
+from modelscope_cli.bridges.models.quiet import silent
+from modelscope_cli.bridges.models.running import slow_attention, watched
 from modelscope_cli.core.calls import Call, Calls, Kept, Place, Value
 from modelscope_cli.core.tensor import Shape
 from modelscope_cli.errors import DrawingError
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 ROUTES = "--engine torchviz draws what autograd keeps, --engine diagram what is in the file; neither traces the model"
+OF_PROGRAMS = "--engine netron draws the program itself, --engine torchviz what autograd keeps of a call"
 LONGEST_REASON = 300  # letters of what torch says
 
 
@@ -29,18 +29,18 @@ def calls_of(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict
     """What the module calls, given these. Raises DrawingError when it cannot be followed, naming the module it happened in."""
     import torch
 
+    if isinstance(module, torch.jit.ScriptModule):
+        raise DrawingError("torch.export follows Python, and this is a TorchScript program", hint=OF_PROGRAMS)
     with silent(), slow_attention(), torch.no_grad():
         exported = None
         problem: tuple[str, Exception] | None = None
         for strict in (False, True):
-            watch = Watch(module)
-            try:
-                exported = torch.export.export(module, arguments, keywords, strict=strict)
-                break
-            except Exception as failure:  # whatever the model's code, or torch's about it, raises
-                problem = problem or (watch.innermost(), failure)
-            finally:
-                watch.end()
+            with watched(module) as place:
+                try:
+                    exported = torch.export.export(module, arguments, keywords, strict=strict)
+                    break
+                except Exception as failure:  # whatever the model's code, or torch's about it, raises
+                    problem = problem or (place.path, failure)
     if exported is None:
         assert problem is not None
         raise DrawingError(said(*problem, type(module).__name__), hint=ROUTES) from problem[1]
@@ -53,51 +53,6 @@ def said(path: str, failure: Exception, model: str) -> str:
     reason = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
     where = f"module {path}" if path else f"the forward of {model} itself"
     return f"torch.export cannot follow the model: it failed in {where} ({type(failure).__name__}: {reason})"
-
-
-class Watch:
-    """Knows which module is running, by hooks: after a failure, which one it happened in."""
-
-    def __init__(self, module: torch.nn.Module):
-        self.running: list[str] = []
-        self.hooks = [hook for path, each in module.named_modules() if path for hook in self.hooked(path, each)]
-
-    def hooked(self, path: str, module: torch.nn.Module) -> list[Any]:
-        def enter(*_: Any) -> None:
-            self.running.append(path)
-
-        def leave(*_: Any) -> None:
-            if self.running and self.running[-1] == path:
-                self.running.pop()
-
-        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-
-    def innermost(self) -> str:
-        return self.running[-1] if self.running else ""
-
-    def end(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Nothing of what torch and the model say reaches the terminal."""
-    with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def slow_attention() -> Iterator[None]:
-    """torch's fast path of nn.Transformer is one operator that hides everything, and does not run on meta."""
-    from torch.backends import mha
-
-    fast = mha.get_fastpath_enabled()
-    mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        mha.set_fastpath_enabled(fast)
 
 
 class Reader:

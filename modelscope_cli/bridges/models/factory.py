@@ -24,7 +24,9 @@ def find_factory(text: str) -> Any:
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name:
         raise DrawingError(f"--model {text!r}: no name after a colon", hint=HINT)
-    with importable(os.path.dirname(os.path.abspath(place)) if place.endswith(".py") else os.getcwd()):
+    if place.endswith(".py") and not os.path.isfile(place):
+        raise DrawingError(f"--model {text}: there is no file {place}", hint=HINT)
+    with importable(home(text)):
         try:
             found: Any = run_file(place) if place.endswith(".py") else importlib.import_module(place)
         except KeyboardInterrupt:
@@ -33,8 +35,6 @@ def find_factory(text: str) -> Any:
             inside = missing.name != place and not place.startswith(f"{missing.name}.")
             why = f"it imports {missing.name}, which is not installed" if inside else f"there is no module {missing.name}"
             raise DrawingError(f"--model {text}: {why}", hint=None if inside else HINT) from None
-        except FileNotFoundError:
-            raise DrawingError(f"--model {text}: there is no file {place}", hint=HINT) from None
         except BaseException as problem:  # whatever a module does while it is imported, sys.exit() too
             raise DrawingError(f"--model {text}: importing {place} raised {said(problem)}") from None
     for step in name.split("."):
@@ -59,16 +59,23 @@ def call_factory(text: str, found: Any, settings: dict[str, Any] | None) -> Any:
     if not callable(found):
         raise DrawingError(f"--model {text} is {a(type(found).__name__)}, which cannot be called", hint=HINT)
     try:
-        made = found(**(settings or {}))
+        with importable(home(text)):
+            made = found(**(settings or {}))
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
         written = ", ".join(f"{key}={value!r}" for key, value in (settings or {}).items())
         hint = """--config '{"name": value}' gives it arguments""" if isinstance(problem, TypeError) else None
-        raise DrawingError(f"--model {text}: {name_of(found)}({written[:200]}) raised {said(problem)}", hint=hint) from None
+        raise DrawingError(f"--model {text}: {name_of(found)}({written[:200]}) raised {said(problem)}", hint=hint) from problem
     if not isinstance(made, nn.Module):
         raise DrawingError(f"--model {text} made {a(type(made).__name__)}, not a torch.nn.Module")
     return made
+
+
+def home(text: str) -> str:
+    """The folder whose modules what the text names may import."""
+    place = text.rpartition(":")[0]
+    return os.path.dirname(os.path.abspath(place)) if place.endswith(".py") else os.getcwd()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ so they are left out.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -31,6 +32,7 @@ COUNTS = (
     "depth",
 )
 OTHER_WAYS = "--model package.module:factory says how the model is made; --engine diagram infers it from names"
+MOST_LABELS = 1_000_000
 LENGTH = 8  # tokens that a picture is traced with
 SAMPLES = 16_000  # of sound, a second of most
 IMAGE = 224  # pixels a side where the configuration does not say
@@ -48,7 +50,7 @@ def config_of(checkpoint: Checkpoint, settings: dict[str, Any] | None, *, truste
         raise DrawingError("the config.json beside the weights names no model_type", hint=OTHER_WAYS)
     refuse_more_layers(written, len(checkpoint.tensors))
     entries = {key: value for key, value in written.items() if key not in (*LEFT_OUT, "model_type")}
-    folder = os.path.dirname(checkpoint.files[0].path)
+    folder = os.path.dirname(os.path.abspath(checkpoint.files[0].path))
     try:
         if trusted and "auto_map" in written:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=True, **(settings or {}))
@@ -73,20 +75,45 @@ def make_module(config: Any, checkpoint: Checkpoint, *, trusted: bool) -> Any:
     """The model, in eval mode as from_pretrained gives it. Raises DrawingError."""
     import transformers
 
-    names = [name for name in (config.architectures or []) if isinstance(name, str)]
+    written = config.architectures
+    names = [name for name in written if isinstance(name, str)] if isinstance(written, list) else []
     found = next((kind for name in names if is_model(kind := getattr(transformers, name, None))), None)
     config._experts_implementation = "batched_mm"  # the only way through experts that needs neither values nor bfloat16
     try:
-        if found is not None:
-            return found(config).eval()
-        auto: Any = transformers.AutoModelForCausalLM if any("CausalLM" in name for name in names) else transformers.AutoModel
-        return auto.from_config(config, trust_remote_code=trusted).eval()
-    except KeyboardInterrupt:
+        with no_more_modules(20 * len(checkpoint.tensors) + 2_000):
+            if found is not None:
+                return found(config).eval()
+            causal = any("CausalLM" in name for name in names)
+            auto: Any = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+            return auto.from_config(config, trust_remote_code=trusted).eval()
+    except (KeyboardInterrupt, DrawingError):
         raise
     except Exception as problem:
         raise DrawingError(
             f"transformers cannot make {', '.join(names)[:80] or config.model_type}: {said(problem)}", hint=OTHER_WAYS
-        ) from None
+        ) from problem
+
+
+@contextmanager
+def no_more_modules(most: int) -> Iterator[None]:
+    """Whatever number of a configuration asks for it: far more modules than the file has tensors are not made."""
+    hooks: Any = import_module("torch.nn.modules.module")
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > most:
+            raise DrawingError(
+                f"config.json asks for more than {most:,} modules, and the file is of far fewer", hint=OTHER_WAYS
+            )
+
+    handles = [hooks.register_module_module_registration_hook(count), hooks.register_module_parameter_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def is_model(kind: Any) -> bool:
@@ -128,7 +155,7 @@ def renaming(module: Any) -> Callable[[str], str] | None:
     try:
         mapping: Any = import_module("transformers.conversion_mapping")
         loading: Any = import_module("transformers.core_model_loading")
-        steps = mapping.get_checkpoint_conversion_mapping(module.config.model_type) or []
+        steps = mapping.get_model_conversion_mapping(module) or []
         renamings = [step for step in steps if isinstance(step, loading.WeightRenaming)]
         converters = [step for step in steps if isinstance(step, loading.WeightConverter)]
         rename = loading.rename_source_key
@@ -139,6 +166,9 @@ def renaming(module: Any) -> Callable[[str], str] | None:
 
 def refuse_more_layers(config: dict[str, Any], tensors: int) -> None:
     """A layer has a tensor at least: more layers than tensors are not those of this file, and could take forever to make."""
+    labels = config.get("num_labels")
+    if isinstance(labels, int) and labels > MOST_LABELS:  # transformers writes a name for each
+        raise DrawingError(f"config.json speaks of {labels:,} labels, more than {MOST_LABELS:,}")
     for part in (config, config.get("text_config"), config.get("vision_config")):
         for key in COUNTS if isinstance(part, dict) else ():
             value = part.get(key) if isinstance(part, dict) else None

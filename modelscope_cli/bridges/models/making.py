@@ -88,7 +88,7 @@ def refuse_without_model(checkpoint: Checkpoint, recipe: Recipe) -> None:
     if inside and recipe.trusted:
         if not recipe.inputs:
             raise DrawingError("a module from a file needs --input: what is it called with?", hint=EXAMPLE)
-    elif not checkpoint.config:
+    elif not checkpoint.config and "model_type" not in (recipe.settings or {}):
         raise trusted.why_untrusted(checkpoint) if inside else DrawingError(NO_MODEL, hint=NO_MODEL_HINT)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -24,3 +25,10 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
         if not collecting:
             gc.disable()
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Prints go nowhere either: torch writes out the whole program that it cannot follow."""
+    with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield

@@ -13,11 +13,10 @@ from modelscope_cli.errors import DrawingError
 
 
 class Place:
-    """Where a model is while it runs: `path` is the innermost module that was entered and not left."""
+    """Where a model is while it runs: `path` is the innermost module that was entered and not left, "" the model itself."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
-        self.failed: str | None = None
 
     @property
     def path(self) -> str:
@@ -36,8 +35,9 @@ def watched(module: Any) -> Iterator[Place]:
         def enter(_: Any, args: Any, path: str = path) -> None:
             place.entered.append(path)
 
-        def leave(_: Any, args: Any, output: Any) -> None:
-            place.entered.pop()
+        def leave(_: Any, args: Any, output: Any, path: str = path) -> None:
+            if place.path == path and place.entered:
+                place.entered.pop()
 
         handles += [inner.register_forward_pre_hook(enter), inner.register_forward_hook(leave)]
     try:
@@ -47,14 +47,23 @@ def watched(module: Any) -> Iterator[Place]:
             handle.remove()
 
 
-def call(made: Made) -> Any:
-    """What the model returns. Raises DrawingError that names the module in which it failed."""
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """torch's fast path of nn.Transformer is one operator that hides everything, leaves no graph and does not run on meta."""
     from torch.backends import mha
 
-    fast: Any = mha
-    before = fast.get_fastpath_enabled()
-    with quiet(), watched(made.module) as place:
-        fast.set_fastpath_enabled(False)  # the fast way through nn.Transformer in eval mode leaves no graph
+    backend: Any = mha
+    fast = backend.get_fastpath_enabled()
+    backend.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        backend.set_fastpath_enabled(fast)
+
+
+def call(made: Made) -> Any:
+    """What the model returns. Raises DrawingError that names the module in which it failed."""
+    with quiet(), slow_attention(), watched(made.module) as place:
         try:
             with made.mode:
                 return made.module(*made.args, **made.kwargs)
@@ -62,8 +71,6 @@ def call(made: Made) -> Any:
             raise
         except BaseException as problem:
             raise failure(made, place.path, problem) from problem
-        finally:
-            fast.set_fastpath_enabled(before)
 
 
 def failure(made: Made, path: str, problem: BaseException) -> DrawingError:
