@@ -155,6 +155,9 @@ class Drafter:
         if first.form == FOLDED:
             count = self.labels.below([first])
             places = list(dict.fromkeys(step.within[len(first.within) - 1] for step in first.covers))
+            if all(place.again for place in places):  # the same module again and again, as ALBERT's
+                again = f"{first.count:,} times more, same weights"
+                return Box(name, MORE, again, shortened(places[0].path, above), (), frame, last.shape, first.within[-1].path)
             return Box(
                 name, MORE, f"+ {first.count:,} more, identical", shortened(span(places), above), (), frame, last.shape,
                 first.within[-1].path, Count(sum(count.values())),

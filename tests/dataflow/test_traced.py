@@ -146,3 +146,38 @@ def test_a_single_layer_is_a_model_too():
     flow = draw(calls, "one", "made")
     assert [box.title or box.steps[0].kind for box in flow.boxes] == ["input", "Linear", "output"]
     assert flow.boxes[1].steps[0].parameters == 20
+
+
+def test_one_layer_that_runs_again_and_again_has_its_parameters_once():
+    import torch
+    from torch import nn
+
+    from modelscope_cli.bridges.models.export import calls_of
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))])
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x):
+            for _ in range(4):
+                x = self.layers[0](x)
+            return self.head(x)
+
+    with torch.device("meta"):
+        flow = draw(calls_of(Shared().eval(), (torch.zeros(1, 8),), {}), "shared", "made")
+    more = [box for box in flow.boxes if box.form == MORE]
+    assert [(box.title, box.parameters) for box in more] == [("3 times more, same weights", None)]
+    counted = sum(step.parameters or 0 for box in flow.boxes for step in box.steps) + sum(box.parameters or 0 for box in more)
+    assert counted == 2 * (8 * 8 + 8) + 8 * 2 + 2
+
+
+def test_a_program_of_torchscript_is_not_followed():
+    import torch
+
+    from modelscope_cli.bridges.models.export import calls_of
+
+    program = torch.jit.script(torch.nn.Linear(2, 2))
+    with pytest.raises(DrawingError, match="TorchScript program"):
+        calls_of(program, (torch.zeros(1, 2),), {})

@@ -120,7 +120,8 @@ def made(
     config = from_config.config_of(checkpoint, recipe.settings, trusted=recipe.trusted)
     step("making the model of config.json")
     module = from_config.make_module(config, checkpoint, trusted=recipe.trusted)
-    said = f"{type_name(module)}, made by transformers {from_config.version()} from config.json"
+    source = "config.json" if checkpoint.config else "--config"
+    said = f"{type_name(module)}, made by transformers {from_config.version()} from {source}"
     return module, said, specs or from_config.usual_inputs(module, config), from_config.renaming(module)
 
 
