@@ -154,21 +154,29 @@ def test_one_layer_that_runs_again_and_again_has_its_parameters_once():
 
     from modelscope_cli.bridges.models.export import calls_of
 
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x):
+            return x + self.outer(self.inner(x).relu())
+
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))])
+            self.layers = nn.ModuleList([Layer()])
             self.head = nn.Linear(8, 2)
 
         def forward(self, x):
-            for _ in range(4):
+            for _ in range(12):
                 x = self.layers[0](x)
             return self.head(x)
 
     with torch.device("meta"):
         flow = draw(calls_of(Shared().eval(), (torch.zeros(1, 8),), {}), "shared", "made")
     more = [box for box in flow.boxes if box.form == MORE]
-    assert [(box.title, box.parameters) for box in more] == [("3 times more, same weights", None)]
+    assert [(box.title, box.parameters) for box in more] == [("11 times more, same weights", None)]
     counted = sum(step.parameters or 0 for box in flow.boxes for step in box.steps) + sum(box.parameters or 0 for box in more)
     assert counted == 2 * (8 * 8 + 8) + 8 * 2 + 2
 
