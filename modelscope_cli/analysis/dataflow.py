@@ -21,7 +21,7 @@ NESTED = 3  # frames in frames
 WRAPPED = 0.7  # a module that holds more of what is around it says nothing
 LONGEST_FACT, LONGEST_NAME = 120, 40  # letters
 MOST_INPUTS = 4  # that are told
-ROLES = ("Q", "K", "V")
+ROLES = {"0": "Q", "1": "K", "2": "V", "query": "Q", "key": "K", "value": "V"}
 CAPTION = (
     "Traced by torch.export on meta tensors, which have shapes and no values; what only changes a tensor's form is left out."
 )
@@ -29,12 +29,13 @@ CAPTION = (
 
 def draw(calls: Calls, title: str, said: str, *, folded: bool = True, force: bool = False) -> Flow:
     """The picture. Raises DrawingError when nothing flows, or more would be drawn than can be read, unless by `force`."""
-    steps = simplified(Tracer(calls).trace())
+    tracer = Tracer(calls)
+    steps = simplified(tracer.trace())
     if not any(step.form not in (INPUT, OUTPUT) for step in steps):
         raise DrawingError("nothing flows from its inputs or parameters to its outputs, so there is nothing to draw")
     runs: dict[Place, Run] = {}
     if folded:
-        steps, runs = fold(steps)
+        steps, runs = fold(steps, tracer.facts)
     flow = Drafter(calls, steps, runs).flow(title, said)
     if len(flow.boxes) > MOST_BOXES and not force:
         advice = "leave out --no-fold, " if not folded else ""
@@ -158,8 +159,9 @@ class Drafter:
             if all(place.again for place in places):  # the same module again and again, as ALBERT's
                 again = f"{first.count:,} times more, same weights"
                 return Box(name, MORE, again, shortened(places[0].path, above), (), frame, last.shape, first.within[-1].path)
+            how = "identical" if first.unit == 1 else f"{first.count // first.unit:,} times these {first.unit}"
             return Box(
-                name, MORE, f"+ {first.count:,} more, identical", shortened(span(places), above), (), frame, last.shape,
+                name, MORE, f"+ {first.count:,} more, {how}", shortened(span(places), above), (), frame, last.shape,
                 first.within[-1].path, Count(sum(count.values())),
             )  # fmt: skip
         if is_sign(first):
@@ -186,7 +188,7 @@ class Drafter:
                 tail = self.of[id(read)]
                 if tail == head:
                     continue
-                role = ROLES[position] if attends and position < len(ROLES) else ""
+                role = ROLES.get(step.slots[position], "") if attends else ""
                 known = next((each for each in edges if each[:2] == (tail, head)), None)
                 if known is not None:  # once drawn is enough, the roles together
                     edge = edges[known]

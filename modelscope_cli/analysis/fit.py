@@ -83,7 +83,8 @@ def fit(
         if target not in model:
             extra += names
         elif len(names) == 1 and held[names[0]] != model[target]:
-            differing.append((names[0], held[names[0]], model[target]))
+            shown = names[0] if names[0] == target else f"{names[0]} ({target} in the model)"
+            differing.append((shown, held[names[0]], model[target]))
         elif elements != math.prod(model[target]):
             differing.append((f"{names[0]} with {len(names) - 1} more", (elements,), model[target]))
         else:
@@ -123,6 +124,8 @@ def prefixes(names: list[str], model: Mapping[str, Shape]) -> tuple[str, str]:
         for on in put_on:
             if off and off == on:
                 continue
+            if off and on and not any("." in name[len(off) :] for name in names if name.startswith(off)):
+                continue  # one module for another
             count = len({target for name in names if (target := placed(name, off, on)) in model})
             if count > found:
                 best, found = (off, on), count

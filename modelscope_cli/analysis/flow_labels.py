@@ -6,7 +6,7 @@ import re
 
 from modelscope_cli.analysis.flow_ops import FOLDED, MODULE, OPERATOR, PARAMETER, Step
 from modelscope_cli.analysis.flow_patterns import ROPE
-from modelscope_cli.analysis.flow_words import NAMES, SIGNS, named
+from modelscope_cli.analysis.flow_words import COMPARISONS, NAMES, SIGNS, named
 from modelscope_cli.analysis.kinds import ATTENTION, EMBEDDING, MLP, OTHER, belongs, kind_of
 from modelscope_cli.core.calls import Calls, Kept, Place
 from modelscope_cli.core.tensor import Shape
@@ -137,7 +137,14 @@ def operator_words(step: Step) -> tuple[str, str, str]:
         return "scale", f"{SIGNS[operator]} {number:g}", ""
     if operator in ("add", "sub") and len(step.reads) == 1:
         return "shift", f"{SIGNS[operator]} {number:g}" if number is not None else f"{SIGNS[operator]} a constant", ""
-    if operator in ("mean", "sum", "amax", "max", "pow", "cumsum"):
+    if operator == "rsub":
+        return "shift", f"{number:g} − x" if number is not None else "a constant − x", ""
+    if operator == "pow" and len(step.reads) == 1 and number is not None:
+        return named(operator), f"{number:g} ^ x" if step.slots == ["1"] else f"x ^ {number:g}", ""
+    if operator in COMPARISONS:
+        other = "each other" if len(step.reads) > 1 else "a constant" if number is None else f"{number:g}"
+        return "compare", f"{COMPARISONS[operator]} {other}", ""
+    if operator in ("mean", "sum", "amax", "max", "cumsum"):
         return named(operator), "", ""
     if operator == ROPE:
         return ROPE, "rotary position", ""

@@ -17,7 +17,7 @@ def simplified(steps: list[Step]) -> list[Step]:
         if turned is not None:
             step.operator, step.numbers, step.constant = ROPE, (), False
             step.reads, step.read_shapes = [turned], [turned.shape]
-        elif step.form == OPERATOR and step.operator in ("mul", "add") and len(step.reads) == 1 and step.numbers == (1,):
+        elif step.form == OPERATOR and len(step.reads) == 1 and (step.operator, step.numbers) in (("mul", (1,)), ("add", (0,))):
             instead[id(step)] = step.reads[0]
     ends = [step for step in steps if step.form == OUTPUT]
     return leading_to(steps, ends)

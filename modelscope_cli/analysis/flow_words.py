@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from modelscope_cli.core.calls import Call
+
 # What gives the same numbers in another form, or a part of them
 FORMS = {
     "_assert_tensor_metadata", "_conj", "_to_copy", "_unsafe_view", "alias", "alpha_dropout", "as_strided",
     "broadcast_tensors", "broadcast_to", "chunk", "clone", "conj", "contiguous", "detach", "diagonal", "dropout",
-    "expand", "expand_as", "feature_dropout", "flatten", "flip", "getitem", "lift_fresh", "lift_fresh_copy", "movedim",
-    "narrow", "native_dropout", "pad", "permute", "ravel", "repeat", "repeat_interleave", "reshape", "reshape_as",
-    "resolve_conj", "roll", "select", "slice", "split", "split_with_sizes", "squeeze", "swapaxes", "swapdims",
-    "sym_size", "t", "tensor_split", "tile", "to", "transpose", "type_as", "unbind", "unflatten", "unfold", "unsqueeze",
+    "expand", "expand_as", "feature_dropout", "flatten", "getitem", "lift_fresh", "lift_fresh_copy", "movedim",
+    "narrow", "native_dropout", "permute", "ravel", "repeat_interleave", "reshape", "reshape_as",
+    "resolve_conj", "select", "slice", "split", "split_with_sizes", "squeeze", "swapaxes", "swapdims",
+    "sym_size", "t", "tensor_split", "to", "transpose", "type_as", "unbind", "unflatten", "unfold", "unsqueeze",
     "view", "view_as", "view_as_complex", "view_as_real",
 }  # fmt: skip
 # What makes a tensor, whatever it is shown for its shape
@@ -63,7 +65,15 @@ NAMES = {
     "upsample_bilinear2d": "Upsample",
     "_scaled_mm": "matmul",
     "baddbmm": "matmul",
+    "tile": "repeat",
+    "logical_not": "not",
+    "bitwise_not": "not",
+    "logical_and": "and",
+    "bitwise_and": "and",
+    "logical_or": "or",
+    "bitwise_or": "or",
 }
+COMPARISONS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "eq": "=", "ne": "≠"}
 # Operators that take tensors of the model as their own; elsewhere a parameter is something that flows in
 ABSORBING = {
     "linear", "addmm", "layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "embedding",
@@ -79,6 +89,19 @@ PLAIN_CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 def bare(operator: str) -> str:
     """The operator without the sign of working in place: add of add_."""
     return operator[:-1] if operator.endswith("_") and not operator.endswith("__") else operator
+
+
+# What changes nothing when it is told to: the argument that says how much, and of which digits that is made then
+IDLE = {"pad": ("1", "0"), "roll": ("1", "0"), "repeat": ("1", "1"), "tile": ("1", "1")}
+
+
+def changes_nothing(call: Call) -> bool:
+    """Whether something is padded by nothing, rolled by nothing, or repeated once."""
+    if bare(call.operator) not in IDLE:
+        return False
+    slot, digit = IDLE[bare(call.operator)]
+    much = dict(call.plain).get(slot, "")
+    return digit in much and set(much) <= {*"(), ", digit}
 
 
 def named(operator: str) -> str:

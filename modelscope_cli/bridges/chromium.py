@@ -1,11 +1,13 @@
 """Finding an installed Chromium, Chrome, Edge or Brave, and letting it work without a window.
 
 It starts with a profile of its own, which is thrown away, resolves no name but this machine's, and is ended, with all the
-processes it started, when the work is done or its time is up.
+processes it started, when the work is done, its time is up, or this process is asked to end. What it opens is a file in a
+folder that only its user can read: arguments of programs everybody on a machine can see.
 """
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 import signal
@@ -15,7 +17,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from modelscope_cli.bridges.ending import deferred_end
 from modelscope_cli.bridges.programs import find
 from modelscope_cli.errors import DrawingError
 
@@ -68,6 +72,8 @@ FLAGS = (
 )
 POLL = 0.01  # seconds between looks at whether it is done
 SAID = 200  # characters of its words that are repeated
+SAYS = "said"  # the file in its folder that gets them
+FOLDER = "{folder}"
 
 
 def find_browser() -> str:
@@ -106,67 +112,74 @@ def installed() -> list[str]:
 
 def visit(program: str, address: str, done: Callable[[], bool]) -> None:
     """Open a page until `done()`. Raises DrawingError when the browser ends before that, or the time is up."""
-    with running(program, address) as (process, said):
+    page = f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}">'
+    with running(program, page.encode()) as (process, folder):
         until = time.monotonic() + PATIENCE
         while not done():
             if process.poll() is not None and not done():
-                raise DrawingError(f"{program} ended before there was a picture{last_words(said)}")
+                raise DrawingError(f"{program} ended before there was a picture{last_words(folder)}")
             if time.monotonic() > until:
                 raise DrawingError(f"{program} was not done after {PATIENCE:.0f} seconds", hint="-f browser has no time limit")
             time.sleep(POLL)
 
 
-def print_pdf(program: str, address: str) -> bytes:
+def print_pdf(program: str, page: bytes) -> bytes:
     """A page as PDF, on paper of the size that it asks for. Raises DrawingError."""
-    with profile(program) as folder:
-        path = os.path.join(folder, "page.pdf")
-        with running(program, "--no-pdf-header-footer", f"--print-to-pdf={path}", address) as (process, said):
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                raise DrawingError(f"{program} was not done after {PATIENCE:.0f} seconds", hint="-f svg needs less") from None
-            try:
-                with open(path, "rb") as file:
-                    return file.read()
-            except OSError:
-                raise DrawingError(f"{program} printed nothing{last_words(said)}") from None
-
-
-@contextmanager
-def running(program: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The browser at work, and the path of a file with what it says; afterwards nothing of it is left."""
-    with profile(program) as folder:
-        said = os.path.join(folder, "said")
-        command = [program, *FLAGS, *unboxed(), f"--user-data-dir={os.path.join(folder, 'profile')}", *arguments]
-        with open(said, "wb") as words:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=words,
-                    start_new_session=os.name != "nt",
-                )
-            except OSError as problem:
-                raise DrawingError(f"{program} cannot be started: {(problem.strerror or str(problem)).lower()}") from None
+    with running(program, page, "--no-pdf-header-footer", f"--print-to-pdf={FOLDER}/page.pdf") as (process, folder):
         try:
-            yield process, said
-        finally:
-            end(process)
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise DrawingError(f"{program} was not done after {PATIENCE:.0f} seconds", hint="-f svg needs less") from None
+        try:
+            with open(os.path.join(folder, "page.pdf"), "rb") as file:
+                return file.read()
+        except OSError:
+            raise DrawingError(f"{program} printed nothing{last_words(folder)}") from None
 
 
 @contextmanager
-def profile(program: str) -> Iterator[str]:
-    """A new folder that is removed afterwards."""
-    folder = tempfile.mkdtemp(prefix="mscope-", dir=shared_folder(program))
-    try:
-        yield folder
-    finally:
-        for _ in range(20):
-            shutil.rmtree(folder, ignore_errors=True)
-            if not os.path.exists(folder):
-                break
-            time.sleep(0.05)  # processes that are ending still write
+def running(program: str, page: bytes, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The browser at work on a page, and its folder, which stands in the options for FOLDER; afterwards nothing of it is left."""
+    with deferred_end() as ending:
+        folder = tempfile.mkdtemp(prefix="mscope-", dir=shared_folder(program))
+        process = None
+        try:
+            try:
+                process = start(program, page, folder, options)
+                ending.allow()
+                yield process, folder
+            finally:
+                ending.defer()
+        finally:  # also when the end came between the two words above
+            if process is not None:
+                end(process)
+            remove(folder)
+
+
+def start(program: str, page: bytes, folder: str, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    opened, said = Path(folder, "page.html"), os.path.join(folder, SAYS)
+    opened.write_bytes(page)
+    command = [program, *FLAGS, *unboxed(), f"--user-data-dir={os.path.join(folder, 'profile')}"]
+    command += [option.replace(FOLDER, folder) for option in options]
+    with open(said, "wb") as words:
+        try:
+            return subprocess.Popen(
+                [*command, opened.as_uri()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+                start_new_session=os.name != "nt",
+            )
+        except OSError as problem:
+            raise DrawingError(f"{program} cannot be started: {(problem.strerror or str(problem)).lower()}") from None
+
+
+def remove(folder: str) -> None:
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            break
+        time.sleep(0.05)  # processes that are ending still write
 
 
 def shared_folder(program: str) -> str | None:
@@ -196,10 +209,10 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def last_words(path: str) -> str:
+def last_words(folder: str) -> str:
     """What the browser said last that tells something, to be added to a sentence."""
     try:
-        with open(path, "rb") as file:
+        with open(os.path.join(folder, SAYS), "rb") as file:
             lines = file.read(1 << 20).decode(errors="replace").splitlines()
     except OSError:
         return ""

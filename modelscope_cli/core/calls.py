@@ -23,13 +23,15 @@ class Value(NamedTuple):
 class Kept(NamedTuple):
     """A tensor of the model. `path` is its first name there, whichever it is read by: tied tensors are one.
 
-    `learned`: a parameter; else a buffer or a constant.
+    `learned`: a parameter; else a buffer or a constant. `content`: of a constant that stood in the code, its numbers where they
+    are known; None: the tensor belongs to a module.
     """
 
     name: str
     path: str
     shape: Shape
     learned: bool
+    content: str | None = None
 
 
 class Place(NamedTuple):
@@ -43,7 +45,8 @@ class Place(NamedTuple):
 class Call(NamedTuple):
     """`operator` without its overload (linear, add). `arguments`: names of the values it reads, in order; `numbers`: the plain
     numbers among its arguments, in order. `within`: the modules that were running, outermost first. `shape` and `dtype`: of
-    what it returns; None and "" where that is no tensor.
+    what it returns; None and "" where that is no tensor. `slots`: where each of `arguments` stands, a position or a keyword.
+    `plain`: (slot, text) of every argument that is not just a value: numbers, lists, texts, None.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Call(NamedTuple):
     within: Sequence[Place]
     shape: Shape | None
     dtype: str
+    slots: Sequence[str] = ()
+    plain: tuple[tuple[str, str], ...] = ()
 
 
 class Calls(NamedTuple):

@@ -31,6 +31,10 @@ from modelscope_cli.render.netron import render
 from modelscope_cli.report.painting import Painting
 
 LARGEST = 1_000_000_000  # bytes of a file that Netron gets; it holds all of it in memory, and fails at 2 GB
+HINT = (
+    "Netron's own application (https://netron.app) opens some of these; of PyTorch and Safetensors files inspect and"
+    " --engine diagram take any size"
+)
 WHOLE_FILES = ("torchscript",)  # formats that Netron draws better than we do
 SMALL = 10_000_000  # bytes that it gets in less time than it takes to leave something out
 SUFFIXES = (".pt", ".pth")  # of such files; Netron goes by names
@@ -86,7 +90,9 @@ def foreign(path: str) -> Iterator[Model]:
     need("netron", "the engine netron", "netron")
     with open_window(path) as window:
         if window.size > LARGEST:
-            raise DrawingError(f"{window.size:,} bytes are more than Netron takes (the most is {LARGEST:,})", path=path)
+            raise DrawingError(
+                f"{window.size:,} bytes are more than Netron takes (the most is {LARGEST:,})", path=path, hint=HINT
+            )
         yield Model(path, os.path.basename(path), window)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from copy import copy
+
 from modelscope_cli.analysis.diagram import model_lines
 from modelscope_cli.analysis.diagram_page import title
 from modelscope_cli.analysis.graph_nodes import Graph, read_graph
@@ -32,13 +35,20 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> LogFolder:
         "size/tensors": len(checkpoint.tensors),
     }
     log = Log(
-        title(checkpoint),
+        run_title(checkpoint),
         graph.nodes,
         hyper_parameters(ledger, overview.tree.outline()),
         figures,
         [*texts(to_report(overview)), about(graph)],
     )
     return LogFolder(write(log), "TensorBoard", VIEW, tuple(graph.warnings))
+
+
+def run_title(checkpoint: Checkpoint) -> str:
+    """The name of the run in tables: the same from whatever folder the command was given, so that the log is too."""
+    placed = copy(checkpoint)
+    placed.path = os.path.abspath(checkpoint.path)
+    return title(placed)
 
 
 def graph_of(ledger: Ledger) -> Graph:

@@ -306,8 +306,9 @@ def test_a_file_too_large_for_netron_is_refused_unread(tmp_path):
     path = tmp_path / "large.onnx"
     with open(path, "wb") as file:
         file.truncate(netron.LARGEST + 1)
-    with pytest.raises(DrawingError, match="1,000,000,001 bytes are more than Netron takes"):
+    with pytest.raises(DrawingError, match="1,000,000,001 bytes are more than Netron takes") as raised:
         netron.draw_file(str(path), Wish("svg"))
+    assert "application" in raised.value.hint
 
 
 def test_serving_tells_the_address_once_and_ends_in_peace(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from modelscope_cli.bridges import chromium
+from modelscope_cli.bridges.ending import SIGNALS
 from modelscope_cli.bridges.netron.export import export
 from modelscope_cli.bridges.netron.page import Model
 from modelscope_cli.errors import DrawingError
@@ -138,8 +140,9 @@ def alive(number: int) -> bool:
 
 
 POST = """
-import sys, urllib.request
-address = sys.argv[-1].partition("?")[0]
+import re, sys, urllib.request
+page = urllib.request.urlopen(sys.argv[-1]).read().decode()
+address = re.search(r"url=(http://127[^?]*)", page)[1]
 body = {body!r}
 urllib.request.urlopen(urllib.request.Request(address + "result/{what}", data=body, method="POST"))
 import time; time.sleep(60)
@@ -176,7 +179,7 @@ def test_a_picture_ends_the_browser_at_once(wheel, temporary, browser, tmp_path)
 
 def test_a_browser_that_prints_nothing_is_said(temporary, browser):
     with pytest.raises(DrawingError, match="printed nothing: no printer"):
-        chromium.print_pdf(browser("echo no printer >&2"), "http://127.0.0.1:1/")
+        chromium.print_pdf(browser("echo no printer >&2"), b"<p>")
 
 
 def test_only_root_goes_without_the_sandbox(monkeypatch):
@@ -193,5 +196,48 @@ def test_no_name_is_resolved_and_no_proxy_asked(wheel, temporary, browser, tmp_p
     arguments = (tmp_path / "arguments").read_text().splitlines()
     assert "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1" in arguments
     assert "--no-proxy-server" in arguments
-    assert arguments[-1].startswith("http://127.0.0.1:")
     assert any(argument.startswith(f"--user-data-dir={temporary}") for argument in arguments)
+
+
+def test_everybody_sees_the_arguments_so_the_address_is_in_a_file_of_the_user_alone(wheel, temporary, browser, tmp_path):
+    browser(f"""printf "%s\\n" "$@" > {tmp_path}/arguments
+for page in "$@"; do :; done
+page="${{page#file://}}"; cp "$page" {tmp_path}/page; ls -ld "$(dirname "$page")" > {tmp_path}/mode; exit 1""")
+    with pytest.raises(DrawingError):
+        draw()
+    assert "127.0.0.1:" not in (tmp_path / "arguments").read_text()
+    assert "url=http://127.0.0.1:" in (tmp_path / "page").read_text()
+    assert (tmp_path / "mode").read_text().startswith("drwx------")
+
+
+VISIT = """
+import sys
+from modelscope_cli.bridges import chromium
+{call}
+print("not reached")
+"""
+CALLS = {
+    "a visit": 'chromium.visit(sys.argv[1], "http://127.0.0.1:1/", lambda: False)',
+    "a print": 'chromium.print_pdf(sys.argv[1], b"<p>")',
+}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_command_that_is_ended_leaves_nothing(temporary, browser, tmp_path, number, call):
+    program = browser(f"trap '' TERM INT HUP; sleep 600 & echo $! > {tmp_path}/child; wait; sleep 600")
+    command = [sys.executable, "-c", VISIT.format(call=CALLS[call]), program]
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip())
+    process.send_signal(number)
+    assert process.communicate(timeout=30) == ("", None)
+    assert process.returncode == 128 + number
+    child = int((tmp_path / "child").read_text())
+    wait_for(lambda: not alive(child))
+
+
+def wait_for(reached) -> None:
+    until = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.02)

@@ -1,7 +1,8 @@
 """The graph that autograd keeps of one call, drawn by torchviz: make_dot(y.mean(), params=dict(model.named_parameters()), …).
 
-Gradients need no values, so the call is made on fake tensors. What cannot run on those is tried on meta tensors, then from an
-exported program, and a model of moderate size at last on real ones, with random weights or, out of a file, its own.
+A small model of the user's own is called as it is, so that the graph is the one that torchviz would give by hand. Gradients
+need no values, so a large one, and that of a config.json, is called on fake tensors; what cannot run on those is tried on meta
+tensors, then from an exported program. Some calls have other names there (View for ReshapeAlias), and the title says so.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from modelscope_cli.bridges.extras import need
-from modelscope_cli.bridges.models.factory import said
-from modelscope_cli.bridges.models.making import FAKE, META, REAL, Made, make
+from modelscope_cli.bridges.models.failing import first_that_works, said
+from modelscope_cli.bridges.models.making import FAKE, META, REAL, Made, make, may_be_real
 from modelscope_cli.bridges.models.quiet import quiet, silent
 from modelscope_cli.bridges.models.recipe import Recipe
 from modelscope_cli.bridges.models.running import call
-from modelscope_cli.bridges.models.trusted import holds_module
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import quoted
@@ -26,7 +26,6 @@ from modelscope_cli.render.plain import visible
 
 MOST_NODES = 4_000  # a drawing of more takes minutes, and nobody reads it
 COUNTED = 200_000  # where counting ends
-MOST_ELEMENTS = 1 << 28  # of a model on real tensors: 1 GiB in float32
 EXPORTED = "an exported program"
 FONT = '\tfontname="Helvetica"\n\tfontsize="14"'
 NODE, EDGE = re.compile(r"^\s*(\d+) \[(.*)\]\s*$", re.DOTALL), re.compile(r"^\s*(\d+) -> (\d+)( \[.*\])?\s*$", re.DOTALL)
@@ -59,27 +58,16 @@ class Asked(NamedTuple):
 def draw_autograd(checkpoint: Checkpoint, recipe: Recipe | None, asked: Asked, step: Callable[[str], None]) -> Graph:
     """torchviz's graph. Raises DrawingError when no way to call the model works, or the graph is too large to read."""
     need("torch", "the engine torchviz", "torch", "torchviz")
-    failures: list[DrawingError] = []
-    for on in ways(checkpoint, recipe):
-        try:
-            made = make(checkpoint, recipe, on=META if on == EXPORTED else on, first=asked.first, force=asked.force, step=step)
-            step("calling it" if on != EXPORTED else "exporting it")
-            output = call(exported(made) if on == EXPORTED else made)
-        except DrawingError as problem:
-            if problem.__cause__ is None:  # it is not the call that failed: no other way would help
-                raise
-            failures.append(problem)
-            continue
+
+    def attempt(on: str) -> Graph:
+        made = make(checkpoint, recipe, on=META if on == EXPORTED else on, first=asked.first, force=asked.force, step=step)
+        step("calling it" if on != EXPORTED else "exporting it")
+        output = call(exported(made) if on == EXPORTED else made)
         step("collecting the graph")
-        return graph_of(made, output, asked)
-    raise failures[-1 if ways(checkpoint, recipe)[-1] == REAL else 0]
+        graph = graph_of(made, output, asked)
+        return graph if on == REAL else graph._replace(said=f"{graph.said}, on tensors without values")
 
-
-def ways(checkpoint: Checkpoint, recipe: Recipe | None) -> tuple[str, ...]:
-    """On which tensors to call the model, the cheapest way first."""
-    if recipe is not None and recipe.trusted and not recipe.factory and holds_module(checkpoint):
-        return (META, REAL)
-    return (FAKE, META, EXPORTED, *([REAL] if checkpoint.elements <= MOST_ELEMENTS else []))
+    return first_that_works((REAL,) if may_be_real(checkpoint, recipe) else (FAKE, META, EXPORTED), attempt)
 
 
 def exported(made: Made) -> Made:

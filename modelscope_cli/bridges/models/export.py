@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROUTES = "--engine torchviz draws what autograd keeps, --engine diagram what is in the file; neither traces the model"
 OF_PROGRAMS = "--engine netron draws the program itself, --engine torchviz what autograd keeps of a call"
+VALUE = "·"  # stands for a value in the text of an argument
+MOST_NUMBERS = 64  # of a constant that is told apart by what is in it
 LONGEST_REASON = 300  # letters of what torch says
 
 
@@ -79,7 +81,8 @@ class Reader:
                 names[node.name] = kept[target].name
             else:  # a constant that export lifted out of the code
                 shape, _ = described(node.meta.get("val"))
-                kept[target] = Kept(f"constant {target}", target, shape or (), False)
+                content = numbers_of(self.exported.constants.get(target))
+                kept[target] = Kept(f"constant {target}", target, shape or (), False, content)
                 names[node.name] = kept[target].name
         outputs = self.follow(self.exported.graph_module, names, "", ())
         unique = {tensor.name: tensor for tensor in kept.values()}
@@ -134,10 +137,15 @@ class Reader:
                     continue
                 name = f"{prefix}{node.name}"
                 names[node.name] = name
-                arguments = [names[each.name] for each in nodes_in((node.args, node.kwargs))]
+                given = [*((str(position), each) for position, each in enumerate(node.args)), *node.kwargs.items()]
+                read = [(names[each.name], slot) for slot, value in given for each in nodes_in(value)]
+                plain = tuple((slot, words) for slot, value in given if (words := text(value)) != VALUE)
                 self.found.append(
-                    Call(name, operator(node), arguments, numbers_in(node.args), within, *described(node.meta.get("val")))
-                )
+                    Call(
+                        name, operator(node), [value for value, _ in read], numbers_in(node.args), within,
+                        *described(node.meta.get("val")), [slot for _, slot in read], plain,
+                    )
+                )  # fmt: skip
         return outputs
 
     def places(self, node: Any) -> Iterator[Place]:
@@ -179,6 +187,27 @@ def nodes_in(arguments: Any) -> list[Any]:
     if isinstance(arguments, dict):
         return nodes_in(list(arguments.values()))
     return [arguments] if hasattr(arguments, "op") and hasattr(arguments, "users") else []
+
+
+def text(argument: Any) -> str:
+    """An argument in words, in which values have no names."""
+    if isinstance(argument, list | tuple):
+        return f"({', '.join(map(text, argument))})"
+    if isinstance(argument, dict):
+        return f"({', '.join(f'{key}={text(value)}' for key, value in argument.items())})"
+    return VALUE if nodes_in(argument) else repr(argument)
+
+
+def numbers_of(tensor: Any) -> str:
+    """What is in a small constant, as text; "" where it is on the meta device, or large."""
+    import torch
+
+    if not isinstance(tensor, torch.Tensor) or tensor.is_meta or tensor.numel() > MOST_NUMBERS:
+        return ""
+    try:
+        return repr(tensor.tolist())
+    except Exception:  # a tensor that has no data after all
+        return ""
 
 
 def numbers_in(arguments: Any) -> list[float]:

@@ -9,6 +9,7 @@ On FAKE or META tensors nothing takes memory, whatever the size of the model: th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,7 @@ from modelscope_cli.bridges.extras import need
 from modelscope_cli.bridges.models import from_config, trusted
 from modelscope_cli.bridges.models.drawn_inputs import draw_inputs
 from modelscope_cli.bridges.models.factory import call_factory, find_factory
+from modelscope_cli.bridges.models.failing import FailedOnTheseError
 from modelscope_cli.bridges.models.input_specs import EXAMPLE, InputSpec, parse_all
 from modelscope_cli.bridges.models.quiet import quiet
 from modelscope_cli.bridges.models.recipe import Recipe
@@ -28,6 +30,8 @@ from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 
 FAKE, META, REAL = "fake", "meta", "cpu"
+SMALL = 1 << 28  # elements of a model that may be made with values: 1 GiB in float32
+SMALL_INPUTS = 1 << 24
 NO_MODEL = "this draws what a model does, and the file holds weights alone: no config.json that says of what model is beside it"
 NO_MODEL_HINT = (
     "--model package.module:factory --input 'int64[1,50]<98631' names the code that makes it and what it is called with; "
@@ -36,7 +40,10 @@ NO_MODEL_HINT = (
 
 
 class Made(NamedTuple):
-    """A model with what to call it with. `said`: how it was made. `mode`: work with it inside of this context."""
+    """A model with what to call it with. `said`: how it was made. `mode`: work with it inside of this context.
+
+    `advice`: what to try when calling it fails.
+    """
 
     module: Any
     args: tuple[Any, ...]
@@ -45,6 +52,7 @@ class Made(NamedTuple):
     warnings: tuple[str, ...]
     specs: tuple[InputSpec, ...]
     mode: AbstractContextManager[Any]
+    advice: str
 
 
 def make(
@@ -75,7 +83,32 @@ def make(
                 left_out = keep_first(module, first)
                 said += f", {'; '.join(left_out)}" if left_out else ""
             args, kwargs = draw_inputs(specs)
-    return Made(module, args, kwargs, said, warnings, tuple(specs), mode)
+    if first is not None:
+        advice = "leave out --layers: some models need all of them"
+    else:
+        called = "does --input say what it is called with?" if recipe.inputs else "--input says what it is called with,"
+        advice = f"{called} --engine diagram needs no call"
+    return Made(module, args, kwargs, said, warnings, tuple(specs), mode, advice)
+
+
+def may_be_real(checkpoint: Checkpoint, recipe: Recipe | None) -> bool:
+    """Whether the model may be made with values: code of the user's or code that is trusted, and small, by its own count.
+
+    A config.json gets none: it comes with the file, and its numbers may ask for any amount.
+    """
+    if recipe is None or checkpoint.elements > SMALL:
+        return False
+    specs = parse_all(recipe.inputs)
+    if sum(math.prod(spec.shape) for spec in specs) > SMALL_INPUTS:
+        return False
+    if not recipe.factory:
+        return bool(recipe.trusted and trusted.holds_module(checkpoint))
+    try:
+        module = make(checkpoint, recipe, on=META, force=True).module
+    except FailedOnTheseError:
+        return True  # not to be counted without values; the file that it fits is small
+    elements: int = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
+    return elements <= SMALL
 
 
 def refuse_without_model(checkpoint: Checkpoint, recipe: Recipe) -> None:
@@ -130,15 +163,16 @@ def misfit(checkpoint: Checkpoint, module: Any, renamed: Callable[[str], str] | 
     found = fit_of(checkpoint, module, renamed)
     if found.perfect:
         return ()
-    quantised = "quantization_config" in checkpoint.config
-    if found.hopeless and not force and not quantised:
+    if "quantization_config" in checkpoint.config:
+        many = len(found.extra) + len(found.differing)
+        return (f"the file is quantised, so {many:,} of its tensors have other names or shapes than those of the model",)
+    if found.hopeless and not force:
         share = f"{100 * found.fitting / found.whole:.1f} % of its elements have a place in the model"
         raise DrawingError(
             f"the weights are not those of this model ({share}): {'; '.join(found.words())}",
             hint="name the model with --model and its sizes with --config, or draw it all the same with --force",
         )
-    why = " (the file is quantised)" if quantised else ""
-    return tuple(f"the weights do not all fit the model{why}: {words}" for words in found.words())
+    return tuple(f"the weights do not all fit the model: {words}" for words in found.words())
 
 
 def fit_of(checkpoint: Checkpoint, module: Any, renamed: Callable[[str], str] | None) -> Fit:

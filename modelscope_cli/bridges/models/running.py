@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from modelscope_cli.bridges.models.factory import said
+from modelscope_cli.bridges.models.bounds import bounded
+from modelscope_cli.bridges.models.failing import FailedOnTheseError, said
 from modelscope_cli.bridges.models.making import Made
 from modelscope_cli.bridges.models.quiet import quiet
 from modelscope_cli.errors import DrawingError
+
+MOST_SECONDS, MOST_MEMORY = 600.0, 8 << 30
 
 
 class Place:
@@ -63,22 +66,22 @@ def slow_attention() -> Iterator[None]:
 
 def call(made: Made) -> Any:
     """What the model returns. Raises DrawingError that names the module in which it failed."""
-    with quiet(), slow_attention(), watched(made.module) as place:
+    limit = bounded("calling the model", MOST_SECONDS, MOST_MEMORY)
+    with quiet(), slow_attention(), limit, watched(made.module) as place:
         try:
             with made.mode:
                 return made.module(*made.args, **made.kwargs)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, DrawingError):
             raise
         except BaseException as problem:
             raise failure(made, place.path, problem) from problem
 
 
-def failure(made: Made, path: str, problem: BaseException) -> DrawingError:
+def failure(made: Made, path: str, problem: BaseException) -> FailedOnTheseError:
     """A failed call in words: in which module, with which inputs, and why."""
     inner = dict(made.module.named_modules()).get(path) if path else None
     where = f"in {path} ({type(inner).__name__}) " if inner is not None else ""
     called = " ".join(f"--input '{spec}'" for spec in made.specs)
-    return DrawingError(
-        f"calling {type(made.module).__name__} with {called} failed {where}with {said(problem)}",
-        hint="does --input say what it is called with? --engine diagram needs no call",
+    return FailedOnTheseError(
+        f"calling {type(made.module).__name__} with {called} failed {where}with {said(problem)}", hint=made.advice
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modelscope_cli.bridges.models.factory import importable, said
+from modelscope_cli.bridges.models.factory import importable
+from modelscope_cli.bridges.models.failing import said
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 

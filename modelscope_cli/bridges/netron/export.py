@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from modelscope_cli.bridges import chromium
 from modelscope_cli.bridges.graphviz import DATE, LARGEST_PAGE, LONGEST_SIDE, MOST_PIXELS, ROUNDING
-from modelscope_cli.bridges.netron.page import KINDS, Asset, Model, assets, version
+from modelscope_cli.bridges.netron.page import Model, assets, version
 from modelscope_cli.bridges.netron.server import Server
 from modelscope_cli.bridges.programs import BEGINS, ENDS
 from modelscope_cli.errors import DrawingError
@@ -22,6 +22,9 @@ FORMATS = ("svg", "png", "pdf")
 SIZE = re.compile(r'<svg\b[^>]*?\bwidth="([\d.]+)" height="([\d.]+)"')
 POINTS_A_PIXEL = 0.75
 SAID = 500  # characters of Netron's words
+POLICY = (
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+)
 LONGEST_TITLE = 300  # characters, for it goes into the address
 
 
@@ -61,17 +64,16 @@ def printed(program: str, svg: str, title: str) -> bytes:
     width, height = float(match[1]), float(match[2])
     scale = min(1.0, (LARGEST_PAGE - ROUNDING) / POINTS_A_PIXEL / max(width, height))
     page = sheet(svg, title, width * scale, height * scale)
-    with Server({"": Asset(KINDS[".html"], page.encode())}) as server:
-        data = chromium.print_pdf(program, server.address)
+    data = chromium.print_pdf(program, page.encode())
     return DATE.sub(rb"\g<1>20000101000000", data)
 
 
 def sheet(svg: str, title: str, width: float, height: float) -> str:
-    """A page for the printer: the drawing, and paper of its size."""
+    """A page for the printer: the drawing, and paper of its size. No script in it would run."""
     named = visible(title).replace("&", "&amp;").replace("<", "&lt;")
     svg = re.sub(r"(<svg\b[^>]*?)\bwidth=\"[\d.]+\" height=\"[\d.]+\"", r"\1", svg, count=1)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{named}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{POLICY}<title>{named}</title>'
         f"<style>@page{{size:{width:.2f}px {height:.2f}px;margin:0}}html,body{{margin:0;-webkit-print-color-adjust:exact}}"
         f"svg{{display:block;width:{width:.2f}px;height:{height - 0.5:.2f}px}}</style>{svg}</html>"
     )

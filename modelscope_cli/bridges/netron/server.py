@@ -5,8 +5,12 @@
     http://127.0.0.1:PORT/SECRET/data/model  the model
 
 What is answered is a dictionary, looked up by the path as it was sent, so there is no path to escape from: `../`, `%2e`,
-absolute paths and links are keys that are not in it. The secret part keeps others who are logged in here from reading the
-model, and the Host header must name this server, so that a page elsewhere cannot pretend to be of the same site.
+absolute paths and links are keys that are not in it. The Host header must name this server, so that a page elsewhere cannot pretend to be of the same site.
+
+The secret part keeps others who are logged in here from reading the model. For a picture nobody sees it: the browser gets it
+from a file that only its user can read. The address of `-f browser` is printed, and given to the user's own browser: most
+systems do that by an argument, which everybody on the machine can see in the list of programs. Where that matters,
+`--no-open`, and the address pasted by hand.
 """
 
 from __future__ import annotations
