@@ -69,7 +69,7 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    def __init__(self):
+    def __init__(self, tied: bool = False):
         super().__init__()
         self.tok_emb = nn.Embedding(VOCABULARY, WIDTH)
         self.pos_emb = nn.Embedding(CONTEXT, WIDTH)
@@ -77,6 +77,8 @@ class GPT2(nn.Module):
         self.trf_blocks = nn.Sequential(*(Block() for _ in range(BLOCKS)))
         self.final_norm = LayerNorm()
         self.out_head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        if tied:
+            self.out_head.weight = self.tok_emb.weight
 
     def forward(self, tokens):
         """Logits, (batch, length, vocabulary), from token ids, (batch, length)."""

@@ -28,7 +28,8 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     """Every `mscope …` of the shell blocks, as arguments, without the program."""
-    lines = [line.strip().removeprefix("$ ") for text in blocks("sh") + blocks("console") for line in text.splitlines()]
+    texts = [text.replace("\\\n", " ") for text in blocks("sh") + blocks("console")]
+    lines = [line.strip().removeprefix("$ ") for text in texts for line in text.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("mscope ")]
 
 

@@ -21,18 +21,19 @@ ENOUGH = 0.5  # of the elements of the file: with less it is another model
 class Fit(NamedTuple):
     """`lacking`: of the model, not in the file. `extra`: of the file, not in the model. `differing`: (name, file's, model's).
 
-    `fitting` of the `whole` elements of the file's weights have their place in the model.
+    `untied`: pairs that are one tensor in the file and two in the model. `fitting` of the `whole` elements of the file's weights have their place in the model.
     """
 
     lacking: list[str]
     extra: list[str]
     differing: list[tuple[str, Shape, Shape]]
+    untied: list[tuple[str, str]]
     fitting: int
     whole: int
 
     @property
     def perfect(self) -> bool:
-        return not (self.lacking or self.extra or self.differing)
+        return not (self.lacking or self.extra or self.differing or self.untied)
 
     @property
     def hopeless(self) -> bool:
@@ -50,6 +51,9 @@ class Fit(NamedTuple):
             said.append(f"{counted(self.lacking)} in the model and not in the file: {listed(self.lacking)}")
         if self.extra:
             said.append(f"{counted(self.extra)} in the file and not in the model: {listed(self.extra)}")
+        if self.untied:
+            more = f", and so are {len(self.untied) - 1:,} more pairs" if len(self.untied) > 1 else ""
+            said.append(f"{' and '.join(self.untied[0])} are one tensor in the file and two in the model{more}")
         return said
 
 
@@ -62,38 +66,51 @@ def fit(
     that the model lacks are no difference, since models make theirs anew. `renamed` says what a name of the file is called in
     the model.
     """
-    roles, shapes = ledger.roles, ledger.shapes
-    held: dict[str, Shape] = {
-        name: shape for name, role, shape in zip(ledger.names, roles, shapes, strict=True) if role in (WEIGHT, BIAS)
+    held = {
+        name: shape
+        for name, role, shape in zip(ledger.names, ledger.roles, ledger.shapes, strict=True)
+        if role in (WEIGHT, BIAS)
     }
-    beside = {name: shape for name, role, shape in zip(ledger.names, roles, shapes, strict=True) if role not in (WEIGHT, BIAS)}
-    if renamed is not None and not set(held) <= set(model):
-        taken = renamed
-    else:
-        taken = str
-    file_prefix, model_prefix = prefixes([taken(name) for name in held], model)
+    place = places(ledger.names, held, model, renamed)
     sources: dict[str, list[str]] = {}
     for name in held:
-        sources.setdefault(placed(taken(name), file_prefix, model_prefix), []).append(name)
+        sources.setdefault(place[name], []).append(name)
     extra: list[str] = []
     differing: list[tuple[str, Shape, Shape]] = []
-    fitting, whole = 0, sum(map(math.prod, held.values()))
+    fitting = 0
     for target, names in sources.items():
         elements = sum(math.prod(held[name]) for name in names)
         if target not in model:
             extra += names
-        elif len(names) == 1 and tuple(held[names[0]]) != tuple(model[target]):
-            differing.append((names[0], held[names[0]], model[target]))
+        elif len(names) == 1 and held[names[0]] != model[target]:
+            shown = names[0] if names[0] == target else f"{names[0]} ({target} in the model)"
+            differing.append((shown, held[names[0]], model[target]))
         elif elements != math.prod(model[target]):
             differing.append((f"{names[0]} with {len(names) - 1} more", (elements,), model[target]))
         else:
             fitting += elements
-    there = {*sources, *(placed(taken(name), file_prefix, model_prefix) for name in beside)}
-    whole_tie = {name: {name} for name in tied.values()}
-    for name, other in tied.items():
-        whole_tie[other].add(name)
-    met = {name for names in whole_tie.values() if names & there for name in names}
-    return Fit([name for name in model if name not in there and name not in met], extra, differing, fitting, whole)
+    root = {name: tied.get(name, name) for name in model}
+    met = {root[target] for target in place.values() if target in root}
+    lacking = [name for name in model if root[name] not in met]
+    pairs = [(ledger.names[line], ledger.names[other]) for line, other in ledger.tied.items()]
+    untied = [
+        (name, other)
+        for name, other in pairs
+        if place[name] in root and place[other] in root and root[place[name]] != root[place[other]]
+    ]
+    return Fit(lacking, extra, differing, untied, fitting, sum(map(math.prod, held.values())))
+
+
+def places(
+    names: list[str], held: Mapping[str, Shape], model: Mapping[str, Shape], renamed: Callable[[str], str] | None
+) -> dict[str, str]:
+    """What every name of the file is called in the model."""
+    if renamed is not None and not set(held) <= set(model):
+        called = {name: renamed(name) for name in names}
+    else:
+        called = {name: name for name in names}
+    off, on = prefixes([called[name] for name in held], model)
+    return {name: placed(called[name], off, on) for name in names}
 
 
 def prefixes(names: list[str], model: Mapping[str, Shape]) -> tuple[str, str]:
@@ -102,10 +119,14 @@ def prefixes(names: list[str], model: Mapping[str, Shape]) -> tuple[str, str]:
     put_on = ["", *sorted({name[: end + 1] for name in model for end in dots(name)}, key=len)[:16]]
     best, found = ("", ""), -1
     for off in taken_off:
+        if 2 * sum(name.startswith(off) for name in names) < len(names):  # the name of a module, not a prefix
+            continue
         for on in put_on:
             if off and off == on:
                 continue
-            count = sum(placed(name, off, on) in model for name in names)
+            if off and on and not any("." in name[len(off) :] for name in names if name.startswith(off)):
+                continue  # one module for another
+            count = len({target for name in names if (target := placed(name, off, on)) in model})
             if count > found:
                 best, found = (off, on), count
     return best

@@ -17,7 +17,10 @@ from modelscope_cli.bridges.programs import run
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.report.painting import Painting
 
-PATIENCE = 300.0  # seconds for one layout: ten thousand nodes take a minute or two
+CAREFUL: tuple[str, ...] = ()
+HASTY = ("-Gnslimit=0.3", "-Gnslimit1=0.3", "-Gmclimit=0.05", "-Gsplines=line")
+LAYOUTS = ((CAREFUL, 20.0), (HASTY, 120.0))  # seconds each. Weights that many calls share make some graphs take minutes
+PATIENCE = 60.0  # seconds to paint what is laid out
 EXTENT = re.compile(rb'\bbb="0,0,([\d.e+]+),([\d.e+]+)"')
 MARGIN = 8.0  # points that painters leave around a graph
 
@@ -29,19 +32,32 @@ def paint_dot(text: str, title: str, format: str, step: Callable[[str], None] = 
     passed_over: list[str] = []
     for name, program in painters():
         try:
-            step(f"laying out by {name}")
-            laid_out = run(program, text, "dot", patience=PATIENCE)
+            laid_out, warnings = lay_out(name, program, text, step)
             width, height = extent(laid_out)
             step(f"painting by {name}")
             data, painter = painted(name, program, laid_out, (width, height), title, format)
         except (OSError, subprocess.SubprocessError, DrawingError) as problem:
             passed_over.append(f"{program} was passed over: {first_line(problem)}")
             continue
-        return Painting(data, f"{painter} ({program})", tuple(passed_over))
+        return Painting(data, f"{painter} ({program})", (*passed_over, *warnings))
     raise DrawingError(
         f"nothing here paints {format.upper()}: {'; '.join(passed_over) or 'neither Graphviz nor graphviz-pure is there'}",
         hint="install Graphviz and put dot on the PATH, or pip install graphviz-pure; -f dot needs neither",
     )
+
+
+def lay_out(name: str, program: str, text: str, step: Callable[[str], None]) -> tuple[bytes, tuple[str, ...]]:
+    """(DOT with places, warnings). Raises TimeoutExpired, OSError or DrawingError."""
+    for options, patience in LAYOUTS:
+        step(f"laying out by {name}" if options == CAREFUL else f"laying out by {name} in haste")
+        try:
+            laid_out = run(program, text, "dot", *options, patience=patience)
+        except subprocess.TimeoutExpired:
+            if options == HASTY:
+                raise
+            continue
+        return laid_out, () if options == CAREFUL else ("laid out in haste, with straight lines: with care it takes minutes",)
+    raise AssertionError("there is a last layout")
 
 
 def extent(laid_out: bytes) -> tuple[float, float]:

@@ -84,7 +84,9 @@ def by_wheel(program: str, scene: Scene, text: str, format: str) -> Painting:
     if format == "svg" or not far:
         data = run(program, text, format, *scale(scene.width, scene.height, format))
         return Painting(tidy(data, scene.title) if format == "svg" else data, painter)
-    data = run(program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene.width, scene.height, format))
+    data = run(
+        program, render(scene._replace(items=near_items(scene.items))), format, *scale(scene.width, scene.height, format)
+    )
     data, warnings = paint_words(data, far, scene.width)
     return Painting(data, f"{painter} and Pillow", warnings)
 

@@ -14,7 +14,13 @@ from modelscope_cli.errors import DrawingError
 SUFFIXES = (".exe",) if os.name == "nt" else ("",)
 WHEEL = "graphviz-pure"
 PATIENCE = 15.0  # seconds for one picture; nothing is laid out, so it is tenths
-BEGINS = {"svg": (b"<?xml", b"<svg"), "png": (b"\x89PNG\r\n\x1a\n",), "pdf": (b"%PDF-",), "dot": (b"digraph",), "plain": (b"graph",)}
+BEGINS = {
+    "svg": (b"<?xml", b"<svg"),
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "pdf": (b"%PDF-",),
+    "dot": (b"digraph",),
+    "plain": (b"graph",),
+}
 ENDS = {"svg": b"</svg>", "png": b"IEND\xaeB`\x82", "pdf": b"%%EOF", "dot": b"}", "plain": b"stop"}
 NO_FONT = b"unable to resolve"  # what dot -v says of a font name it finds nothing for
 

@@ -60,9 +60,9 @@ def save(
 ) -> None:
     """Read, describe, write; the help text is SAVE_HELP."""
     from modelscope_cli.cli.options import refuse_inputs, write_file
+    from modelscope_cli.cli.pictures import name_of
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
-    from modelscope_cli.cli.visualize import name_of
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.baseline import describe
     from modelscope_cli.render.plain import begun

@@ -72,7 +72,7 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Where to write, - for stdout; default: the name of the input, in the working folder.",
+        help="Where to write (logs: the folder that holds the runs), - for stdout; default: the name of the input, in the working folder.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),

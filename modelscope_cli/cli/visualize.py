@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.locate import Target
     from modelscope_cli.report.painting import LogFolder, Painting
 
-LOG_FOLDER = "runs"  # where TensorBoard's users keep theirs
-
 ENGINE_LINES = "\n".join(
     f"  {engine.name:11} {' '.join(engine.formats):20} {engine.short}" + (f" \\[{engine.extra}]" if engine.extra else "")
     for engine in ENGINES
@@ -30,12 +27,12 @@ ENGINE_LINES = "\n".join(
 
 HELP = f"""A picture of a model file: its architecture, what flows through it, or where its bytes are.
 
-Works on every file that inspect reads, without torch, without a screen and without executing anything in it. \
+Every file that inspect reads can be drawn without torch, without a screen and without executing anything in it. \
 Repeated blocks are drawn once. Kinds and order that the file does not record are inferred from names and shapes, \
 and the picture says so.
 
 Two engines draw what a model does when it is called, dataflow and torchviz. They need torch and the model: from the \
-config.json beside the weights, or from your own code (--model, --input). They take no memory for its weights.
+config.json beside the weights, or from your own code (--model, --input). They take little memory, whatever the size of its weights.
 
 \b
 Engines; those with an extra in brackets need pip install 'modelscope-cli\\[EXTRA]':
@@ -88,6 +85,7 @@ def visualize(
     limit: LimitChanges = None,
 ) -> None:
     """Check the options, then read, draw and write; the help text is HELP."""
+    from modelscope_cli.cli.pictures import put
     from modelscope_cli.cli.problems import say
     from modelscope_cli.cli.progress import LateStatus
     from modelscope_cli.engines.registry import BROWSER, Wish
@@ -126,7 +124,7 @@ def visualize(
             return
         painting = painted(chosen, checkpoint, wish)
     failed = tell_about(checkpoint, painting, verbose=verbose)
-    put(painting, output, path, wanted, [path, *model_files(checkpoint)], opened=bool(open_))
+    put(painting, output, path, wanted, files_read(path, target, checkpoint, model, config), opened=bool(open_))
     if failed:
         leave()
 
@@ -178,9 +176,19 @@ def read(target: Target, bounds: Limits, engine: Engine) -> Checkpoint | str:
         raise typer.Exit(unreadable()) from None
 
 
-def model_files(checkpoint: Checkpoint | str) -> list[str]:
+def files_read(path: str, target: Target, checkpoint: Checkpoint | str, model: str | None, config: str | None) -> list[str]:
     """Paths of what was read, which nothing may be written over."""
-    return [checkpoint] if isinstance(checkpoint, str) else [file.path for file in checkpoint.files]
+    from modelscope_cli.formats.locate import names_of
+
+    found = [path, *names_of(target), os.path.join(target.folder, "config.json")]
+    if not isinstance(checkpoint, str):
+        found += [file.path for file in checkpoint.files]
+    if model is not None:
+        place = model.rpartition(":")[0]
+        found.append(place if place.endswith(".py") else getattr(sys.modules.get(place), "__file__", None) or "")
+    if config is not None and not config.lstrip().startswith("{"):
+        found.append(config)
+    return [file for file in found if os.path.exists(file)]
 
 
 def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish) -> Painting | LogFolder:
@@ -246,74 +254,6 @@ def tell_about(checkpoint: Checkpoint | str, painting: Painting | LogFolder, *, 
     for note in errors:
         say(f"mscope: {visible(note.where or checkpoint.path)}: {visible(note.message)}")
     return bool(errors)
-
-
-def put(painting: Painting | LogFolder, output: str | None, path: str, format: str, model: list[str], *, opened: bool) -> None:
-    """Write the picture; where no file was named, beside the user, and say where. `model`: files not to be written over."""
-    from modelscope_cli.cli.options import refuse_inputs, write_file
-    from modelscope_cli.cli.problems import print_line
-    from modelscope_cli.render.plain import begun
-    from modelscope_cli.report.painting import LogFolder
-
-    if isinstance(painting, LogFolder):
-        put_folder(painting, output or os.path.join(LOG_FOLDER, name_of(path)), model)
-        return
-    if output == asked.STDOUT:
-        sys.stdout.buffer.write(painting.data)
-        sys.stdout.buffer.flush()
-        return
-    file = output or f"{name_of(path)}.{format}"
-    refuse_inputs(file, model)
-    write_file(file, painting.data)
-    if output is None:
-        print_line(begun(file))
-    if opened:
-        open_file(file)
-
-
-def put_folder(logs: LogFolder, folder: str, model: list[str]) -> None:
-    """Write the files of a log folder, say where it is and how to look at it."""
-    import shlex
-
-    from modelscope_cli.cli.options import refuse_inputs, write_file
-    from modelscope_cli.cli.problems import print_line, say
-    from modelscope_cli.render.plain import begun, visible
-
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as problem:
-        say(f"mscope: {visible(folder)}: no folder can be made there: {(problem.strerror or str(problem)).lower()}")
-        raise typer.Exit(unreadable()) from None
-    for name, data in logs.files.items():
-        file = os.path.join(folder, name)
-        refuse_inputs(file, model)
-        write_file(file, data)
-    print_line(begun(folder))
-    say(f"mscope: look at it with: {visible(logs.view.format(folder=shlex.quote(folder)))}")
-
-
-def open_file(file: str) -> None:
-    """Show a file in the program that the system has for it; say so where there is none."""
-    from modelscope_cli.cli.problems import say
-
-    start = getattr(os, "startfile", None)  # Windows
-    try:
-        if start is not None:
-            start(os.path.abspath(file))
-        elif typer.launch(os.path.abspath(file)):
-            raise OSError("no program for it was found")
-    except OSError as problem:
-        say(f"mscope: {file} is written, but could not be opened: {(problem.strerror or str(problem)).lower()}")
-
-
-def name_of(path: str) -> str:
-    """A name after the input: weights of weights.pth, model of model-00001-of-00008.safetensors, the name of a folder."""
-    from modelscope_cli.render.plain import visible
-
-    base = os.path.basename(os.path.normpath(os.path.abspath(path)))
-    stem = base if os.path.isdir(path) else re.sub(r"\.(safetensors|bin)\.index$", "", os.path.splitext(base)[0])
-    stem = re.sub(r"-\d+-of-\d+$", "", stem)
-    return visible(stem).replace("\\", "_") or "model"
 
 
 def unreadable() -> int:

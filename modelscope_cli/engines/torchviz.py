@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from modelscope_cli.analysis.diagram_page import title
 from modelscope_cli.bridges.foreign_graph import paint_dot
 from modelscope_cli.bridges.models.autograd import Asked, draw_autograd
 from modelscope_cli.core.checkpoint import Checkpoint
@@ -16,7 +15,6 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
     """Raises DrawingError when there is no model to call, the call fails, or the graph is too large; MissingExtraError."""
     asked = Asked(wish.attributes, wish.saved, wish.first, wish.force)
     graph = draw_autograd(checkpoint, wish.recipe, asked, wish.step)
-    file = os.path.basename(os.path.normpath(checkpoint.path))
-    title = visible(f"{file}  ·  {graph.said}  ·  the graph of autograd, {graph.nodes:,} nodes")
-    painting = paint_dot(graph.dot(title), title, wish.format, wish.step)
+    words = visible(f"{title(checkpoint)}  ·  {graph.said}  ·  the graph of autograd, {graph.nodes:,} nodes")
+    painting = paint_dot(graph.dot(words), words, wish.format, wish.step)
     return painting._replace(warnings=(*graph.warnings, *painting.warnings))

@@ -14,7 +14,7 @@ class Painting(NamedTuple):
 
 
 class LogFolder(NamedTuple):
-    """Files to put into a folder, by their names there. `view` is the command that shows them, `{folder}` in its place."""
+    """Files to put into a folder, by their names there. `view` is the command that shows them; `{folder}` is the one above."""
 
     files: dict[str, bytes]
     painter: str

@@ -1,7 +1,8 @@
 """The graph that autograd keeps of one call, drawn by torchviz: make_dot(y.mean(), params=dict(model.named_parameters()), …).
 
-Gradients need no values, so the call is made on fake tensors. What cannot run on those is tried on meta tensors, then from an
-exported program; a module out of a file has real weights, and those are the last resort.
+A small model of the user's own is called as it is, so that the graph is the one that torchviz would give by hand. Gradients
+need no values, so a large one, and that of a config.json, is called on fake tensors; what cannot run on those is tried on meta
+tensors, then from an exported program. Some calls have other names there (View for ReshapeAlias), and the title says so.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from modelscope_cli.bridges.extras import need
-from modelscope_cli.bridges.models.making import FAKE, META, REAL, Made, make
-from modelscope_cli.bridges.models.quiet import quiet
+from modelscope_cli.bridges.models.failing import first_that_works, said
+from modelscope_cli.bridges.models.making import FAKE, META, REAL, Made, make, may_be_real
+from modelscope_cli.bridges.models.quiet import quiet, silent
 from modelscope_cli.bridges.models.recipe import Recipe
 from modelscope_cli.bridges.models.running import call
-from modelscope_cli.bridges.models.trusted import holds_module
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 from modelscope_cli.render.dot import quoted
+from modelscope_cli.render.plain import visible
 
 MOST_NODES = 4_000  # a drawing of more takes minutes, and nobody reads it
 COUNTED = 200_000  # where counting ends
@@ -56,27 +58,16 @@ class Asked(NamedTuple):
 def draw_autograd(checkpoint: Checkpoint, recipe: Recipe | None, asked: Asked, step: Callable[[str], None]) -> Graph:
     """torchviz's graph. Raises DrawingError when no way to call the model works, or the graph is too large to read."""
     need("torch", "the engine torchviz", "torch", "torchviz")
-    failures: list[DrawingError] = []
-    for on in ways(checkpoint, recipe):
-        try:
-            made = make(checkpoint, recipe, on=META if on == EXPORTED else on, first=asked.first, force=asked.force, step=step)
-            step("calling it" if on != EXPORTED else "exporting it")
-            output = call(exported(made) if on == EXPORTED else made)
-        except DrawingError as problem:
-            if problem.__cause__ is None:  # it is not the call that failed: no other way would help
-                raise
-            failures.append(problem)
-            continue
+
+    def attempt(on: str) -> Graph:
+        made = make(checkpoint, recipe, on=META if on == EXPORTED else on, first=asked.first, force=asked.force, step=step)
+        step("calling it" if on != EXPORTED else "exporting it")
+        output = call(exported(made) if on == EXPORTED else made)
         step("collecting the graph")
-        return graph_of(made, output, asked)
-    raise failures[0]
+        graph = graph_of(made, output, asked)
+        return graph if on == REAL else graph._replace(said=f"{graph.said}, on tensors without values")
 
-
-def ways(checkpoint: Checkpoint, recipe: Recipe | None) -> tuple[str, ...]:
-    """On which tensors to call the model, the cheapest way first."""
-    if recipe is not None and recipe.trusted and not recipe.factory and holds_module(checkpoint):
-        return (META, REAL)
-    return (FAKE, META, EXPORTED)
+    return first_that_works((REAL,) if may_be_real(checkpoint, recipe) else (FAKE, META, EXPORTED), attempt)
 
 
 def exported(made: Made) -> Made:
@@ -85,7 +76,7 @@ def exported(made: Made) -> Made:
 
     from modelscope_cli.bridges.models.running import failure
 
-    with quiet():
+    with silent():
         try:
             program = torch.export.export(made.module, made.args, made.kwargs, strict=False)
         except KeyboardInterrupt:
@@ -97,19 +88,26 @@ def exported(made: Made) -> Made:
 
 def graph_of(made: Made, output: Any, asked: Asked) -> Graph:
     """The graph behind the mean of the first output. Raises DrawingError."""
+    import torch
+
     result = first_output(output)
     if result is None:
-        raise DrawingError(
-            f"{type(made.module).__name__} returns {type(output).__name__}, with no tensor that depends on parameters"
-        )
+        what = "Tensor" if isinstance(output, torch.Tensor) else type(output).__name__
+        raise DrawingError(f"{type(made.module).__name__} returns {what}, with no tensor that depends on parameters")
     with quiet(), made.mode, deep():
         from torchviz import make_dot
 
-        mean = (result if result.dtype.is_floating_point else result.abs()).mean()
+        mean = result.mean()
         many = count(mean.grad_fn)
         if many > MOST_NODES and not asked.force:
             raise too_large(many, asked)
-        graph = make_dot(mean, params=dict(made.module.named_parameters()), show_attrs=asked.attributes, show_saved=asked.saved)
+        named = {visible(name).replace("\\", "\\\\"): parameter for name, parameter in made.module.named_parameters()}
+        try:
+            graph = make_dot(mean, params=named, show_attrs=asked.attributes, show_saved=asked.saved)
+        except RuntimeError as problem:  # a saved tensor that was overwritten since
+            raise DrawingError(
+                f"what its call saved cannot be shown: {said(problem)}", hint="draw it without --show-attrs and --show-saved"
+            ) from None
         lines, nodes = settled(list(graph.body), dict(graph.node_attr))
     if nodes > MOST_NODES and not asked.force:
         raise too_large(nodes, asked)
@@ -176,7 +174,7 @@ def settled(body: list[str], node_attributes: dict[str, str]) -> tuple[list[str]
             lines.append(line.rstrip("\n"))
     attributes = {**node_attributes, "fontname": "Courier"}
     described = " ".join(f"{key}={quoted(value)}" for key, value in attributes.items())
-    return [f"\tnode [{described}]", *dict.fromkeys(lines)], len(numbers)
+    return [f"\tnode [{described}]", *lines], len(numbers)
 
 
 @contextmanager

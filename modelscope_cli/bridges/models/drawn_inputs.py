@@ -1,11 +1,11 @@
-"""Tensors for described inputs, on whatever device or under whatever mode is active."""
+"""Arguments for described inputs: tensors, on whatever device or under whatever mode is active."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from modelscope_cli.bridges.models.input_specs import INTEGERS, InputSpec
+from modelscope_cli.bridges.models.input_specs import INTEGERS, PLAIN, InputSpec
 
 ANY = 2  # integers are below this where nothing is said: rows that every embedding has
 
@@ -17,7 +17,9 @@ def draw_inputs(specs: Sequence[InputSpec]) -> tuple[tuple[Any, ...], dict[str, 
 
 
 def tensor(spec: InputSpec) -> Any:
-    """One tensor as described."""
+    """One tensor as described, or a plain value as it is."""
+    if spec.dtype == PLAIN:
+        return spec.value
     import torch
 
     dtype = getattr(torch, spec.dtype)

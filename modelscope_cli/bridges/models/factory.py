@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from modelscope_cli.bridges.models.failing import FailedOnTheseError, said
 from modelscope_cli.errors import DrawingError
 
+READ = "__mscope_read__"  # when the file of a module had been changed last
 HINT = "--model takes package.module:name or path/to/file.py:name, where name makes the model when it is called"
 
 
@@ -24,7 +26,9 @@ def find_factory(text: str) -> Any:
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name:
         raise DrawingError(f"--model {text!r}: no name after a colon", hint=HINT)
-    with importable(os.path.dirname(os.path.abspath(place)) if place.endswith(".py") else os.getcwd()):
+    if place.endswith(".py") and not os.path.isfile(place):
+        raise DrawingError(f"--model {text}: there is no file {place}", hint=HINT)
+    with importable(home(text), first=is_file(text)):
         try:
             found: Any = run_file(place) if place.endswith(".py") else importlib.import_module(place)
         except KeyboardInterrupt:
@@ -33,8 +37,6 @@ def find_factory(text: str) -> Any:
             inside = missing.name != place and not place.startswith(f"{missing.name}.")
             why = f"it imports {missing.name}, which is not installed" if inside else f"there is no module {missing.name}"
             raise DrawingError(f"--model {text}: {why}", hint=None if inside else HINT) from None
-        except FileNotFoundError:
-            raise DrawingError(f"--model {text}: there is no file {place}", hint=HINT) from None
         except BaseException as problem:  # whatever a module does while it is imported, sys.exit() too
             raise DrawingError(f"--model {text}: importing {place} raised {said(problem)}") from None
     for step in name.split("."):
@@ -59,22 +61,39 @@ def call_factory(text: str, found: Any, settings: dict[str, Any] | None) -> Any:
     if not callable(found):
         raise DrawingError(f"--model {text} is {a(type(found).__name__)}, which cannot be called", hint=HINT)
     try:
-        made = found(**(settings or {}))
+        with importable(home(text), first=is_file(text)):
+            made = found(**(settings or {}))
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
         written = ", ".join(f"{key}={value!r}" for key, value in (settings or {}).items())
-        hint = """--config '{"name": value}' gives it arguments""" if isinstance(problem, TypeError) else None
-        raise DrawingError(f"--model {text}: {name_of(found)}({written[:200]}) raised {said(problem)}", hint=hint) from None
+        message = f"--model {text}: {name_of(found)}({written[:200]}) raised {said(problem)}"
+        if isinstance(problem, (TypeError, ImportError, SystemExit)):  # it would on any tensors
+            hint = """--config '{"name": value}' gives it arguments""" if isinstance(problem, TypeError) else None
+            raise DrawingError(message, hint=hint) from None
+        raise FailedOnTheseError(message) from problem
     if not isinstance(made, nn.Module):
         raise DrawingError(f"--model {text} made {a(type(made).__name__)}, not a torch.nn.Module")
     return made
 
 
+def is_file(text: str) -> bool:
+    """Whether the text names a script, not a module."""
+    return text.rpartition(":")[0].endswith(".py")
+
+
+def home(text: str) -> str:
+    """The folder whose modules what the text names may import."""
+    place = text.rpartition(":")[0]
+    return os.path.dirname(os.path.abspath(place)) if place.endswith(".py") else os.getcwd()
+
+
 @contextmanager
-def importable(folder: str) -> Iterator[None]:
-    """Modules of the folder can be imported, as `python -m` started there would."""
-    sys.path.insert(0, folder)
+def importable(folder: str, *, first: bool = False) -> Iterator[None]:
+    """Modules of the folder can be imported. They come after installed ones, unless `first`, as for a script that lies there:
+    whoever stands in a folder of downloads and names a package means the one that is installed.
+    """
+    sys.path.insert(0 if first else len(sys.path), folder)
     try:
         yield
     finally:
@@ -83,14 +102,22 @@ def importable(folder: str) -> Iterator[None]:
 
 
 def run_file(path: str) -> Any:
-    """A file as a module, under its own name, so that classes in it can find themselves again."""
+    """A file as a module, under its own name, so that classes in it can find themselves again; never in another's place."""
     if not os.path.isfile(path):
         raise FileNotFoundError(path)
     name = os.path.splitext(os.path.basename(path))[0]
+    path, changed = os.path.abspath(path), os.stat(path).st_mtime_ns
+    for known in (name, f"model_in_{name}"):
+        held = sys.modules.get(known)
+        if getattr(held, "__file__", None) == path and getattr(held, READ, None) == changed:
+            return held  # the model is made once more, on other tensors
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"model_in_{name}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
+    setattr(module, READ, changed)
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
@@ -110,12 +137,6 @@ def made_there(module: Any) -> list[str]:
         name for name, value in vars(module).items() if getattr(value, "__module__", None) == getattr(module, "__name__", "")
     ]
     return [name for name in own if not name.startswith("_")][:8]
-
-
-def said(problem: BaseException) -> str:
-    """An exception in one line: its type and the first line of what it says."""
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0][:300]}" if lines else type(problem).__name__
 
 
 def a(noun: str) -> str:

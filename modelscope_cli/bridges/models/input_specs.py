@@ -1,6 +1,7 @@
 """What a model is called with, as people write it: `int64[1,50]<98631`, `float32[1,3,224,224]`, `mask=bool[1,1,8,8]`.
 
-    [name=]dtype[size,size,…][<bound]
+    [name=]dtype[size,size,…][<bound]     a tensor
+    [name=]16000, 0.5, true, none         itself
 
 With a name it is a keyword argument, without one the next positional argument. Integers are drawn below the bound (2 if
 there is none, which every embedding has rows for), other numbers from a normal distribution; a bool is true.
@@ -19,27 +20,46 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
 DTYPES = (*INTEGERS, "float16", "bfloat16", "float32", "float64", "bool", "complex64")
 SHORT = {"int": "int64", "long": "int64", "float": "float32", "half": "float16", "double": "float64"}
 SPEC = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<dtype>\w+)\[(?P<shape>[\d,\s]*)\](?:<(?P<below>\d+))?", re.ASCII)
+BOUNDS = {  # the highest bound, and how it is written
+    "int8": (1 << 7, "2^7"),
+    "int16": (1 << 15, "2^15"),
+    "int32": (1 << 31, "2^31"),
+    "int64": ((1 << 63) - 1, "2^63 - 1"),
+    "uint8": (1 << 8, "2^8"),
+}
+PLAIN = "plain"
+WORDS = {"true": True, "false": False, "none": None}
+PLAIN_VALUE = re.compile(
+    r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<value>true|false|none|[+-]?\d{1,18}|[+-]?\d{1,18}\.\d{0,18}(?:e[+-]?\d{1,3})?)",
+    re.ASCII | re.IGNORECASE,
+)
 MOST_DIMENSIONS = 16
 MOST_ELEMENTS = 1 << 30
 EXAMPLE = "write it like 'int64[1,50]<98631' (token ids), 'float32[1,3,224,224]' (a picture) or 'mask=bool[1,8]'"
 
 
 class InputSpec(NamedTuple):
-    """One argument. `name` None: positional. Integers are drawn from 0 to `below` - 1."""
+    """One argument. `name` None: positional. Integers are drawn from 0 to `below` - 1. `dtype` PLAIN: no tensor but `value`."""
 
     name: str | None
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
     below: int | None = None
+    value: int | float | bool | None = None
 
     def __str__(self) -> str:
         name = f"{self.name}=" if self.name else ""
+        if self.dtype == PLAIN:
+            return name + ("none" if self.value is None else repr(self.value).lower())
         below = f"<{self.below}" if self.below is not None else ""
         return f"{name}{self.dtype}[{','.join(map(str, self.shape))}]{below}"
 
 
 def parse(text: str) -> InputSpec:
     """One argument. Raises SettingsError that says what is wrong with it."""
+    plain = PLAIN_VALUE.fullmatch(text.strip())
+    if plain is not None:
+        return InputSpec(plain["name"], PLAIN, value=plain_value(plain["value"].lower()))
     match = SPEC.fullmatch(text.strip())
     if match is None:
         raise SettingsError(f"{text[:80]!r} is no description of an input", hint=EXAMPLE)
@@ -49,6 +69,8 @@ def parse(text: str) -> InputSpec:
     sizes = [size.strip() for size in match["shape"].split(",")] if match["shape"].strip() else []
     if not all(sizes):
         raise SettingsError(f"a size is missing in {text[:80]!r}", hint=EXAMPLE)
+    if not all(size.isdecimal() for size in sizes):
+        raise SettingsError(f"a comma is missing between the sizes of {text[:80]!r}", hint=EXAMPLE)
     if len(sizes) > MOST_DIMENSIONS or any(len(size) > 10 for size in sizes):
         raise SettingsError(f"{text[:80]!r} is larger than an input can be")
     shape = tuple(map(int, sizes))
@@ -59,9 +81,17 @@ def parse(text: str) -> InputSpec:
         if dtype not in INTEGERS:
             raise SettingsError(f"a bound ('<') is for integers, not for {dtype}: {text[:80]!r}")
         below = int(match["below"][:19])
-        if not 0 < below < 1 << 63 or len(match["below"]) > 19:
-            raise SettingsError(f"the bound of {text[:80]!r} must be from 1 to 2^63 - 1")
+        most, written = BOUNDS[dtype]
+        if not 0 < below <= most or len(match["below"]) > 19:
+            raise SettingsError(f"the bound of {text[:80]!r} must be from 1 to {written}, the most that {dtype} holds")
     return InputSpec(match["name"], dtype, shape, below)
+
+
+def plain_value(text: str) -> int | float | bool | None:
+    """What a word or number stands for."""
+    if text in WORDS:
+        return WORDS[text]
+    return float(text) if "." in text or "e" in text else int(text)
 
 
 def parse_all(texts: Sequence[str]) -> list[InputSpec]:

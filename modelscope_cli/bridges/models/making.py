@@ -9,6 +9,8 @@ On FAKE or META tensors nothing takes memory, whatever the size of the model: th
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from modelscope_cli.bridges.extras import need
 from modelscope_cli.bridges.models import from_config, trusted
 from modelscope_cli.bridges.models.drawn_inputs import draw_inputs
 from modelscope_cli.bridges.models.factory import call_factory, find_factory
+from modelscope_cli.bridges.models.failing import FailedOnTheseError
 from modelscope_cli.bridges.models.input_specs import EXAMPLE, InputSpec, parse_all
 from modelscope_cli.bridges.models.quiet import quiet
 from modelscope_cli.bridges.models.recipe import Recipe
@@ -27,6 +30,8 @@ from modelscope_cli.core.checkpoint import CONFIG_FILE, Checkpoint
 from modelscope_cli.errors import DrawingError
 
 FAKE, META, REAL = "fake", "meta", "cpu"
+SMALL = 1 << 28  # elements of a model that may be made with values: 1 GiB in float32
+SMALL_INPUTS = 1 << 24
 NO_MODEL = "this draws what a model does, and the file holds weights alone: no config.json that says of what model is beside it"
 NO_MODEL_HINT = (
     "--model package.module:factory --input 'int64[1,50]<98631' names the code that makes it and what it is called with; "
@@ -35,7 +40,10 @@ NO_MODEL_HINT = (
 
 
 class Made(NamedTuple):
-    """A model with what to call it with. `said`: how it was made. `mode`: work with it inside of this context."""
+    """A model with what to call it with. `said`: how it was made. `mode`: work with it inside of this context.
+
+    `advice`: what to try when calling it fails.
+    """
 
     module: Any
     args: tuple[Any, ...]
@@ -44,6 +52,7 @@ class Made(NamedTuple):
     warnings: tuple[str, ...]
     specs: tuple[InputSpec, ...]
     mode: AbstractContextManager[Any]
+    advice: str
 
 
 def make(
@@ -74,7 +83,32 @@ def make(
                 left_out = keep_first(module, first)
                 said += f", {'; '.join(left_out)}" if left_out else ""
             args, kwargs = draw_inputs(specs)
-    return Made(module, args, kwargs, said, warnings, tuple(specs), mode)
+    if first is not None:
+        advice = "leave out --layers: some models need all of them"
+    else:
+        called = "does --input say what it is called with?" if recipe.inputs else "--input says what it is called with,"
+        advice = f"{called} --engine diagram needs no call"
+    return Made(module, args, kwargs, said, warnings, tuple(specs), mode, advice)
+
+
+def may_be_real(checkpoint: Checkpoint, recipe: Recipe | None) -> bool:
+    """Whether the model may be made with values: code of the user's or code that is trusted, and small, by its own count.
+
+    A config.json gets none: it comes with the file, and its numbers may ask for any amount.
+    """
+    if recipe is None or checkpoint.elements > SMALL:
+        return False
+    specs = parse_all(recipe.inputs)
+    if sum(math.prod(spec.shape) for spec in specs) > SMALL_INPUTS:
+        return False
+    if not recipe.factory:
+        return bool(recipe.trusted and trusted.holds_module(checkpoint))
+    try:
+        module = make(checkpoint, recipe, on=META, force=True).module
+    except FailedOnTheseError:
+        return True  # not to be counted without values; the file that it fits is small
+    elements: int = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
+    return elements <= SMALL
 
 
 def refuse_without_model(checkpoint: Checkpoint, recipe: Recipe) -> None:
@@ -87,7 +121,9 @@ def refuse_without_model(checkpoint: Checkpoint, recipe: Recipe) -> None:
     if inside and recipe.trusted:
         if not recipe.inputs:
             raise DrawingError("a module from a file needs --input: what is it called with?", hint=EXAMPLE)
-    elif not checkpoint.config or checkpoint.config_from != CONFIG_FILE:
+    elif checkpoint.config_from != CONFIG_FILE or not checkpoint.config:
+        if "model_type" in (recipe.settings or {}):
+            return
         raise trusted.why_untrusted(checkpoint) if inside else DrawingError(NO_MODEL, hint=NO_MODEL_HINT)
 
 
@@ -109,7 +145,8 @@ def made(
     """(module, how it was made, what it is called with, how names of the file are called in it)."""
     if recipe.factory:
         step(f"making {recipe.factory}")
-        return call_factory(recipe.factory, find_factory(recipe.factory), recipe.settings), recipe.factory, specs, None
+        module = call_factory(recipe.factory, find_factory(recipe.factory), recipe.settings)
+        return module, f"{type_name(module)}, made by {os.path.basename(recipe.factory)}", specs, None
     if recipe.trusted and trusted.holds_module(checkpoint):
         step("loading the module in it")
         module = trusted.load_module(checkpoint, "meta" if on == META else "cpu")
@@ -118,7 +155,8 @@ def made(
     config = from_config.config_of(checkpoint, recipe.settings, trusted=recipe.trusted)
     step("making the model of config.json")
     module = from_config.make_module(config, checkpoint, trusted=recipe.trusted)
-    said = f"{type_name(module)}, made by transformers {from_config.version()} from config.json"
+    source = "config.json" if checkpoint.config else "--config"
+    said = f"{type_name(module)}, made by transformers {from_config.version()} from {source}"
     return module, said, specs or from_config.usual_inputs(module, config), from_config.renaming(module)
 
 
@@ -127,15 +165,16 @@ def misfit(checkpoint: Checkpoint, module: Any, renamed: Callable[[str], str] | 
     found = fit_of(checkpoint, module, renamed)
     if found.perfect:
         return ()
-    quantised = "quantization_config" in checkpoint.config
-    if found.hopeless and not force and not quantised:
+    if "quantization_config" in checkpoint.config:
+        many = len(found.extra) + len(found.differing)
+        return (f"the file is quantised, so {many:,} of its tensors have other names or shapes than those of the model",)
+    if found.hopeless and not force:
         share = f"{100 * found.fitting / found.whole:.1f} % of its elements have a place in the model"
         raise DrawingError(
             f"the weights are not those of this model ({share}): {'; '.join(found.words())}",
             hint="name the model with --model and its sizes with --config, or draw it all the same with --force",
         )
-    why = " (the file is quantised)" if quantised else ""
-    return tuple(f"the weights do not all fit the model{why}: {words}" for words in found.words())
+    return tuple(f"the weights do not all fit the model: {words}" for words in found.words())
 
 
 def fit_of(checkpoint: Checkpoint, module: Any, renamed: Callable[[str], str] | None) -> Fit:

@@ -20,22 +20,23 @@ def keep_first(module: Any, first: int) -> list[str]:
         for name, child in list(parent.named_children()):
             place = f"{path}.{name}" if path else name
             if isinstance(child, (nn.ModuleList, nn.Sequential)):
-                kept = shortened(list(child), first)
+                kept = shortened(list(child._modules.items()), first)
                 if len(kept) < len(child):
                     left_out.append(f"{len(kept)} of {len(child)} in {place}")
-                    child._modules = {str(number): layer for number, layer in enumerate(kept)}
+                    numbered = isinstance(child, nn.ModuleList)  # it is asked for layers by number
+                    child._modules = {str(number) if numbered else key: layer for number, (key, layer) in enumerate(kept)}
             waiting.append((place, child))
     return left_out
 
 
-def shortened(layers: list[Any], first: int) -> list[Any]:
+def shortened(layers: list[tuple[str, Any]], first: int) -> list[tuple[str, Any]]:
     """The layers without those that follow `first` equal neighbours."""
-    kept: list[Any] = []
+    kept: list[tuple[str, Any]] = []
     run, before = 0, None
-    for layer in layers:
+    for key, layer in layers:
         form = (type(layer), tuple((name, tuple(tensor.shape)) for name, tensor in layer.named_parameters()))
         run = run + 1 if form == before else 1
         before = form
         if run <= first or not any(True for _ in layer.children()):
-            kept.append(layer)
+            kept.append((key, layer))
     return kept

@@ -8,11 +8,22 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modelscope_cli.bridges.models.factory import importable, said
+from modelscope_cli.bridges.models.factory import importable
+from modelscope_cli.bridges.models.failing import said
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.errors import DrawingError
 
 TORCHSCRIPT = "torchscript"
+HARMLESS = ("torch._utils.", "torch.nn.", "torch.storage", "torch.Size", "collections.OrderedDict")
+PLAIN = (
+    "__builtin__.set",
+    "builtins.set",
+    "builtins.dict",
+    "builtins.list",
+    "builtins.slice",
+    "copyreg.",
+    "copy_reg.",
+)  # named last
 
 
 def holds_module(checkpoint: Checkpoint) -> bool:
@@ -26,7 +37,9 @@ def why_untrusted(checkpoint: Checkpoint) -> DrawingError:
         what = "holds a TorchScript program, which loading and tracing it runs"
     else:
         names = [f"{use.module}.{use.name}" for trace in checkpoint.pickles for use in trace.globals if use.calls]
-        foreign = [name for name in names if not name.startswith(("torch.", "collections."))] or names
+        foreign = (
+            sorted((name for name in names if not name.startswith(HARMLESS)), key=lambda name: name.startswith(PLAIN)) or names
+        )
         what = (
             f"holds a pickled module, and loading that calls {', '.join(dict.fromkeys(foreign[:4])) or 'what its pickle names'}"
         )

@@ -1,0 +1,1 @@
+"""The data flow engine: from calls to a picture, with torch and without."""
