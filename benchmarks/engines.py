@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,12 @@ README, RESULTS = HERE / "README.md", HERE / "engines.json"
 BEGIN, END = "<!-- engines -->", "<!-- /engines -->"
 IMPORTS, BLANK, INSPECT = "the imports", "an empty page", "inspect"
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False, **LLAMA_7B}
+
+
+SCRIPT = """
+import sys, torch
+torch.jit.script(torch.nn.Sequential(torch.nn.Linear(15_600, 15_999), torch.nn.ReLU())).save(sys.argv[1])
+"""
 
 
 class Run(NamedTuple):
@@ -55,15 +62,15 @@ RUNS = (
 
 
 def prepared(models: Path, folder: Path) -> dict[str, Path]:
-    """The models of the runs: Llama with a config.json beside it, a TorchScript file just below a GB."""
-    import torch
+    """The models of the runs: Llama with a config.json beside it, a TorchScript file just below a GB.
 
+    That one is made by a process of its own: the peak of a child is seen from the peak of this one on.
+    """
     llama = folder / "llama"
     llama.mkdir()
     (llama / "model.safetensors").symlink_to((models / "llama-2-7b.safetensors").resolve())
     (llama / "config.json").write_text(json.dumps(CONFIG))
-    script: Any = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(15_600, 15_999), torch.nn.ReLU()))
-    script.save(str(folder / "script.pt"))
+    subprocess.run([sys.executable, "-c", SCRIPT, str(folder / "script.pt")], check=True)
     return {"llama": llama, "script.pt": folder / "script.pt", "deepseek-v3": models / "deepseek-v3"}
 
 
@@ -81,13 +88,15 @@ def floor_command(run: Run, model: Path, browser: str, folder: Path) -> list[str
 
 def measured(run: Run, model: Path, browser: str, pairs: int, folder: Path) -> dict[str, Any]:
     """Pairs of the floor and the engine, one right after the other."""
-    target = folder / f"picture{run.suffix}"
+    target = folder / f"picture-{run.model}{run.suffix}"
     ours = [str(Path(sys.executable).with_name("mscope")), "visualize", str(model), *run.options, "-o", str(target)]
     once(floor_command(run, model, browser, folder))
     once(ours)
     found = [(once(floor_command(run, model, browser, folder)), once(ours)) for _ in range(pairs)]
     ratios = [us.wall / floor.wall for floor, us in found]
-    size = sum(file.stat().st_size for file in target.iterdir()) if target.is_dir() else target.stat().st_size
+    size = (
+        sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) if target.is_dir() else target.stat().st_size
+    )
     return {
         "title": run.title,
         "picture": " ".join([*(each for each in run.options if each != "--engine"), run.suffix.removeprefix(".")]).strip(),

@@ -159,7 +159,9 @@ class Drafter:
             if all(place.again for place in places):  # the same module again and again, as ALBERT's
                 again = f"{first.count:,} times more, same weights"
                 return Box(name, MORE, again, shortened(places[0].path, above), (), frame, last.shape, first.within[-1].path)
-            how = "identical" if first.unit == 1 else f"{first.count // first.unit:,} times these {first.unit}"
+            how, turns = "identical", first.count // first.unit
+            if first.unit > 1:
+                how = f"{turns:,} times these {first.unit}" if turns > 1 else f"like these {first.unit}"
             return Box(
                 name, MORE, f"+ {first.count:,} more, {how}", shortened(span(places), above), (), frame, last.shape,
                 first.within[-1].path, Count(sum(count.values())),

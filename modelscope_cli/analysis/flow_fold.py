@@ -17,7 +17,7 @@ from modelscope_cli.core.calls import Place
 
 SMALL = 24  # steps of a model that is drawn whole
 WORTH = 4  # steps that folding must spare
-LONGEST_TURN, FEWEST_TURNS = 8, 3  # layers that take turns, and how often they must
+LONGEST_TURN, FEWEST_TURNS = 8, 2  # layers that take turns, and how often they must
 
 
 class Run(NamedTuple):

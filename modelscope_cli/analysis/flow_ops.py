@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from modelscope_cli.analysis.flow_origins import Fact, Origins
-from modelscope_cli.analysis.flow_words import ABSORBING, CONCATENATING, FORMS, MAKERS, WHOLE, bare, changes_nothing
+from modelscope_cli.analysis.flow_words import ABSORBING, CONCATENATING, COPIES, FORMS, MAKERS, WHOLE, bare, changes_nothing
 from modelscope_cli.core.calls import Call, Calls, Kept, Place
 from modelscope_cli.core.tensor import Shape
 
@@ -103,7 +103,7 @@ class Tracer:
         self.whole_shapes[call.name] = call.shape
         read = [name for name in call.arguments if name in self.sources]
         learned = [self.kept[name] for name in call.arguments if name in self.kept and self.kept[name].learned]
-        if operator in FORMS and call.arguments:
+        if operator in FORMS and operator not in COPIES and call.arguments:
             self.bases[call.name] = self.bases.get(call.arguments[0], call.arguments[0])
         flowing = {*read, *(tensor.name for tensor in learned)}
         if operator in MAKERS or not flowing:

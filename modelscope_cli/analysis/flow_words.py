@@ -14,6 +14,11 @@ FORMS = {
     "sym_size", "t", "tensor_split", "to", "transpose", "type_as", "unbind", "unflatten", "unfold", "unsqueeze",
     "view", "view_as", "view_as_complex", "view_as_real",
 }  # fmt: skip
+# Those of them that are another tensor: what is written into it later does not change the first
+COPIES = {
+    "_to_copy", "alpha_dropout", "clone", "contiguous", "dropout", "feature_dropout", "lift_fresh_copy", "native_dropout",
+    "repeat_interleave", "to", "type_as",
+}  # fmt: skip
 # What makes a tensor, whatever it is shown for its shape
 MAKERS = {
     "arange", "empty", "empty_like", "full", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones",

@@ -100,7 +100,12 @@ def test_an_argument_inside_a_module_counts_too(differ):
 
 
 @pytest.mark.parametrize(
-    ("turn", "folded"), [(2, ["+ 10 more, 5 times these 2"]), (4, ["+ 2 more, identical", "+ 8 more, 2 times these 4"])]
+    ("turn", "folded"),
+    [
+        (2, ["+ 10 more, 5 times these 2"]),
+        (6, ["+ 4 more, identical", "+ 6 more, like these 6"]),
+        (4, ["+ 2 more, identical", "+ 8 more, 2 times these 4"]),
+    ],
 )
 def test_layers_that_take_turns_are_drawn_for_one_turn(turn, folded):
     def forward(layer, x):
@@ -152,6 +157,13 @@ def overwritten(layer, x):
     return y
 
 
+def copied(layer, x):
+    first = layer.a(x)
+    second = first.clone()
+    second += 1
+    return layer.b(first)
+
+
 def halves(layer, x):
     y = blank(x, 16)
     y[..., :8] = layer.a(x)
@@ -179,6 +191,7 @@ COMPUTED = {
     "flip": (lambda layer, x: layer.a(x).flip(1), ["a", "flip"]),
     "repeat": (lambda layer, x: layer.a(x).repeat(2, 1, 1), ["a", "repeat"]),
     "filled": (filled, ["a"]),
+    "copied": (copied, ["a", "b"]),
     "overwritten": (overwritten, ["b"]),
 }
 

@@ -18,6 +18,7 @@ from modelscope_cli.errors import DrawingError
 from modelscope_cli.formats.registry import read
 from tests.builders.safetensors_file import safetensors_bytes
 
+pytestmark = pytest.mark.usefixtures("forgotten")
 NO_SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="no interval timers there")
 
 
