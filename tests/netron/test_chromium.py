@@ -211,7 +211,8 @@ page="${{page#file://}}"; cp "$page" {tmp_path}/page; ls -ld "$(dirname "$page")
 
 
 VISIT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it: nohup
 from modelscope_cli.bridges import chromium
 {call}
 print("not reached")
