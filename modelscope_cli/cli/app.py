@@ -36,7 +36,7 @@ COMMANDS = (
 
 HELP = """Look inside model files: what is in them, which layer takes the space, where every byte is.
 
-Reads PyTorch (.pth .pt .bin .ckpt), safetensors and sharded checkpoints without torch, without loading the weights \
+Reads PyTorch (.pth .pt .bin .ckpt), safetensors, GGUF, sharded and distributed checkpoints without torch, without loading the weights \
 and without executing anything in them. `mscope FILE` is short for `mscope inspect FILE`.
 """
 

@@ -19,7 +19,7 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
     """Raises DrawingError when the model cannot be made, followed or drawn, and MissingExtraError without torch."""
     need("torch", "the data flow", "torch")
     from modelscope_cli.bridges.models.export import calls_of
-    from modelscope_cli.bridges.models.failing import first_that_works
+    from modelscope_cli.bridges.models.failing import FailedOnTheseError
     from modelscope_cli.bridges.models.making import META, REAL, Made, make, may_be_real
 
     def traced(on: str) -> tuple[Calls, Made]:
@@ -28,8 +28,12 @@ def draw(checkpoint: Checkpoint, wish: Wish) -> Painting:
         with made.mode:
             return calls_of(made.module, made.args, made.kwargs), made
 
-    real = (REAL,) if may_be_real(checkpoint, wish.recipe) else ()
-    calls, made = first_that_works((META, *real), traced)
+    try:
+        calls, made = traced(META)
+    except FailedOnTheseError:
+        if not may_be_real(checkpoint, wish.recipe):
+            raise
+        calls, made = traced(REAL)
     wish.step("drawing")
     flow = prepared(analysis.draw(calls, title(checkpoint), made.said, folded=wish.fold, force=wish.force))
     painting = paint(lay_out(flow, arrange(plan(flow)), THEMES[wish.theme or "light"]), wish.format)

@@ -66,7 +66,7 @@ def serve(checkpoint: Checkpoint, wish: Wish, ready: Callable[[str], None]) -> N
 
 
 def draw_file(path: str, wish: Wish) -> Painting:
-    """A picture of a file that only Netron reads: ONNX, TFLite, GGUF. Raises DrawingError, SourceError, MissingExtraError."""
+    """A picture of a file that only Netron reads: ONNX, TFLite. Raises DrawingError, SourceError, MissingExtraError."""
     with foreign(path) as model:
         return export(model, wish.format, wish.theme, wish.step)
 
