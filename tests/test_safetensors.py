@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.core.dtype import SAFETENSORS_DTYPES
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
@@ -229,6 +230,14 @@ def test_lenient_shows_what_can_be_shown(what):
 def test_lenient_keeps_the_sound_tensors():
     checkpoint = read(raw_bytes({"good": entry("F32", [2], 0, 8), "bad": entry("F32", [2], 8, 12)}, 12), lenient=True)
     assert "good" in facts(checkpoint)
+
+
+def test_a_name_that_was_tied_to_damage_is_not_tied_to_anything():
+    header = {"__metadata__": {"head.weight": "bad"}, "good": entry("F32", [2], 0, 8), "bad": entry("F32", [2], 8, 12)}
+    checkpoint = read(raw_bytes(header, 12), lenient=True)
+    assert checkpoint.aliases == {}
+    assert checkpoint.metadata == {"head.weight": "bad"}
+    assert len(Ledger(checkpoint)) == 1
 
 
 def test_names_that_save_model_dropped():

@@ -76,7 +76,8 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         if not any(note.code == "damaged" for note in problems.notes):
             check_cover(table, data_start, window.size, problems)
     add_storages(table)
-    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in entries and dropped not in entries}
+    listed = set(table.names) if problems.notes else entries  # damaged entries are not in the table
+    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in listed and dropped not in entries}
     return Checkpoint(
         window.name,
         "safetensors",

@@ -1,0 +1,133 @@
+"""What is fuzzed: for each reader the bytes to begin with, and what is done to every mutation of them.
+
+A target gives a result or a ModelscopeError. Anything else that is raised, a byte map that does not cover the file, and a report
+that cannot be made are findings.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.window import MemoryWindow
+from modelscope_cli.errors import ModelscopeError
+from tests.builders.samples import SAMPLES
+from tests.property.reading import check_analyses, read_bytes
+
+LIMITS = DEFAULT_LIMITS._replace(seconds=5) if "seconds" in DEFAULT_LIMITS._fields else DEFAULT_LIMITS
+
+
+class FuzzTarget(NamedTuple):
+    """`seeds` are made when they are asked for; `run` takes the bytes of a mutation."""
+
+    seeds: Callable[[], list[bytes]]
+    run: Callable[[bytes], None]
+
+
+def reading(*names: str) -> FuzzTarget:
+    """A file of one format, read strictly and leniently, analysed and reported."""
+
+    def run(data: bytes) -> None:
+        checkpoint = read_bytes(data, names[0])
+        if checkpoint is None:
+            checkpoint = read_bytes(data, names[0], lenient=True)
+        if checkpoint is not None:
+            check_analyses(checkpoint)
+
+    return FuzzTarget(lambda: [SAMPLES[name] for name in names], run)
+
+
+def in_folder(name: str, folder: Callable[[], Mapping[str, bytes]], path: str = "") -> FuzzTarget:
+    """One file of a set, the others as they should be; the set is read by `path` in its folder."""
+
+    def run(data: bytes) -> None:
+        from modelscope_cli import read
+
+        with tempfile.TemporaryDirectory() as made:
+            for inner, content in folder().items():
+                (Path(made) / inner).write_bytes(data if inner == name else content)
+            try:
+                checkpoint = read(str(Path(made) / path))
+            except ModelscopeError:
+                return
+            check_analyses(checkpoint)
+
+    return FuzzTarget(lambda: [folder()[name]], run)
+
+
+def dcp_set() -> Mapping[str, bytes]:
+    from tests.builders.dcp_folder import dcp_files, whole
+
+    return dcp_files({"a.weight": whole((3, 4)), "b.bias": whole((4,))})
+
+
+def zero_set() -> Mapping[str, bytes]:
+    from tests.builders.sets import ZERO_SHAPES, zero_files
+
+    return zero_files(ZERO_SHAPES)
+
+
+def slice_set() -> Mapping[str, bytes]:
+    from tests.builders.sets import llama_slices
+
+    return llama_slices()
+
+
+def shard_set() -> Mapping[str, bytes]:
+    from tests.builders.safetensors_file import safetensors_bytes
+
+    names = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    held = {names[0]: {"a.weight": ("F32", (2, 3))}, names[1]: {"b.weight": ("F32", (3,))}}
+    listed = {tensor: file for file, tensors in held.items() for tensor in tensors}
+    index = json.dumps({"metadata": {"total_size": 36}, "weight_map": listed}).encode()
+    return {**{file: safetensors_bytes(tensors) for file, tensors in held.items()}, "model.safetensors.index.json": index}
+
+
+def baseline() -> FuzzTarget:
+    """What `describe` writes of a sample."""
+
+    def seeds() -> list[bytes]:
+        from modelscope_cli.formats.baseline_writer import write_baseline  # noqa: F401
+
+        return []
+
+    return FuzzTarget(seeds, reading("model.baseline.json").run)
+
+
+def directory(kind: str) -> FuzzTarget:
+    """The list of an archive's members, without a reader behind it."""
+
+    def run(data: bytes) -> None:
+        from modelscope_cli.containers.tar_directory import read_tar_directory
+        from modelscope_cli.containers.zip_directory import read_zip_directory
+
+        read = read_zip_directory if kind == "zip" else read_tar_directory
+        try:
+            read(MemoryWindow(data, f"a.{kind}"), LIMITS)
+        except ModelscopeError:
+            return
+
+    return FuzzTarget(lambda: [SAMPLES["state_dict.pt" if kind == "zip" else "old.tar"]], run)
+
+
+TARGETS: dict[str, FuzzTarget] = {
+    "safetensors": reading("plain.safetensors"),
+    "torch-zip": reading("state_dict.pt", "training.ckpt", "module.pth", "sparse.bin", "untyped.pt"),
+    "torch-legacy": reading("legacy.pth", "legacy_views.pth", "bare.pkl"),
+    "torchscript": reading("scripted.ptl"),
+    "torch-export": reading("program.pt2", "program_old.pt2"),
+    "torch-package": reading("package.pt"),
+    "torch-tar": reading("old.tar"),
+    "gguf": reading("model.gguf", "old.gguf", "big.gguf"),
+    "sharded": in_folder("model.safetensors.index.json", shard_set),
+    "dcp": in_folder(".metadata", dcp_set),
+    "dcp-part": in_folder("__0_0.distcp", dcp_set),
+    "tensor-parallel": in_folder("consolidated.00.pth", slice_set),
+    "deepspeed": in_folder("zero_pp_rank_0_mp_rank_00_optim_states.pt", zero_set),
+    "zip-directory": directory("zip"),
+    "tar-directory": directory("tar"),
+}
