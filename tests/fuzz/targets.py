@@ -15,6 +15,7 @@ from typing import NamedTuple
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.registry import read_window
 from tests.builders.samples import SAMPLES
 from tests.property.reading import check_analyses, read_bytes
 
@@ -87,15 +88,21 @@ def shard_set() -> Mapping[str, bytes]:
     return {**{file: safetensors_bytes(tensors) for file, tensors in held.items()}, "model.safetensors.index.json": index}
 
 
-def baseline() -> FuzzTarget:
-    """What `describe` writes of a sample."""
+def baselines() -> list[bytes]:
+    """What is written down about two of the samples."""
+    from modelscope_cli.formats.baseline_writer import describe
 
-    def seeds() -> list[bytes]:
-        from modelscope_cli.formats.baseline_writer import write_baseline  # noqa: F401
+    found = [read_bytes(SAMPLES[name], name) for name in ("state_dict.pt", "training.ckpt")]
+    return [describe(checkpoint) for checkpoint in found if checkpoint is not None]
 
-        return []
 
-    return FuzzTarget(seeds, reading("model.baseline.json").run)
+def read_baseline(data: bytes) -> None:
+    """It speaks of other files, so its own length does not count."""
+    try:
+        checkpoint = read_window(MemoryWindow(data, "model.baseline.json"), LIMITS)
+    except ModelscopeError:
+        return
+    check_analyses(checkpoint)
 
 
 def directory(kind: str) -> FuzzTarget:
@@ -123,6 +130,7 @@ TARGETS: dict[str, FuzzTarget] = {
     "torch-package": reading("package.pt"),
     "torch-tar": reading("old.tar"),
     "gguf": reading("model.gguf", "old.gguf", "big.gguf"),
+    "baseline": FuzzTarget(baselines, read_baseline),
     "sharded": in_folder("model.safetensors.index.json", shard_set),
     "dcp": in_folder(".metadata", dcp_set),
     "dcp-part": in_folder("__0_0.distcp", dcp_set),
