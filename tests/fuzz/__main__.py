@@ -17,7 +17,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("target", help="a reader, or `list`")
     parser.add_argument("--seconds", type=int, default=1800, help="stop after so many seconds (1800)")
-    parser.add_argument("--corpus", type=Path, default=Path(".fuzz"), metavar="DIR", help="where corpora and findings are kept (.fuzz)")
+    parser.add_argument(
+        "--corpus", type=Path, default=Path(".fuzz"), metavar="DIR", help="where corpora and findings are kept (.fuzz)"
+    )
     parser.add_argument("--longest", type=int, default=16_384, metavar="BYTES", help="the longest input (16384)")
     parser.add_argument("--repeat", type=Path, metavar="FILE", help="run this input once and end")
     chosen = parser.parse_args()
