@@ -70,7 +70,14 @@ def test_damage_is_an_error_and_nothing_else(added, tmp_path):
 def test_the_page_names_what_is_there():
     text = PAGE.read_text()
     repository = PAGE.parent.parent
-    for path in ("formats/registry.py", "formats/known.py", "formats/composites.py", "formats/parts.py", "formats/problems.py"):
+    for path in (
+        "formats/registry.py",
+        "formats/known_models.py",
+        "formats/catalogue.py",
+        "formats/composites.py",
+        "formats/parts.py",
+        "formats/problems.py",
+    ):
         assert path in text
         assert (repository / "modelscope_cli" / path).is_file()
     assert hasattr(registry, "READ_FORMATS")

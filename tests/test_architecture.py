@@ -106,3 +106,19 @@ def test_config_of_any_kind_does_no_harm():
         {"model_type": ["x"]},
     ):
         assert "layers" in facts(transformer(2), config=config)
+
+
+def test_language_model_on_an_lstm():
+    shapes = {"encoder.weight": (100, 6), "rnn.weight_ih_l0": (24, 6), "rnn.weight_hh_l0": (24, 6), "rnn.bias_ih_l0": (24,)}
+    shapes |= linear("decoder", 100, 6)
+    found = facts(shapes, ties={"decoder.weight": "encoder.weight"})
+    assert (found["recurrent"].value, found["recurrent"].text) == ("LSTM", "LSTM 6 → 6")
+    assert found["recurrent"].evidence == "rnn.weight_hh_l0 has 24 rows = 4 × 6"
+    assert (found["vocabulary"].value, found["embedding_size"].value) == (100, 6)
+    assert (found["tied_head"].value, found["tied_head"].text) == (True, "tied to encoder")
+
+
+def test_recurrent_modules_without_words():
+    shapes = {f"stack.{n}.weight_{way}_l0": (18, 6) for n in (0, 1) for way in ("ih", "hh")}
+    assert facts(shapes)["recurrent"].text == "GRU 6 → 6"
+    assert "vocabulary" not in facts(shapes | {"encoder.weight": (6, 6)})

@@ -309,7 +309,11 @@ def test_folder_of_steps_takes_the_last(tmp_path):
 def test_weights_and_optimizer_in_folders_of_their_own(tmp_path):
     write(tmp_path / "optimizer_0", dcp_files({"state.w.exp_avg": whole((2,))}))
     write(tmp_path / "pytorch_model_fsdp_0", dcp_files({"w": whole((2,))}))
-    assert len(locate([str(tmp_path)]).found) == 2
+    (target,) = locate([str(tmp_path)]).found
+    assert target.path.endswith("pytorch_model_fsdp_0")
+    assert [entry.names for entry in target.in_folder.entries if entry.what == "optimizer state"] == [("optimizer_0/",)]
+    (alone,) = locate([str(tmp_path / "optimizer_0")]).found
+    assert alone.path.endswith("optimizer_0")
 
 
 def test_baseline_of_pieces(tmp_path):

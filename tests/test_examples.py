@@ -114,7 +114,7 @@ def test_chatglm3_6b(tmp_path):
     [
         ("mixtral", "mixtral-8x7b", 46_702_792_704, 995, {32, 8}),
         ("deepseek_v3", "deepseek-v3", 671_026_419_200, 90_427, {3, 58, 256}),
-        ("quantised", "llama-2-7b-gptq", 1_071_910_912, 963, {32}),  # elements as stored, eight weights in one
+        ("quantised", "llama-2-7b-gptq", 6_738_415_616, 963, {32}),  # eight weights in one stored integer
         ("lora_adapter", "llama-2-7b-lora", 8_388_608, 128, {32}),
     ],
 )

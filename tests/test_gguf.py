@@ -349,7 +349,7 @@ def test_experts_in_one_tensor():
         tensors[f"blk.0.ffn_{name}_exps.weight"] = ("Q4_0", (6, 64, 32) if name == "down" else (6, 32, 64))
     tensors["blk.0.ffn_gate_inp.weight"] = ("F32", (6, 64))
     found = report(gguf_bytes(tensors, {**LLAMA_METADATA, "llama.expert_used_count": 2}))
-    assert str(found["facts"]["experts"][3]) == "6 a layer, each a gated MLP of 32, 2 active a token (GGUF metadata)"
+    assert str(found["facts"]["experts"][3]) == "6 in a layer, each a gated MLP of 32, 2 active a token"
     assert kinds(found["overview"].tree.rows)["ffn_down_exps"] == "experts"
 
 

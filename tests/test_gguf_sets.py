@@ -104,11 +104,12 @@ def test_config_json_beside_it_does_not_replace_what_the_file_says(folder):
     assert modelscope_cli.read(str(folder / name(0))).config["num_attention_heads"] == 8
 
 
-def test_a_folder_of_quantisations_is_one_checkpoint_each(tmp_path):
+def test_a_folder_of_quantisations_is_one_model(tmp_path):
     for kind in ("F32", "F16"):
         (tmp_path / f"tiny-{kind}.gguf").write_bytes(gguf_bytes({"w": (kind, (2, 2))}))
     found = locate([str(tmp_path)])
-    assert [target.path for target in found.found] == [str(tmp_path / f"tiny-{kind}.gguf") for kind in ("F16", "F32")]
+    assert [target.path for target in found.found] == [str(tmp_path / "tiny-F16.gguf")]
+    assert "tiny-F32.gguf" in found.found[0].notes[0].message
 
 
 def test_a_folder_with_nothing_hints_at_gguf(tmp_path):

@@ -30,7 +30,6 @@ ROWS = [
     ("rnn", {"weight_ih_l0": (6, 8), "weight_hh_l0": (6, 6)}, "RNN", "8 → 6", "recurrent"),
     ("cell", {"weight_ih": (24, 8), "weight_hh": (24, 6)}, "LSTMCell", "8 → 6", "recurrent"),
     ("q_proj", {"qweight": (8, 4), "scales": (4,)}, "quantised Linear", "", "linear"),
-    ("conv", {"weight_g": (8, 1, 1), "weight_v": (8, 4, 3), "bias": (8,)}, "Conv1d", "4 → 8, 3", "conv"),
     ("norm", {"gamma": (8,), "beta": (8,)}, "LayerNorm", "8", "norm"),
     ("rotary_emb", {"inv_freq": (4,)}, "RotaryEmbedding", "", "other"),
     ("thing", {"a": (2,), "b": (3,)}, "", "", "other"),
@@ -93,3 +92,18 @@ def weights(path, *names):
 )  # fmt: skip
 def test_containers_are_named_by_structure(path, shapes, kind):
     assert container(shapes, path) == kind
+
+
+@pytest.mark.parametrize(
+    ("tensors", "kind", "detail"),
+    [
+        ({"weight_ih_l0": (80, 10), "weight_hh_l0": (80, 6), "weight_hr_l0": (6, 20)}, "LSTM", "10 → 20 projected to 6"),
+        ({"weight_ih_l0": (40, 10), "weight_hh_l0": (40, 20)}, "recurrent layer", "10 → 20"),  # two gates: none of torch's
+        ({"weight_ih_l0": (45, 10), "weight_hh_l0": (45, 20)}, "recurrent layer", "10 → 20"),
+        ({"weight_ih": (9, 4), "weight_hh": (9, 3)}, "GRUCell", "4 → 3"),
+        ({"weight_ih_l0": (4, 4), "weight_hh_l0": (4, 0)}, "", ""),
+    ],
+)
+def test_gates_tell_recurrent_modules_apart(tensors, kind, detail):
+    found = kind_of("rnn", tensors, {}, None, top=True)
+    assert (found.name, found.detail) == (kind, detail)

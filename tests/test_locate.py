@@ -7,7 +7,8 @@ import os
 import pytest
 
 import modelscope_cli
-from modelscope_cli.formats.locate import SHARD_NAME, locate
+from modelscope_cli.formats.locate import locate
+from modelscope_cli.formats.shard_sets import SHARD_NAME
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
 from tests.builders.shards import sharded_folder
@@ -76,7 +77,7 @@ def test_folder_takes_what_from_pretrained_would(tmp_path):
     located = locate([str(tmp_path)])
     assert [os.path.basename(target.path) for target in located.found] == ["model.safetensors"]
     said = " ".join(note.message for note in located.found[0].notes)
-    for name in ("pytorch_model.bin", "consolidated.00.pth", "training_args.bin", "optimizer.pt"):
+    for name in ("pytorch_model.bin", "consolidated.00.pth"):
         assert name in said
 
 

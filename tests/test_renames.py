@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelscope_cli.analysis.renames import MOST_CANDIDATES, WRAPPERS, Side, find_renames
+from modelscope_cli.analysis.conventions import WRAPPERS
+from modelscope_cli.analysis.renames import MOST_CANDIDATES, Side, find_renames
 from tests.tables import linear, transformer
 
 

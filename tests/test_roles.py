@@ -23,7 +23,7 @@ def roles(shapes, **rest) -> dict[str, str]:
         ("weight", "weight"), ("bias", "bias"), ("beta", "bias"), ("bias_ih_l0", "bias"), ("in_proj_bias", "bias"), ("gamma", "weight"),
         ("running_mean", "buffer"), ("running_var", "buffer"), ("num_batches_tracked", "buffer"), ("inv_freq", "buffer"),
         ("position_ids", "buffer"), ("relative_position_index", "buffer"), ("weight_mask", "buffer"), ("q_proj_weight", "weight"),
-        ("quant_state.bitsandbytes__nf4", "buffer"), ("weight_fake_quant", "buffer"), ("weight_scale", "helper"), ("scales", "helper"),
+        ("weight.quant_state.bitsandbytes__nf4", "helper"), ("gate_up_proj_scale_inv", "helper"), ("weight_fake_quant", "buffer"), ("weight_scale", "helper"), ("scales", "helper"),
     ],
 )  # fmt: skip
 def test_last_part_of_a_name(leaf, role):
@@ -51,7 +51,7 @@ def test_causal_mask_that_is_called_bias():
 
 def test_integers_are_no_parameters_unless_they_are_packed():
     found = roles({"index:int64": (4,), "q.qweight:int32": (4, 4), "q.scales": (4,), "q.qzeros:int32": (4,), "scales": (3,)})
-    assert found == {"index": "buffer", "q.qweight": "weight", "q.scales": "buffer", "q.qzeros": "buffer", "scales": "weight"}
+    assert found == {"index": "buffer", "q.qweight": "weight", "q.scales": "helper", "q.qzeros": "helper", "scales": "weight"}
 
 
 def test_what_the_file_records_counts():

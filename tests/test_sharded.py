@@ -246,3 +246,12 @@ def test_several_shards_are_one_checkpoint(tmp_path):
     located = locate([str(tmp_path / name) for name in (FIRST, SECOND, INDEX, "")])
     assert not located.problems
     assert len(located.found) == 1
+
+
+@pytest.mark.parametrize("odd", [b'"\x80":1', b'"n":' + b"9" * 5_000], ids=["bytes that are no text", "a number without end"])
+def test_an_index_that_is_odd_where_nobody_looks(tmp_path, odd):
+    sharded_folder(tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_bytes(index.read_bytes().replace(b"{", b"{" + odd + b",", 1))
+    with pytest.raises(CorruptFileError, match="not JSON"):
+        modelscope_cli.read(index)

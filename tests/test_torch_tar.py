@@ -147,7 +147,7 @@ def test_links_are_not_followed(kind):
 
 
 def test_other_tars_are_named():
-    with pytest.raises(UnknownFormatError, match=r"a tar archive, not a PyTorch checkpoint; it holds 'notes.txt'"):
+    with pytest.raises(UnknownFormatError, match=r"this is an archive, not a PyTorch checkpoint \(1 file, notes.txt\)"):
         opened(tar_bytes([TarEntry("notes.txt", b"hello")]), "model.pth.tar")
 
 

@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, LAYER_EXPERTS, QUERY
+from modelscope_cli.analysis.experts import expert_facts
+from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, MANY_ROWS, QUERY
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
+from modelscope_cli.analysis.recurrent import described, recurrent_modules
 from modelscope_cli.analysis.roles import BIAS, WEIGHT
 from modelscope_cli.core.tensor import Shape
 
@@ -72,10 +74,10 @@ HEADS = (
     "proj_out",
     "cls.predictions.decoder",
     "predictions.decoder",
+    "decoder",
 )
 CONFIG_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
 CONFIG_KV_HEADS = ("num_key_value_heads", "n_head_kv", "multi_query_group_num", "num_kv_heads")
-CONFIG_ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "num_selected_experts")
 
 
 class ArchitectureFact(NamedTuple):
@@ -107,6 +109,7 @@ class Architecture:
 
     def __init__(self, ledger: Ledger, outline: Outline):
         self.ledger = ledger
+        self.outline = outline
         self.stacks = outline.stacks
         self.config = _text_config(ledger.checkpoint.config)
         self.source = ledger.checkpoint.config_from
@@ -121,7 +124,12 @@ class Architecture:
 
     def _take(self, name: str, line: int) -> None:
         path, _, leaf = name.rpartition(".")
-        shape = self.ledger.shapes[line]
+        shape, packed = self.ledger.shapes[line], self.ledger.packed.get(line)
+        if packed is not None:
+            if packed.shape is None:
+                return
+            path, leaf, shape = name.removesuffix(self.ledger.leaves[line]).rstrip("."), packed.into, packed.shape
+            name = f"{path}.{leaf}" if path else leaf
         if leaf == "in_proj_weight":
             path = f"{path}.{IN_PROJ}"
         elif leaf == "bias":
@@ -189,7 +197,10 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
     path, layer = found.layer()
     embedding = _embedding(found)
     attended = attends(layer)
-    if not attended and embedding is None:
+    recurrent = recurrent_modules(ledger, outline)
+    if embedding is None and recurrent:
+        embedding = _word_encoder(found)
+    if not attended and embedding is None and not recurrent:
         return []
     if found.config.get("model_type"):
         found.add(
@@ -210,11 +221,15 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
     if embedding is not None:
         name, (rows, width) = embedding
         found.add("vocabulary", "Vocabulary", rows, f"{rows:,}", f"{name} has {rows:,} rows")
-        found.add("hidden_size", "Hidden size", width, f"{width:,}", f"{name} has {width:,} columns")
+        key, label = ("hidden_size", "Hidden size") if attended or not recurrent else ("embedding_size", "Embedding size")
+        found.add(key, label, width, f"{width:,}", f"{name} has {width:,} columns")
+    if recurrent:
+        text, evidence = described(recurrent)
+        found.add("recurrent", "Recurrent", recurrent[0].kind.name, text, evidence)
     if attended:
         _attention(found, path, layer)
         _feed_forward(found, path, layer)
-    _experts(found, path)
+    _experts(found)
     if embedding is not None:
         _head(found, embedding[0])
     return found.facts
@@ -250,6 +265,13 @@ def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
         ):
             best = (name, (shape[0], shape[1]))
     return best
+
+
+def _word_encoder(found: Architecture) -> tuple[str, tuple[int, int]] | None:
+    """The embedding of a language model on an LSTM that calls it its encoder."""
+    tall = [(shape[0], name, shape[1]) for name, shape in found.weights.items() if _last(name) == "encoder" and len(shape) == 2]
+    rows, name, width = max(tall, default=(0, "", 1))
+    return (name, (rows, width)) if name not in found.biases and rows >= MANY_ROWS * width else None
 
 
 def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
@@ -375,41 +397,19 @@ def _dense(name: str, shape: Shape) -> bool:
     return len(shape) == 2 and ".experts." not in f".{name}" and "shared_expert" not in name
 
 
-def _experts(found: Architecture, path: str) -> None:
-    """Routed experts: how many a layer has, and how many a token uses where config.json tells."""
-    stacks = [(name, stack) for name, stack in found.stacks.items() if _last(name) == "experts"]
-    active = _config_number(found, CONFIG_ACTIVE)
-    used = f", {active} active a token ({found.source})" if active else ""
-    if stacks:
-        name, largest = max(stacks, key=lambda pair: pair[1].size)
-        layers = sum(stack.copies for _, stack in stacks if stack.size == largest.size)
-        router = next(
-            (
-                path
-                for path in found.weights
-                if path.startswith(name.removesuffix("experts")) and _last(path) in ("gate", "router") and found.weights[path]
-            ),
-            None,
-        )
-        evidence = name + (f"; the router {router} has {found.weights[router][0]} rows" if router else "")
-        width = _expert_width(found, f"{name}.{largest.groups[0][0]}.")
-        found.add("experts", "Experts", largest.size, f"{largest.size} in each of {layers} layers{width}{used}", evidence)
-        return
-    fused = [(name, shape) for name, shape in found.cubes.items() if ".experts." in f".{name}" or LAYER_EXPERTS.search(name)]
-    if fused:
-        name, shape = fused[0]
-        gate = next((shape for name, shape in fused if "ffn_gate_exps" in name), None)
-        width = f", each a gated MLP of {gate[1]:,}" if gate else ""
-        found.add("experts", "Experts", shape[0], f"{shape[0]} a layer{width}{used}", f"{name} has {shape[0]} slices")
+def _experts(found: Architecture) -> None:
+    """Routed experts: how many a layer has, how many a token uses and how many parameters, where config.json tells."""
+    expert_facts(found.ledger, found.outline, found.weights, lambda path: _expert_width(found, path), found.add)
 
 
-def _expert_width(found: Architecture, prefix: str) -> str:
+def _expert_width(found: Architecture, path: str) -> str:
     """The feed-forward size of one expert."""
-    inside = {
-        path[len(prefix) :]: shape for path, shape in found.weights.items() if path.startswith(prefix) and len(shape) == 2
-    }
+    first = f"{path}.{found.stacks[path].groups[0][0]}." if path in found.stacks else f"{path}."
+    inside = {name[len(first) :]: shape for name, shape in found.weights.items() if name.startswith(first) and len(shape) == 2}
     gate = _named(inside, GATES)
-    return f", each a gated MLP of {gate[1][0]:,}" if gate else ""
+    cube = next((shape for name, shape in found.cubes.items() if name.startswith(first) and "ffn_gate_exps" in name), None)
+    width = gate[1][0] if gate else cube[1] if cube else None
+    return f", each a gated MLP of {width:,}" if width else ""
 
 
 def output_heads(ledger: Ledger, outline: Outline) -> list[OutputHead]:

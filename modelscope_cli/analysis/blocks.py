@@ -12,7 +12,7 @@ from itertools import pairwise
 from modelscope_cli.analysis.execution_order import either_order, order_known, ranks, run_order, runs_after, whole_block
 from modelscope_cli.analysis.kinds import CONV, EMBEDDING, OTHER, belongs
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.roles import WEIGHT
+from modelscope_cli.analysis.quantisation_summary import unexplained
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.report.diagram import TIED, UNCOUNTED, Card, Group, Line, Tie
 from modelscope_cli.report.document import Count, Ratio
@@ -32,9 +32,7 @@ class Draughtsman:
         self.whole = whole
         self.shared = {ledger.parents[line]: (ledger.leaves[line], ledger.names[other]) for line, other in ledger.tied.items()}
         self.registered = ledger.checkpoint.ordered
-        self.packed = any(
-            [dtype.kind in ("int", "uint") and role == WEIGHT for dtype, role in zip(ledger.dtypes, ledger.roles, strict=True)]
-        )
+        self.packed = bool(unexplained(ledger))
         self.ties: list[tuple[str, str]] = []  # path of a line, name of the tensor it shares
         self.paths: dict[str, str] = {}  # path of a module → path of the line that draws it
         self.inferred = self.recorded = self.uncounted = self.unknown_flows = self.by_name = 0

@@ -13,16 +13,17 @@ from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.grouping import section_rows
 from modelscope_cli.analysis.kinds import BLOCK, EMBEDDING, EMBEDDING_NAME, OTHER, Kind, belongs
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import DEEPEST, FEW_LEVELS, MOST_PARTS, ModuleTree, Signature
+from modelscope_cli.analysis.levels import levels_of
+from modelscope_cli.analysis.modules import ModuleTree, Signature
 from modelscope_cli.analysis.overview import Overview, dtype_bytes, format_title
-from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, WEIGHT
+from modelscope_cli.analysis.roles import BIAS, EMA, HELPER, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
 from modelscope_cli.analysis.roles import OPTIMIZER as OPTIMIZER_ROLE
 from modelscope_cli.analysis.size_row import NO_KIND
 from modelscope_cli.core.span import SECTIONS
 from modelscope_cli.report.treemap import BUFFER, COPY, OPTIMIZER, OUTSIDE, Node, Treemap
 
-ROLE_CATEGORIES = {BUFFER_ROLE: BUFFER, OPTIMIZER_ROLE: OPTIMIZER, EMA: COPY, MASTER: COPY}  # whatever module they are in
+ROLE_CATEGORIES = {BUFFER_ROLE: BUFFER, HELPER: BUFFER, OPTIMIZER_ROLE: OPTIMIZER, EMA: COPY, MASTER: COPY}  # whatever module they are in
 UNREACHED = "storage that no tensor reaches"
 
 
@@ -208,8 +209,8 @@ class _Growth:
     def _sorted(self, lines: Iterable[int]) -> _Branch:
         """The lines as a tree of the parts of their names. What is deeper than can be shown stays one part."""
         names = self.ledger.names
-        parts = sum([name.count(".") for name in names]) + len(names)
-        deepest = DEEPEST if parts <= MOST_PARTS else FEW_LEVELS
+        lines = list(lines)
+        deepest = levels_of([self.ledger.parents[line] for line in lines])
         root = _Branch()
         for line in lines:
             *path, leaf = names[line].split(".", deepest)

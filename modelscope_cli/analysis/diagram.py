@@ -14,7 +14,7 @@ from modelscope_cli.analysis.diagram_page import captions, facts, strip, title
 from modelscope_cli.analysis.kinds import OTHER
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree
-from modelscope_cli.analysis.roles import BIAS, BUFFER, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.roles import BIAS, BUFFER, HELPER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.root import find_root
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.core.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from modelscope_cli.report.document import Count, Ratio
 
 MOST_LINES = 1_000  # more cannot be read, on whatever paper
 FEWEST_LINES = 3  # fewer are no picture to advise
-MODEL_ROLES = (WEIGHT, BIAS, BUFFER)
+MODEL_ROLES = (WEIGHT, BIAS, BUFFER, HELPER)
 
 
 class DiagramOptions(NamedTuple):

@@ -9,7 +9,7 @@ from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.blocks import Draughtsman
 from modelscope_cli.analysis.ledger import Ledger, unused_bytes
 from modelscope_cli.analysis.modules import Outline
-from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, WEIGHT
+from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, HELPER, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.report.diagram import Segment
@@ -17,7 +17,7 @@ from modelscope_cli.report.document import Bytes, Phrase, Ratio
 
 STRIP = (  # label, category that lends its colour, roles
     ("weights", "linear", (WEIGHT, BIAS)),
-    ("buffers", "buffer", (BUFFER,)),
+    ("buffers", "buffer", (BUFFER, HELPER)),
     ("optimizer state", "optimizer", (OPTIMIZER,)),
     ("EMA copy", "copy", (EMA,)),
     ("master copy", "copy", (MASTER,)),
@@ -103,7 +103,7 @@ def captions(draughtsman: Draughtsman, checkpoint: Checkpoint) -> list[str]:
     if draughtsman.uncounted:
         said.append(f"Grey: {draughtsman.uncounted:,} elements that are not parameters, such as buffers; not counted.")
     if draughtsman.packed:
-        said.append("Quantised: weights are counted as stored, several in one integer, not unpacked.")
+        said.append("Quantised: integers whose bits nothing tells are counted as stored, not unpacked.")
     said += [
         f"Incomplete: {note.where + ': ' if note.where else ''}{note.message}"
         for note in checkpoint.notes

@@ -13,6 +13,7 @@ from modelscope_cli.analysis.diff_row import ChangeRow, walk
 from modelscope_cli.analysis.diff_words import ADDED, REMOVED, RENAMED, SAME, tally
 from modelscope_cli.analysis.overview import dtype_bytes, format_title, sizes
 from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.place import short_name
 from modelscope_cli.report.document import (
     BOTH,
     MACHINES,
@@ -52,7 +53,7 @@ def _file(checkpoint: Checkpoint) -> str:
     """Name, format, shards and size of one side."""
     base = os.path.normpath(checkpoint.path)
     files = len(tensor_files(checkpoint))
-    name = os.path.join(*base.split(os.sep)[-2:]) if files > 1 else os.path.basename(base)
+    name = os.path.join(*base.split(os.sep)[-2:]) if files > 1 else short_name(base)
     title = format_title(checkpoint) + (f", {files:,} shards" if files > 1 else "")
     size = sizes(checkpoint.nbytes).partition("  ·  ")[2] or sizes(checkpoint.nbytes)
     return f"{name}  ·  {title}  ·  {size}"

@@ -20,7 +20,9 @@ from modelscope_cli.analysis.diff_words import ADDED, LAYOUT, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
 from modelscope_cli.analysis.kinds import Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import COPIES, DEEPEST, FEW_LEVELS, PATH_CHARACTERS, fold_label
+from modelscope_cli.analysis.levels import cut, levels_of
+from modelscope_cli.analysis.modules import COPIES, fold_label
+from modelscope_cli.analysis.quantised_kinds import quantised_kind
 from modelscope_cli.analysis.roles import OPTIMIZER
 
 MOST_CHILDREN = 32  # modules inside a new one that are looked at to tell what kind it is
@@ -83,11 +85,9 @@ class ChangeTree:
     # Building ---------------------------------------------------------------------------------------------------------
 
     def _depth(self) -> int:
-        """Levels of modules: fewer where names are so long and deep that the paths of all would not fit."""
+        """Levels of modules: fewer where names are so many, long and deep that not all can be told apart."""
         old, new = self.diff.old.parents, self.diff.new.parents
-        parents = [old[change.old or 0] if change.new is None else new[change.new] for change in self.diff.changes]
-        characters = sum([len(path) * min(DEEPEST, path.count(".")) for path in parents])
-        return DEEPEST if characters <= PATH_CHARACTERS else FEW_LEVELS
+        return levels_of([old[change.old or 0] if change.new is None else new[change.new] for change in self.diff.changes])
 
     def _by_path(self) -> dict[str, list[Change]]:
         """The changes by the paths of their modules."""
@@ -113,10 +113,7 @@ class ChangeTree:
             name = ledger.names[line]
             paths = [fact.path for fact in ledger.roles_result.optimizers]
             return next((path for path in paths if not path or name.startswith(path + ".")), name.partition(".")[0])
-        path = ledger.parents[line]
-        if len(path) > self._deepest and path.count(".") >= self._deepest:
-            path = ".".join(path.split(".", self._deepest)[: self._deepest])
-        return path
+        return cut(ledger.parents[line], self._deepest)
 
     def _node(self, path: str) -> Node:
         """The node of a path, made with those above it where it is not there yet."""
@@ -313,11 +310,12 @@ class ChangeTree:
         return self._kind(node, ledger, top)
 
     def _kind(self, node: Node, ledger: Ledger, top: bool) -> Kind:
-        shapes = {leaf: ledger.shapes[self._side(changes[0])[1]] for leaf, changes in node.leaves.items()}
+        lines = [self._side(changes[0])[1] for changes in node.leaves.values()]
         some = node.children[:MOST_CHILDREN]
         kinds = {child.name: self._kind(child, ledger, False) for child in some}
         record = ledger.checkpoint.modules.get(node.path)
-        return kind_of(node.name, shapes, kinds, record.class_name if record else None, top=top)
+        kind = kind_of(node.name, ledger.model_tensors(lines), kinds, record.class_name if record else None, top=top)
+        return quantised_kind(kind, node.name, ledger, lines, top=top) if ledger.packed else kind
 
     def _sorted(self, rows: list[ChangeRow]) -> list[ChangeRow]:
         return sorted(rows, key=_KEYS[self.order])

@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.analysis.adapters import adapter_findings
+from modelscope_cli.analysis.convention_findings import convention_findings
 from modelscope_cli.analysis.grouping import UNUSED, Grouping
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.ownership import first_users
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.analysis.quantisation_report import quantisation_findings
+from modelscope_cli.core.checkpoint import Checkpoint, GlobalUse, PickleTrace
 from modelscope_cli.report.document import Finding
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.policy import Judgement
 
 MOST_NAMED = 5  # examples in a sentence
 MOST_ALIKE = 8  # findings of one sort
-
-# Modules whose names in a pickle only rebuild data; everything else is named as something torch.load would import.
-HARMLESS_MODULES = frozenset(
-    {
-        "torch",
-        "torch._utils",
-        "torch._tensor",
-        "torch.tensor",
-        "torch.nn.parameter",
-        "torch.storage",
-        "collections",
-        "torch.serialization",
-        "torch.cuda",
-        "torch.sparse",
-        "_codecs",
-    }
-)
-HARMLESS_GLOBALS = frozenset({
-    "builtins.set", "builtins.frozenset", "builtins.dict", "builtins.list", "builtins.complex", "builtins.slice", "builtins.bytearray", "builtins.int",
-    "builtins.float", "builtins.bool", "builtins.str", "builtins.bytes", "builtins.tuple", "builtins.object", "__builtin__.set", "__builtin__.dict",
-    "__builtin__.list", "__builtin__.object", "__builtin__.long", "__builtin__.unicode", "copy_reg._reconstructor", "copyreg._reconstructor",
-    "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath",
-})  # fmt: skip
-# What distributed tensors and the index of a distributed checkpoint are pickled as: plain data, some of it in other modules once.
-DISTRIBUTED_MODULES = (
-    "torch.distributed.checkpoint.", "torch.distributed._shard.", "torch.distributed.tensor", "torch.distributed._tensor",
-    "torch.distributed.device_mesh", "torch.distributed._mesh_layout", "torch.distributed.remote_device",
-)  # fmt: skip
-DISTRIBUTED_CLASSES = frozenset({
-    "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties", "MetadataIndex",
-    "StorageMeta", "_StorageInfo", "_MEM_FORMAT_ENCODING", "MEM_FORMAT_ENCODING",
-    "DTensor", "DTensorSpec", "TensorMeta", "ShardOrderEntry", "DeviceMesh", "_MeshLayout", "_FlatLayout", "Partial", "Replicate",
-    "Shard", "_StridedShard", "_Partial", "Placement", "ShardedTensor", "ShardedTensorMetadata", "ShardMetadata", "_remote_device",
-    "ChunkShardingSpec", "EnumerableShardingSpec",
-})  # fmt: skip
-HARMLESS_PREFIXES = (
-    "numpy.core.multiarray.",
-    "numpy._core.multiarray.",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "torch.nn.modules.",
-    "torch._utils.",
-    "torch.jit._pickle.",
-    "__torch__.",
-    "numpy.dtypes.",
-)
-TORCH_HARMLESS = ("Storage", "Tensor", "device", "Size", "dtype")
+MOST_JUDGED = 10_000  # names of a pickle that are looked at
 
 
-def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
-    """All findings, the gravest first; of many of one sort the first few and a count."""
+def find(ledger: Ledger, grouping: Grouping, names: Sequence[str] | None = None) -> list[Finding]:
+    """All findings, the gravest first; of many of one sort the first few and a count. `names`: of one of each equal modules."""
     checkpoint = ledger.checkpoint
     found = from_notes(checkpoint)
     found += executable(checkpoint)
     found += ties(ledger)
     found += waste(ledger, grouping)
     found += partial(ledger)
+    found += convention_findings(ledger, names)
+    found += adapter_findings(ledger, names)
     if ledger.roles_result.promoted:
         found.append(
             Finding(
@@ -79,12 +42,7 @@ def find(ledger: Ledger, grouping: Grouping) -> list[Finding]:
                 f"the only weights are those under {ledger.roles_result.promoted}: they are counted as the parameters",
             )
         )
-    if any(dtype.kind in ("int", "uint") and role == "weight" for dtype, role in zip(ledger.dtypes, ledger.roles, strict=True)):
-        found.append(
-            Finding(
-                "info", "packed", "", "weights stored as integers (quantised): elements are counted as stored, not unpacked"
-            )
-        )
+    found += quantisation_findings(ledger)
     order = {"error": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
 
@@ -105,41 +63,51 @@ def from_notes(checkpoint: Checkpoint) -> list[Finding]:
 
 
 def executable(checkpoint: Checkpoint) -> list[Finding]:
-    """Globals of the pickles that are not known to do no more than rebuild data."""
+    """Names of the pickles that are not known to do no more than rebuild data, by the policy that `mscope scan` judges by."""
+    if not checkpoint.pickles:
+        return []
+    from modelscope_cli.analysis.policy import grave
+    from modelscope_cli.analysis.policy_levels import UNKNOWN
+
     found = []
     for trace in checkpoint.pickles:
-        strange = [use for use in trace.globals if not harmless(use.module, use.name)]
+        strange = strangers(trace)
         if strange:
-            called = sum(use.calls > 0 for use in strange)
-            shown = ", ".join(f"{use.module}.{use.name}" for use in strange[:MOST_NAMED]) + (
+            called = sum(use.calls > 0 for use, _ in strange)
+            shown = ", ".join(f"{use.module}.{use.name}" for use, _ in strange[:MOST_NAMED]) + (
                 ", …" if len(strange) > MOST_NAMED else ""
             )
             verb = "import and call" if called else "import"
+            use, worst = max(strange, key=lambda pair: grave(pair[1].level))
+            graded = f"; {worst.level}: {use.module}.{use.name} {worst.reason}" if grave(worst.level) > grave(UNKNOWN) else ""
             found.append(
                 Finding(
                     "warning",
                     "imports",
                     os.path.basename(trace.where),
-                    f"loading it with pickle would {verb} {shown}; nothing was executed here",
+                    f"loading it with pickle would {verb} {shown}{graded}; nothing was executed here",
                 )
             )
     return found
 
 
+def strangers(trace: PickleTrace) -> list[tuple[GlobalUse, Judgement]]:
+    """The names of a pickle that are not safe, each with its judgement."""
+    from modelscope_cli.analysis.in_context import calls_by_name, judge
+    from modelscope_cli.analysis.policy import standard_policy
+    from modelscope_cli.analysis.policy_levels import SAFE
+
+    policy, calls = standard_policy(), calls_by_name(trace)
+    judged = [(use, judge(policy, use.module, use.name, calls.get((use.module, use.name), ()), use.calls)) for use in trace.globals[:MOST_JUDGED]]
+    return [(use, judgement) for use, judgement in judged if judgement.level != SAFE]
+
+
 def harmless(module: str, name: str) -> bool:
-    """Whether a global is known to only rebuild data. Exact names: a dotted name reaches for an attribute of something else."""
-    path = f"{module}.{name}"
-    if "." in name:
-        return False
-    if path in HARMLESS_GLOBALS or path.startswith(HARMLESS_PREFIXES):
-        return True
-    if module.startswith(DISTRIBUTED_MODULES):
-        return name in DISTRIBUTED_CLASSES
-    if module == "torch" or module in ("torch.cuda", "torch.sparse", "torch.storage"):
-        return name.endswith(TORCH_HARMLESS) or (
-            module == "torch" and name.islower() and name not in ("load", "compile", "save", "jit", "hub")
-        )
-    return module in HARMLESS_MODULES and (module != "torch.serialization" or name.startswith("_get_layout"))
+    """Whether a name is known to only rebuild data."""
+    from modelscope_cli.analysis.policy import standard_policy
+    from modelscope_cli.analysis.policy_levels import SAFE
+
+    return standard_policy().judge(module, name).level == SAFE
 
 
 def ties(ledger: Ledger) -> list[Finding]:

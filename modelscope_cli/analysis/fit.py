@@ -66,39 +66,57 @@ def fit(
     that the model lacks are no difference, since models make theirs anew. `renamed` says what a name of the file is called in
     the model.
     """
-    held = {
-        name: shape
-        for name, role, shape in zip(ledger.names, ledger.roles, ledger.shapes, strict=True)
-        if role in (WEIGHT, BIAS)
-    }
-    place = places(ledger.names, held, model, renamed)
+    names, held = in_the_model(ledger)
+    place = places(names, held, model, renamed)
+    loose = {names[line] for line in ledger.packed}
     sources: dict[str, list[str]] = {}
     for name in held:
         sources.setdefault(place[name], []).append(name)
     extra: list[str] = []
     differing: list[tuple[str, Shape, Shape]] = []
     fitting = 0
-    for target, names in sources.items():
-        elements = sum(math.prod(held[name]) for name in names)
+    for target, own in sources.items():
+        elements = sum(math.prod(held[name]) for name in own)
         if target not in model:
-            extra += names
-        elif len(names) == 1 and held[names[0]] != model[target]:
-            shown = names[0] if names[0] == target else f"{names[0]} ({target} in the model)"
-            differing.append((shown, held[names[0]], model[target]))
+            extra += own
+        elif len(own) == 1 and not same_shape(held[own[0]], model[target], own[0] in loose):
+            shown = own[0] if own[0] == target else f"{own[0]} ({target} in the model)"
+            differing.append((shown, held[own[0]], model[target]))
         elif elements != math.prod(model[target]):
-            differing.append((f"{names[0]} with {len(names) - 1} more", (elements,), model[target]))
+            differing.append((f"{own[0]} with {len(own) - 1} more", (elements,), model[target]))
         else:
             fitting += elements
     root = {name: tied.get(name, name) for name in model}
     met = {root[target] for target in place.values() if target in root}
     lacking = [name for name in model if root[name] not in met]
-    pairs = [(ledger.names[line], ledger.names[other]) for line, other in ledger.tied.items()]
+    pairs = [(names[line], names[other]) for line, other in ledger.tied.items()]
     untied = [
         (name, other)
         for name, other in pairs
         if place[name] in root and place[other] in root and root[place[name]] != root[place[other]]
     ]
     return Fit(lacking, extra, differing, untied, fitting, sum(map(math.prod, held.values())))
+
+
+def in_the_model(ledger: Ledger) -> tuple[list[str], dict[str, Shape]]:
+    """The name of every line in the model, and the shapes of weights and biases there. A quantised weight is what it was before it was
+    packed, qweight [512, 4096] a weight [4096, 4096]; where only the number of its elements is known, its shape is that."""
+    names, shapes = ledger.names, ledger.shapes
+    if ledger.packed:
+        names, shapes = names[:], shapes[:]
+        for line, packed in ledger.packed.items():
+            names[line] = f"{ledger.parents[line]}.{packed.into}" if ledger.parents[line] else packed.into
+            shapes[line] = packed.shape if packed.shape is not None else (packed.elements,)
+    rows = zip(names, ledger.roles, shapes, strict=True)
+    return names, {name: shape for name, role, shape in rows if role in (WEIGHT, BIAS)}
+
+
+def same_shape(file: Shape, model: Shape, packed: bool) -> bool:
+    """Whether a tensor has its place: of a quantised one the number of elements may be all that is known, and experts in one tensor
+    may lie with inputs and outputs exchanged (gpt-oss)."""
+    if file == model:
+        return True
+    return packed and math.prod(file) == math.prod(model) and (len(file) == 1 or (sorted(file) == sorted(model) and len(file) == 3))
 
 
 def places(

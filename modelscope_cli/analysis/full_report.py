@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from modelscope_cli.analysis.adapter_section import adapter_facts
 from modelscope_cli.analysis.findings import find, shards
+from modelscope_cli.analysis.folder_table import folder_table
 from modelscope_cli.analysis.overview import (
     Overview,
     architecture,
@@ -21,6 +23,7 @@ from modelscope_cli.analysis.overview import (
     shard_table,
 )
 from modelscope_cli.analysis.ownership import first_users
+from modelscope_cli.analysis.quantisation_report import quantisation_table
 from modelscope_cli.analysis.size_table import main_table
 from modelscope_cli.report.document import (
     BOTH,
@@ -51,17 +54,21 @@ def to_report(
     verdicts: Verdicts | None = None,
     since: Report | None = None,
     pictures: Sequence[Section] = (),
+    safety: Sequence[Section] = (),
 ) -> Report:
-    """Everything about one checkpoint. `since` is a diff with its baseline, `pictures` are sections of drawings."""
-    found = find(overview.ledger, overview.grouping) + shards(overview.checkpoint)
+    """Everything about one checkpoint. `since` is a diff with its baseline, `pictures` are sections of drawings, `safety` verdicts."""
+    found = find(overview.ledger, overview.grouping, overview.names()) + shards(overview.checkpoint)
     optional = [
         optimizer_table(overview),
         shard_table(overview, detail),
         tie_table(overview, detail),
         waste_table(overview, detail),
+        quantisation_table(overview.ledger),
         architecture(overview),
         metadata(overview, detail),
+        folder_table(overview.checkpoint, detail),
     ]
+    adapter = adapter_facts(overview.ledger, overview.names())
     modules = main_table(overview, detail)._replace(title="Modules")
     sections: list[Any] = [
         header(overview),
@@ -69,10 +76,12 @@ def to_report(
         *[_since(section) for section in (since.sections[1:] if since is not None else ())],
         modules,
         *pictures,
+        *([adapter] if adapter is not None else []),
         kind_table(overview),
         dtype_table(overview),
         role_table(overview),
         *[table for table in optional if table is not None],
+        *safety,
         Findings("findings", "Findings", found),
         *(every_tensor(overview) if detail == EVERYTHING else []),
     ]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from modelscope_cli.analysis.execution_order import known_rank, run_order, whole_block
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import OPAQUE_KINDS, ModuleTree, Signature, fold_label
+from modelscope_cli.analysis.modules import ModuleTree, Signature, fold_label
 from modelscope_cli.analysis.node_names import node_names
 from modelscope_cli.analysis.roles import BIAS, WEIGHT
 from modelscope_cli.analysis.sibling_flow import ALTERNATIVES, AROUND, Flow, flow
@@ -153,7 +153,7 @@ class Plotter:
 
     def is_leaf(self, name: str, shape: Signature, levels: int | None) -> bool:
         """Whether a module is one node: it holds no modules, or is known as a whole, or what is in it is not drawn."""
-        return not shape.children or levels == 0 or self.tree.kind(name, shape, False).name in OPAQUE_KINDS
+        return not shape.children or levels == 0 or self.tree.kind(name, shape, False).whole
 
     # Nodes and edges ---------------------------------------------------------------------------------------------------
 

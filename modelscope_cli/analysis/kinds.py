@@ -26,12 +26,16 @@ EMBEDDING, ATTENTION, MLP, NORM, CONV, HEAD, LINEAR, RECURRENT, BLOCK, OTHER = (
 
 
 class Kind(NamedTuple):
-    """`name` (Linear …), `detail` (in → out and the like), `category`, and whether it is inferred."""
+    """`name` (Linear …), `detail` (in → out and the like), `category`, and whether it is inferred.
+
+    `whole`: what is in the module makes up one thing and is shown as one, as the two matrices of a LoRA are.
+    """
 
     name: str
     detail: str
     category: str
     inferred: bool = True
+    whole: bool = False
 
 
 EMBEDDING_NAME = re.compile(
@@ -54,6 +58,7 @@ FEED_FORWARD_NAME = re.compile(
 )  # in a layer
 TOKEN_NAME = re.compile(r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)")  # learned vectors
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
+MULTIHEAD = "MultiheadAttention"  # shown as one
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 QUERY = (
     "q_proj", "query", "q", "q_lin", "to_q", "wq", "W_query", "q_a_proj", "w_q", "query_proj", "linear_q", "attn_q", "attn_q_a",
@@ -93,15 +98,15 @@ def kind_of(name: str, tensors: dict[str, Shape], children: dict[str, Kind], cla
     category = next((category for pattern, category in CLASS_CATEGORIES if re.fullmatch(pattern, short)), inferred.category)
     if category == LINEAR and inferred.category == HEAD:
         category = HEAD
-    return Kind(short, inferred.detail, category, inferred=False)
+    return inferred._replace(name=short, category=category, inferred=False, whole=short == MULTIHEAD)
 
 
 def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, top: bool) -> Kind:
     """The structural kind; a Kind without a name says that nothing can be told."""
     if "in_proj_weight" in tensors and len(tensors["in_proj_weight"]) == 2:
-        return Kind("MultiheadAttention", f"{tensors['in_proj_weight'][1]:,}", ATTENTION)
+        return Kind(MULTIHEAD, f"{tensors['in_proj_weight'][1]:,}", ATTENTION, whole=True)
     if len(tensors.get("q_proj_weight", ())) == 2 and "k_proj_weight" in tensors:
-        return Kind("MultiheadAttention", f"{tensors['q_proj_weight'][0]:,}", ATTENTION)
+        return Kind(MULTIHEAD, f"{tensors['q_proj_weight'][0]:,}", ATTENTION, whole=True)
     if children:
         return _container(name, tensors, children)
     if "running_mean" in tensors:
@@ -109,15 +114,13 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     recurrent = _recurrent(tensors)
     if recurrent:
         return recurrent
-    if "weight_g" in tensors and "weight_v" in tensors:
-        return _weighted(name, tensors["weight_v"], tensors.get("bias"), top)
     if "qweight" in tensors:
         return Kind(
             "quantised Linear", _quantised(tensors), HEAD if top and HEAD_NAME.fullmatch(name.rpartition(".")[2]) else LINEAR
         )
     for leaf in ("weight", "weight_orig", "weight_packed", "kernel"):
         if leaf in tensors:
-            return _weighted(name, tensors[leaf], tensors.get("bias", tensors.get("bias_orig")), top)
+            return _weighted(name, tensors[leaf], tensors.get("bias"), top)
     if (
         set(tensors) <= {"gamma", "beta", "scale", "shift", "g", "b"}
         and ("gamma" in tensors or "scale" in tensors)
@@ -180,15 +183,20 @@ def _weighted(name: str, weight: Shape, bias: Shape | None, top: bool) -> Kind:
 
 
 def _recurrent(tensors: dict[str, Shape]) -> Kind | None:
-    into, hidden = tensors.get("weight_ih_l0", tensors.get("weight_ih")), tensors.get("weight_hh_l0", tensors.get("weight_hh"))
-    if not into or not hidden or len(into) != 2 or len(hidden) != 2 or not hidden[1]:
+    """An LSTM, GRU or RNN by the rows of weight_hh: 4, 3 or 1 for each of the hidden state; with projections that is wider than weight_hh."""
+    into, state = tensors.get("weight_ih_l0", tensors.get("weight_ih")), tensors.get("weight_hh_l0", tensors.get("weight_hh"))
+    if not into or not state or len(into) != 2 or len(state) != 2 or not state[1]:
         return None
-    name = RECURRENT_GATES.get(hidden[0] // hidden[1], "RNN")
+    projected = tensors.get("weight_hr_l0", ())
+    hidden = projected[1] if len(projected) == 2 and projected[1] else state[1]
+    gates, rest = divmod(state[0], hidden)
+    name = RECURRENT_GATES.get(gates, "") if not rest else ""
     layers = sum(leaf.startswith("weight_ih_l") and not leaf.endswith("_reverse") for leaf in tensors)
-    extra = f", {layers} layers" if layers > 1 else ""
-    both = ", bidirectional" if "weight_ih_l0_reverse" in tensors else ""
-    cell = "Cell" if "weight_ih" in tensors else ""
-    return Kind(name + cell, f"{into[1]:,} → {hidden[1]:,}{extra}{both}", RECURRENT)
+    extra = f" projected to {projected[0]:,}" if projected else ""
+    extra += f", {layers} layers" if layers > 1 else ""
+    extra += ", bidirectional" if "weight_ih_l0_reverse" in tensors else ""
+    cell = "Cell" if "weight_ih" in tensors and name else ""
+    return Kind((name or "recurrent layer") + cell, f"{into[1]:,} → {hidden:,}{extra}", RECURRENT)
 
 
 def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) -> Kind:
@@ -200,8 +208,6 @@ def _container(name: str, tensors: dict[str, Shape], children: dict[str, Kind]) 
         return Kind(layer, "", BLOCK)
     if "A_log" in tensors:
         return Kind("state-space mixer", "", RECURRENT)
-    if {"lora_A", "lora_B"} <= names:
-        return _low_rank(children["lora_A"], children["lora_B"])
     if (names & set(QUERY) and (names & set(KEY) or ATTENTION_NAME.fullmatch(last))) or (
         names & set(FUSED_QKV) and ATTENTION_NAME.fullmatch(last)
     ):
@@ -242,13 +248,6 @@ def _flat_layer(names: set[str]) -> str:
         return ""
     decodes = not names.isdisjoint(LAYER_GATES) or "cross_attn_q" in names
     return "decoder layer" if decodes else "transformer layer"
-
-
-def _low_rank(first: Kind, second: Kind) -> Kind:
-    """A LoRA pair: 4,096 → 16 and 16 → 4,096 are 4,096 → 4,096 of rank 16."""
-    into, _, rank = first.detail.partition(" → ")
-    out = second.detail.partition(" → ")[2]
-    return Kind("LoRA", f"{into} → {out}, rank {rank}" if out else "", LINEAR)
 
 
 def belongs(category: str, name: str, around: str) -> str:

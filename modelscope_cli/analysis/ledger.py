@@ -6,10 +6,13 @@ and are tied to the name that was kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
+from modelscope_cli.analysis.adapter_parts import spread
 from modelscope_cli.analysis.ownership import Ownership, own
-from modelscope_cli.analysis.roles import BIAS, WEIGHT, Roles, assign_roles
+from modelscope_cli.analysis.quantised import TORCH_PACKED, Packed, Quantised, quantise, rejoin
+from modelscope_cli.analysis.roles import BIAS, HELPER, WEIGHT, Roles, assign_roles
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.tensor import Shape
@@ -18,11 +21,13 @@ from modelscope_cli.core.tensor import Shape
 class Ledger:
     """Columns over all lines: names, shapes, dtypes, roles, elements (by shape), owned (distinct), nbytes (in the files).
 
-    `parents[i]` and `leaves[i]` are the name up to its last dot and behind it. `parameters[i]` is owned[i] where the role is
-    weight or bias, else 0. `tied` maps a line to the one it is tied to.
+    `parents[i]` and `leaves[i]` are the name up to its last dot and behind it; helpers below the name of a weight count to the
+    module of the weight (quantised.py). `parameters[i]` is owned[i] where the role is weight or bias, else 0; of a quantised
+    weight it is what the model has, `packed[i]` tells more. `tied` maps a line to the one it is tied to.
     """
 
     __slots__ = (
+        "_by_role",
         "checkpoint",
         "dtypes",
         "elements",
@@ -31,8 +36,10 @@ class Ledger:
         "nbytes",
         "owned",
         "ownership",
+        "packed",
         "parameters",
         "parents",
+        "quantised",
         "roles",
         "roles_result",
         "shapes",
@@ -42,11 +49,16 @@ class Ledger:
     def __init__(self, checkpoint: Checkpoint):
         tensors = checkpoint.tensors
         self.checkpoint = checkpoint
+        self._by_role: dict[str, tuple[int, int, int]] = {}
         self.ownership: Ownership = own(checkpoint)
         parts = [name.rpartition(".") for name in tensors.names]
         self.parents = [part[0] for part in parts]
         self.leaves = [part[2] for part in parts]
+        rejoin(tensors.names, self.parents, self.leaves)
+        self.parents = spread(self.parents)
         self.roles_result: Roles = assign_roles(checkpoint, self.parents, self.leaves)
+        self.quantised: Quantised = quantise(checkpoint, self.parents, self.leaves, self.roles_result)
+        self.packed: dict[int, Packed] = self.quantised.packed
         self.names: list[str] = tensors.names
         self.shapes: list[Shape] = tensors.shapes
         self.dtypes: list[DType] = tensors.dtypes
@@ -58,6 +70,33 @@ class Ledger:
         if checkpoint.aliases:
             self._add_aliases(checkpoint.aliases)
         self.parameters = [owned if role in (WEIGHT, BIAS) else 0 for owned, role in zip(self.owned, self.roles, strict=True)]
+        for line, packed in self.packed.items():
+            if self.parameters[line]:
+                self.parameters[line] = self._logical(line, packed, self.parameters[line])
+
+    def _logical(self, line: int, packed: Packed, owned: int) -> int:
+        """What `owned` of the stored elements of a quantised weight are in the model."""
+        stored = self.stored(line)
+        return packed.elements if owned >= stored else packed.elements * owned // stored
+
+    def stored(self, line: int) -> int:
+        """Elements of a tensor as they are stored: those of its main view, where that is another than its shape says."""
+        views = self.checkpoint.tensors.parts.get(line) if line in self.packed else None
+        return min(math.prod(views[0].shape), self.elements[line]) if views else self.elements[line]
+
+    def model_tensors(self, lines: list[int]) -> dict[str, Shape]:
+        """The tensors of a module by leaf, as the model has them: quantised weights under their own name and shape, no helpers."""
+        if not self.packed:
+            return {self.leaves[line]: self.shapes[line] for line in lines}
+        found: dict[str, Shape] = {}
+        for line in lines:
+            packed = self.packed.get(line)
+            if packed is not None:
+                found[packed.into] = self.shapes[line] if packed.shape is None else packed.shape
+            elif self.roles[line] != HELPER:
+                leaf = self.leaves[line]
+                found["bias" if leaf.startswith(TORCH_PACKED) else leaf] = self.shapes[line]
+        return found
 
     def _add_aliases(self, aliases: dict[str, str]) -> None:
         index_of = {name: index for index, name in enumerate(self.names)}
@@ -90,17 +129,22 @@ class Ledger:
         for line in lines:
             share = spread.get(line)
             elements, taken = share.get(number, (0, 0)) if share is not None else (self.owned[line], self.nbytes[line])
-            parameters += elements if self.roles[line] in (WEIGHT, BIAS) else 0
+            if self.roles[line] in (WEIGHT, BIAS):
+                whole, owned = self.parameters[line], self.owned[line]
+                parameters += elements if whole == owned else elements * whole // owned
             nbytes += taken
         return parameters, nbytes
 
     def by_role(self) -> dict[str, tuple[int, int, int]]:
-        """role → (tensors, distinct elements, bytes), in the order of appearance."""
+        """role → (tensors, distinct elements, bytes), in the order of appearance; worked out once."""
+        if self._by_role:
+            return self._by_role
         tensors, elements, sizes = Counter(self.roles), dict.fromkeys(self.roles, 0), dict.fromkeys(self.roles, 0)
         for role, owned, nbytes in zip(self.roles, self.owned, self.nbytes, strict=True):
             elements[role] += owned
             sizes[role] += nbytes
-        return {role: (tensors[role], elements[role], sizes[role]) for role in elements}
+        self._by_role = {role: (tensors[role], elements[role], sizes[role]) for role in elements}
+        return self._by_role
 
 
 def unused_bytes(ledger: Ledger) -> list[int]:

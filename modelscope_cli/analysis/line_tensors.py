@@ -21,8 +21,9 @@ Tensor = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
 def line_tensors(checkpoint: Checkpoint, body: Group) -> dict[str, list[Tensor]]:
     """By the path of the line; none for a line that stands for a module with many. Buffers only where there is nothing else."""
     ledger = Ledger(checkpoint)
-    order = sorted(range(len(ledger)), key=ledger.names.__getitem__)
-    names = [ledger.names[index] for index in order]
+    paths = [f"{parent}.{leaf}" if parent else leaf for parent, leaf in zip(ledger.parents, ledger.leaves, strict=True)]
+    order = sorted(range(len(ledger)), key=paths.__getitem__)
+    names = [paths[index] for index in order]
 
     def inside(module: str) -> list[int]:
         if not module:

@@ -11,23 +11,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from modelscope_cli.analysis.adapter_parts import BASE
+from modelscope_cli.analysis.assembled import MOST_PARTS as MOST_ASSEMBLED
+from modelscope_cli.analysis.assembled import assembled, may_be_assembled
+from modelscope_cli.analysis.conventions import WRAPPERS, unwrapped
 from modelscope_cli.analysis.execution_order import run_order
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.levels import DEEPEST, LEVELS, MOST_MODULES, MOST_PARTS, PATH_CHARACTERS, cut
+from modelscope_cli.analysis.optimizer_rows import optimizer_rows
+from modelscope_cli.analysis.quantised_kinds import quantised_kind
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.size_row import SizeRow
+from modelscope_cli.core.tensor import Shape
 
-DEEPEST = 64  # levels of modules; longer names keep the rest as one part
-FEW_LEVELS = 3  # the same where names are absurd
-MOST_PARTS = 600_000  # of the paths of all modules together
-PATH_CHARACTERS = 100_000_000  # and their characters
+LONGEST_LABEL = 200  # characters of a tensor's name below the modules that are told apart
 FIRST_NUMBER = 4  # parts of a path within which a layer is numbered
 MOST_PREFIXES = 8
 MANY_GROUPS = 6  # runs of equal siblings above which equal ones are folded although others stand between
 MOST_RANGES = 4  # ranges written out in the label of a fold
+SEEN_THROUGH = frozenset((*WRAPPERS, *BASE))  # modules that are what the one around them is called
 COPIES = {EMA: "EMA copy", MASTER: "master copy"}  # shown as one row; the model itself is above
-OPAQUE_KINDS = ("MultiheadAttention",)
 
 
 class LayerSplitter:
@@ -67,10 +72,14 @@ class Stack(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """(path, line) of the tensors of representatives, and the numbered lists by path."""
+    """(path, line) of the tensors of representatives, the numbered lists by path, and how many tensors each line stands for.
+
+    Paths are without the parts of wrappers, but for those that a name begins with.
+    """
 
     lines: list[tuple[str, int]]
     stacks: dict[str, Stack]
+    copies: list[int]
 
 
 class Signature:
@@ -111,41 +120,52 @@ class ModuleTree:
         self._keys = copy_keys(ledger)
         self._in_order = ledger.checkpoint.ordered
         self._same_as: dict[str, str] = {}  # a layer → the first layer that is equal to it
-        optimizer = self._group(range(len(ledger)) if lines is None else lines)
+        self.cut: int | None = None  # levels below which modules are not told apart, where there are too many
         self.classes = {
             path: record.class_name for path, record in ledger.checkpoint.modules.items() if record.class_name is not None
         }
         recorded = ledger.checkpoint.modules if self.classes or empty else {}
-        for path in recorded:  # in the order of the model
-            if path.count(".") < DEEPEST:
-                self._register(path)
-        for path in list(self.lines) if recorded else self._distinct():
-            self._register(path)
+        chosen = range(len(ledger)) if lines is None else list(lines)
+        for deepest in LEVELS:
+            optimizer = self._gather(chosen, deepest)
+            if self._registers(recorded, deepest) or not deepest:
+                break
         self.shape = self._shape_of("")
-        self.rows = self._rows_inside(self.shape, 1, False) + self._optimizer_rows(optimizer)
+        self.rows = self._rows_inside(self.shape, 1, False) + optimizer_rows(ledger, optimizer)
 
     # Building ---------------------------------------------------------------------------------------------------------
 
-    def _group(self, lines: Iterable[int]) -> list[int]:
-        """Put each line with the others of its module. Returns the lines of optimizer state, which are in no module."""
-        optimizer = self._gather(lines, DEEPEST)
-        joined = ".".join(self.lines)
-        parts = joined.count(".") + 1
-        if parts > MOST_PARTS or len(joined) * parts > PATH_CHARACTERS * max(1, len(self.lines)):
-            self.lines.clear()  # names so long and deep that the paths of all modules would not fit: the upper levels only
-            optimizer = self._gather(lines, FEW_LEVELS)
-        return optimizer
+    def _registers(self, recorded: Iterable[str], deepest: int) -> bool:
+        """Register all modules, those that the file records in the order of the model. False where there are too many to tell apart."""
+        self.inside.clear()
+        self._registered.clear()
+        self._same_as.clear()
+        self.cut = deepest if deepest < DEEPEST else None
+        if deepest == DEEPEST:
+            joined = ".".join(self.lines)
+            parts = joined.count(".") + 1
+            if parts > MOST_PARTS or len(joined) * parts > PATH_CHARACTERS * max(1, len(self.lines)):
+                return False  # names so long and deep that the paths of all modules would not fit
+        for path in recorded:
+            if path.count(".") < deepest:
+                self._register(path)
+        for path in list(self.lines) if recorded else self._distinct():
+            self._register(path)
+            if len(self._registered) > MOST_MODULES:
+                return False
+        return True
 
     def _gather(self, lines: Iterable[int], deepest: int) -> list[int]:
         parents, roles, places = self.ledger.parents, self.ledger.roles, self.lines
+        places.clear()
         optimizer: list[int] = []
         for line in lines:
             if roles[line] == OPTIMIZER:
                 optimizer.append(line)
                 continue
             path = parents[line]
-            if len(path) > deepest and path.count(".") >= deepest:
-                path = ".".join(path.split(".", deepest)[:deepest])
+            if len(path) > deepest:
+                path = cut(path, deepest)
             place = places.get(path)
             if place is None:
                 places[path] = [line]
@@ -270,25 +290,47 @@ class ModuleTree:
         if found is None and self.whole and shape.lines and not shape.children:
             found = self.whole[shape.lines[0]][1] if shape.lines[0] in self.whole else None
         if found is None:
-            tensors = {self.ledger.leaves[i]: self.ledger.shapes[i] for i in shape.lines}
             children = shape.children
+            if len(children) == 1 and not shape.lines and children[0][0] in WRAPPERS:
+                found = shape.kinds[key] = self.kind(name, children[0][1], top)
+                return found
+            tensors = self.ledger.model_tensors(shape.lines)
+            if shape.tensors <= MOST_ASSEMBLED and may_be_assembled(name, [*tensors, *[child for child, _ in children]]):
+                found = assembled(name, self._parts(shape), shape.class_name, top=top)
+                if found is not None:
+                    shape.kinds[key] = found
+                    return found
             if len(children) == 1 and not shape.lines and not children[0][1].lines and children[0][1].children:
                 children = children[0][1].children  # a wrapper around a list (ff.layers.0, .2): what counts is in the list
-            inner = {child: self.kind(child, inside, False) for child, inside in _some_children(children)}
-            found = shape.kinds[key] = kind_of(name, tensors, inner, shape.class_name, top=top)
+            inner = {
+                child: self.kind(name if child in BASE else child, inside, False) for child, inside in _some_children(children)
+            }
+            found = kind_of(name, tensors, inner, shape.class_name, top=top)
+            if self.ledger.packed:
+                found = quantised_kind(found, name, self.ledger, shape.lines, top=top)
+            shape.kinds[key] = found
         return found
 
-    def _rows_inside(self, shape: Signature, copies: int, numbered: bool) -> list[SizeRow]:
-        """Rows of the direct tensors and the (folded) children of a module."""
+    def _parts(self, shape: Signature, path: str = "") -> dict[str, Shape]:
+        """Relative name → shape of all tensors in a module."""
+        parts = {path + leaf: extents for leaf, extents in self.ledger.model_tensors(shape.lines).items()}
+        for child, inside in shape.children:
+            parts |= self._parts(inside, f"{path}{child}.")
+        return parts
+
+    def _rows_inside(self, shape: Signature, copies: int, numbered: bool, name: str = "") -> list[SizeRow]:
+        """Rows of the direct tensors and the (folded) children of a module called `name`."""
         rows = [self._tensor_row(i, copies) for i in shape.lines]
         for names, inside in self._folded(shape.children):
             if inside.tensors or self.empty:
-                rows.append(self._row(names, inside, copies * len(names), numbered or names[0].isdecimal()))
+                called = names[0] if names[0] not in SEEN_THROUGH else name
+                rows.append(self._row(names, inside, copies * len(names), numbered or names[0].isdecimal(), called))
         return rows
 
-    def _row(self, names: list[str], shape: Signature, copies: int, numbered: bool) -> SizeRow:
+    def _row(self, names: list[str], shape: Signature, copies: int, numbered: bool, name: str) -> SizeRow:
+        """The row of equal modules, which are of the kind that modules called `name` are."""
         label = fold_label(names)
-        kind = self.kind(names[0], shape, not numbered)
+        kind = self.kind(name, shape, not numbered)
         times = copies
         row = SizeRow(
             label,
@@ -305,12 +347,12 @@ class ModuleTree:
         if not shape.children and (kind.name or len(shape.lines) == 1):
             row.tied = self._tie(shape, copies)
             return row
-        row.children = self._rows_inside(shape, copies, numbered)
-        row.opaque = kind.name in OPAQUE_KINDS
+        row.children = self._rows_inside(shape, copies, numbered, name)
+        row.opaque = kind.whole
         if shape.copy_of:
             row.kind, row.opaque = Kind(COPIES[shape.copy_of], "", OTHER), True
             return row
-        if len(row.children) == 1 and shape.children and row.fold == 1:
+        if len(row.children) == 1 and shape.children and not kind.whole and (row.fold == 1 or shape.children[0][0] in WRAPPERS):
             return _merged(row)
         return row
 
@@ -327,14 +369,20 @@ class ModuleTree:
         ledger = self.ledger
         role = ledger.roles[index]
         word = {WEIGHT: "Parameter", BIAS: "Parameter", OTHER_ROLE: "other tensor"}.get(role, role)
-        shape = " × ".join(f"{extent:,}" for extent in ledger.shapes[index]) or "scalar"
+        packed = ledger.packed.get(index)
+        extents = packed.shape if packed is not None and packed.shape is not None else ledger.shapes[index]
+        shape = " × ".join(f"{extent:,}" for extent in extents) or "scalar"
         return Kind(word, shape, OTHER, inferred=index not in ledger.roles_result.recorded)
 
     def _tensor_row(self, index: int, copies: int) -> SizeRow:
         """The row of a tensor that stands directly in a module with children."""
         ledger = self.ledger
+        label = ledger.leaves[index]
+        if self.cut is not None:
+            below = ledger.names[index].split(".", self.cut)[-1]
+            label = below if len(below) <= LONGEST_LABEL else label
         return SizeRow(
-            ledger.leaves[index] or "(the object itself)",
+            label or "(the object itself)",
             self._tensor_kind(index),
             tensors=copies,
             parameters=ledger.parameters[index] * copies,
@@ -359,42 +407,14 @@ class ModuleTree:
                 return _gathered(groups)
         return groups
 
-    def _optimizer_rows(self, lines: list[int]) -> list[SizeRow]:
-        """One row an optimizer, inside it one row an entry of its state."""
-        if not lines:
-            return []
-        ledger = self.ledger
-        facts = ledger.roles_result.optimizers
-        tops: dict[str, SizeRow] = {}
-        entries: dict[tuple[str, str], SizeRow] = {}
-        for index in lines:
-            name = ledger.names[index]
-            owner = next(
-                (fact.path for fact in facts if not fact.path or name.startswith(fact.path + ".")), name.partition(".")[0]
-            )
-            slot = name.rpartition(".")[2]
-            top = tops.get(owner)
-            if top is None:
-                title = next((fact.name for fact in facts if fact.path == owner), None) or "optimizer"
-                top = tops[owner] = SizeRow(owner or "(optimizer)", Kind(title, "state", OTHER))
-            entry = entries.get((owner, slot))
-            if entry is None:
-                entry = entries[(owner, slot)] = SizeRow(slot, Kind("optimizer state", "", OTHER, inferred=False))
-                top.children.append(entry)
-            line = SizeRow(
-                "", tensors=1, parameters=ledger.parameters[index], elements=ledger.owned[index], nbytes=ledger.nbytes[index]
-            )
-            entry.add(line)
-            top.add(line)
-        return list(tops.values())
-
     def outline(self) -> Outline:
         """The tree with one representative of every fold: enough to read an architecture from."""
-        outline = Outline([], {})
+        outline = Outline([], {}, [])
         self._outline("", self.shape, 1, outline)
         return outline
 
     def _outline(self, path: str, shape: Signature, copies: int, outline: Outline) -> None:
+        outline.copies.extend([copies] * len(shape.lines))
         outline.lines.extend(
             (f"{path}.{self.ledger.leaves[index]}" if path else self.ledger.leaves[index], index) for index in shape.lines
         )
@@ -403,7 +423,10 @@ class ModuleTree:
         if numbered:
             outline.stacks[path] = Stack(numbered, copies)
         for names, inside in groups:
-            self._outline(f"{path}.{names[0]}" if path else names[0], inside, copies * len(names), outline)
+            below = f"{path}.{names[0]}" if path else names[0]
+            if names[0] in WRAPPERS and unwrapped(path):
+                below = path  # seen through, but where a name begins with it
+            self._outline(below, inside, copies * len(names), outline)
 
     def labels(self) -> dict[int, tuple[str, Kind]]:
         """For each line the path of its module with folds written in (`model.layers.0–31.self_attn.q_proj`), and its kind."""
@@ -429,7 +452,7 @@ class ModuleTree:
         kind = whole or self.kind(name, shape, not numbered)
         if shape.copy_of:
             kind = whole = Kind(COPIES[shape.copy_of], "", OTHER)
-        elif kind.name in OPAQUE_KINDS:
+        elif kind.whole:
             whole = kind
         several = bool(shape.children) or not path or not kind.name
         apart = whole is None and several  # tensors beside modules have rows of their own
@@ -441,7 +464,8 @@ class ModuleTree:
             below = f"{written}.{labels[child]}" if written else labels[child]
             here = path + place[len(like) :]
             first = self._same_as.get(place, place)
-            self._label(here, first, child, inside, below, found, numbered or child.isdecimal(), whole)
+            called = child if child not in SEEN_THROUGH else name
+            self._label(here, first, called, inside, below, found, numbered or child.isdecimal(), whole)
 
 
 _NOTHING: list[str] = []
@@ -458,6 +482,8 @@ def copy_keys(ledger: Ledger) -> list[int]:
     else:
         tied = [_tie_from(ledger, line) if line in ledger.tied else None for line in range(len(ledger))]
         rows = zip(ledger.leaves, ledger.shapes, dtypes, ledger.roles, ledger.owned, ledger.nbytes, tied, strict=True)
+    if ledger.packed:  # what the model makes of it may depend on more than the tensor itself
+        rows = zip(rows, map(ledger.packed.get, range(len(ledger))), strict=True)
     numbers: dict[object, int] = {}
     return [numbers.setdefault(row, len(numbers)) for row in rows]
 
@@ -494,7 +520,8 @@ def _merged(row: SizeRow) -> SizeRow:
     """A row with a single child and the child, as one: `layers` + `0–31` = `layers.0–31`."""
     child = row.children[0]
     child.label = f"{row.label}.{child.label}"
-    if not child.kind.name and row.kind.name:
+    child.fold *= row.fold
+    if row.kind.name and not child.kind.name:
         child.kind = row.kind
     return child
 

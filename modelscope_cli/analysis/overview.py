@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from modelscope_cli.analysis.adapter_section import adapter_facts
 from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.complete_tables import files_table, metadata_tree, modules_table, tensor_table
 from modelscope_cli.analysis.findings import find, flat_metadata, shards
+from modelscope_cli.analysis.folder_table import folder_table
 from modelscope_cli.analysis.grouping import Grouping, section_rows, sort
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree, kind_totals
-from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, MASTER, OPTIMIZER, OTHER, WEIGHT
+from modelscope_cli.analysis.quantisation_report import quantisation_facts, quantisation_table, stored_words
+from modelscope_cli.analysis.roles import BIAS, BUFFER, EMA, HELPER, MASTER, OPTIMIZER, OTHER, WEIGHT
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.analysis.size_table import SUMMARY_COLUMNS, kind_cell, main_table, summary_row
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord
+from modelscope_cli.core.place import SEPARATOR, short_name
 from modelscope_cli.report.document import (
     BOTH,
     EVERYTHING,
@@ -29,6 +34,7 @@ from modelscope_cli.report.document import (
     Facts,
     Findings,
     Inferred,
+    Made,
     Phrase,
     Ratio,
     Report,
@@ -46,6 +52,7 @@ ROLE_TITLES = {
     WEIGHT: "weights",
     BIAS: "biases",
     BUFFER: "buffers",
+    HELPER: "quantisation helpers",
     OPTIMIZER: "optimizer state",
     EMA: "EMA copy",
     MASTER: "master copy",
@@ -95,6 +102,10 @@ class Overview:
         self.tree = ModuleTree(self.ledger)
         self.rows = self._rows()
 
+    def names(self) -> list[str]:
+        """The tensor names of one of each equal modules: enough to see by which conventions a file is named."""
+        return [self.ledger.names[line] for _, line in self.tree.outline().lines]
+
     def _rows(self) -> list[SizeRow]:
         by = list(self.options.by)
         plain = self.options.include is None and self.options.exclude is None and self.options.fold
@@ -119,10 +130,12 @@ def to_report(overview: Overview, detail: str = READABLE) -> Report:
     default = overview.options.by == ("module",)
     sections: list[Any] = [header(overview), main_table(overview, detail)]
     if default:
-        sections += [kind_table(overview), role_table(overview)]
+        adapter = adapter_facts(overview.ledger, overview.names())
+        sections += [kind_table(overview), role_table(overview), *([adapter] if adapter is not None else [])]
         sections += [table for table in (shard_table(overview, detail), optimizer_table(overview)) if table]
-        sections += [facts for facts in (architecture(overview), metadata(overview, detail)) if facts]
-    found = find(overview.ledger, overview.grouping) + (shards(overview.checkpoint) if default else [])
+        sections += [facts for facts in (quantisation_table(overview.ledger), architecture(overview), metadata(overview, detail)) if facts]
+        sections += [table for table in (folder_table(overview.checkpoint, detail),) if table]
+    found = find(overview.ledger, overview.grouping, overview.names()) + (shards(overview.checkpoint) if default else [])
     sections.append(Findings("findings", "Findings", found))
     if detail == EVERYTHING:
         sections += every_tensor(overview)
@@ -149,9 +162,9 @@ def headline(overview: Overview) -> Phrase:
 def to_tree_report(overview: Overview) -> Report:
     """The module tree alone, as torch prints a model."""
     checkpoint = overview.checkpoint
-    rows = ModuleTree(
-        overview.ledger, overview.grouping.lines, fold=overview.options.fold, empty=overview.grouping.lines is None
-    ).rows
+    lines, fold = overview.grouping.lines, overview.options.fold
+    same = lines is None and fold and not checkpoint.modules
+    tree = overview.tree if same else ModuleTree(overview.ledger, lines, fold=fold, empty=lines is None)
     root = checkpoint.modules.get("")
     name = (
         root.class_name.rpartition(".")[2] if root and root.class_name else os.path.basename(os.path.normpath(checkpoint.path))
@@ -160,9 +173,14 @@ def to_tree_report(overview: Overview) -> Report:
     return Report(
         SCHEMA,
         checkpoint.path,
-        [Tree("tree", f"{name}  # {overview.parameters:,} parameters", [tree_node(row) for row in rows])],
+        [Tree("tree", f"{name}  # {overview.parameters:,} parameters", tree_nodes(tree.rows))],
         failed,
     )
+
+
+def tree_nodes(rows: list[SizeRow]) -> Sequence[TreeNode]:
+    """Rows as nodes, which are made when somebody comes by."""
+    return Made(lambda: map(tree_node, rows), len(rows))
 
 
 def tree_node(row: SizeRow) -> TreeNode:
@@ -176,7 +194,7 @@ def tree_node(row: SizeRow) -> TreeNode:
         row.parameters // row.copies,
         row.tensors,
         row.fold,
-        [tree_node(child) for child in row.children],
+        tree_nodes(row.children),
     )
 
 
@@ -191,8 +209,12 @@ def header(overview: Overview) -> Facts:
     where = f"{title}, {f'{len(shards)} of ' if lost else ''}{len(shards) + lost} shards" if several else title
     base = os.path.normpath(checkpoint.path)
     name = (
-        os.path.join(os.path.basename(os.path.dirname(base)), os.path.basename(base))
+        short_name(base)
+        if SEPARATOR in base
+        else os.path.join(os.path.basename(os.path.dirname(base)), os.path.basename(base))
         if len(shards) > 1
+        else os.path.relpath(base, checkpoint.in_folder.path)  # which of several in a folder
+        if checkpoint.in_folder
         else os.path.basename(base)
     )
     dtypes = dtype_bytes(ledger)
@@ -215,7 +237,7 @@ def header(overview: Overview) -> Facts:
             "parameters",
             "Parameters",
             Count(overview.parameters),
-            f"{overview.parameters:,}  in {weights:,} {'tensor' if weights == 1 else 'tensors'}",
+            f"{overview.parameters:,}  in {weights:,} {'tensor' if weights == 1 else 'tensors'}{stored_words(ledger)}",
         ),
         Fact(
             "tensor_count",
@@ -235,7 +257,7 @@ def header(overview: Overview) -> Facts:
         ),
         Fact("dtypes", "Dtypes", {name: Bytes(nbytes) for name, nbytes in dtypes.items()}, written or "none"),
     ]
-    return Facts("", "", facts + packing(ledger))
+    return Facts("", "", facts + (quantisation_facts(ledger) or packing(ledger)))
 
 
 def packing(ledger: Ledger) -> list[Fact]:
@@ -272,6 +294,13 @@ def dtype_bytes(ledger: Ledger) -> dict[str, int]:
     sums = dict.fromkeys(dtypes, 0)
     for key, nbytes in zip(map(id, ledger.dtypes), ledger.nbytes, strict=True):
         sums[key] += nbytes
+    parts = ledger.checkpoint.tensors.parts
+    for line in ledger.packed if parts else ():
+        if line in parts and ledger.dtypes[line] != parts[line][0].dtype:  # a subclass of float outside, integers inside
+            inside = parts[line][0].dtype
+            dtypes.setdefault(id(inside), inside)
+            sums[id(inside)] = sums.get(id(inside), 0) + ledger.nbytes[line]
+            sums[id(ledger.dtypes[line])] -= ledger.nbytes[line]
     named: dict[str, int] = {}
     for key, nbytes in sums.items():
         named[dtypes[key].name] = named.get(dtypes[key].name, 0) + nbytes
@@ -289,10 +318,11 @@ def kind_table(overview: Overview) -> Table:
 def role_table(overview: Overview) -> Table:
     """Weights, biases, buffers, optimizer state, copies, other tensors, and metadata: what no tensor owns."""
     rows = []
-    for role in (WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER):
+    counted = parameters_by_role(overview.ledger)
+    for role in (WEIGHT, BIAS, HELPER, BUFFER, OPTIMIZER, EMA, MASTER, OTHER):
         if role in overview.roles:
             tensors, elements, nbytes = overview.roles[role]
-            row = SizeRow(ROLE_TITLES[role], parameters=elements if role in (WEIGHT, BIAS) else 0, nbytes=nbytes)
+            row = SizeRow(ROLE_TITLES[role], parameters=counted.get(role, 0), nbytes=nbytes)
             rows.append(summary_row(overview, row, ROLE_TITLES[role], Count(tensors), Count(elements)))
     outside = sum(remainder.nbytes for remainder in overview.grouping.remainders if remainder.label != "unused data")
     unused = sum(remainder.nbytes for remainder in overview.grouping.remainders if remainder.label == "unused data")
@@ -306,6 +336,17 @@ def role_table(overview: Overview) -> Table:
         *SUMMARY_COLUMNS,
     )
     return Table("roles", "By role", columns, rows)
+
+
+def parameters_by_role(ledger: Ledger) -> dict[str, int]:
+    """Parameters of the roles that have some."""
+    if not ledger.packed:
+        return {role: elements for role, (_, elements, _) in ledger.by_role().items() if role in (WEIGHT, BIAS)}
+    found = {WEIGHT: 0, BIAS: 0}
+    for role, parameters in zip(ledger.roles, ledger.parameters, strict=True):
+        if parameters:
+            found[role] += parameters
+    return found
 
 
 def shard_table(overview: Overview, detail: str) -> Table | None:

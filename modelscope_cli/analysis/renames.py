@@ -19,17 +19,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from modelscope_cli.analysis.conventions import WRAPPERS
 from modelscope_cli.core.tensor import Shape
 
-WRAPPERS = (
-    "module",  # DataParallel, DistributedDataParallel, DeepSpeed, AveragedModel
-    "_orig_mod",  # torch.compile
-    "_fsdp_wrapped_module",  # FullyShardedDataParallel
-    "_fpw_module",  # the same before torch 2.0
-    "_checkpoint_wrapped_module",  # activation checkpointing
-    "_forward_module",  # Lightning Fabric
-    "_module",  # Opacus
-)
 _WRAPPER = re.compile(rf"(?<![^.])(?:{'|'.join(WRAPPERS)})\.")
 NUMBER = "\0"  # stands for a number in a stem
 MOST_CANDIDATES = 64  # partners of equal ending above which an ending says nothing

@@ -1,4 +1,4 @@
-"""What each tensor is for: weight, bias, buffer, optimizer, ema, master or other.
+"""What each tensor is for: weight, bias, buffer, helper (of a quantised weight), optimizer, ema, master or other.
 
 Two steps. First the dictionary that holds a tensor is sorted into a section (weights, optimizer state, EMA, master copies,
 other) by its path and by what stands beside it: a dictionary with `param_groups` is an optimizer's, whatever its name. Then
@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from modelscope_cli.analysis import adapter_parts, conventions
 from modelscope_cli.analysis.kinds import ROPE_FACTORS
 from modelscope_cli.core.checkpoint import Checkpoint
 
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
-HELPER = "helper"  # on the way only: belongs to a quantised weight if there is one beside it
+HELPER = "helper"  # scales, zeros and the like of a quantised weight
 
 # Dictionary paths, by any of their parts.
 SECTION_NAMES = (
@@ -29,7 +30,7 @@ SECTION_NAMES = (
     (
         OTHER,
         r"(.*_)?rng(_.*)?|random_states?|(.*_)?(lr_)?schedulers?(_.*)?|lr_scheds?|(grad_|loss_)?scalers?(_.*)?|amp|loops|callbacks|"
-        r"metrics?|history|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats",
+        r"metrics?|history|_flat_weights|(.*_)?loss(es)?|(.*_)?sampler(_.*)?|.*dataloader.*|hparams|hyper_parameters|args|config|train_.*stats",
     ),
 )  # fmt: skip
 
@@ -54,7 +55,16 @@ BUFFER_LEAVES = frozenset({
 QUANTISATION_HELPERS = frozenset({
     "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "output_scale", "input_amax",
     "scales", "qzeros", "g_idx", "SCB", "absmax", "quant_map", "nested_absmax", "nested_quant_map", "weight_format", "k_scale", "v_scale",
+    "activation_scale", "input_scale_ub", "weight_global_scale", "input_global_scale", "input_zero_point", "weight_scales",
 })  # fmt: skip
+HELPER_ENDS = (
+    "_scales",
+    "_scale_inv",
+    "_weight_scale",
+    "_weight_scale_2",
+    "_input_scale",
+    "_activation_scale",
+)  # of experts kept in one tensor
 PACKED_WEIGHTS = frozenset({"qweight", "weight_packed", "weight", "weight_blocks", "in_proj_weight", "_weight"})
 
 # State entries → optimizer; the first row whose entries are all there counts.
@@ -112,7 +122,12 @@ def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) 
     sections = [section_of(path, optimizer_paths) for path in paths]
     roles: list[str] = [WEIGHT] * count
     recorded = set(checkpoint.tensors.recorded)
-    modelled = nested and any(re.fullmatch(MODEL_NAME, part.lower()) for path in paths for part in path.split(".", 4)[:2])
+    held = [
+        path
+        for number, (path, section) in enumerate(zip(paths, sections, strict=True))
+        if section == WEIGHT and starts[number] < starts[number + 1]
+    ]
+    modelled = nested and any(re.fullmatch(MODEL_NAME, part.lower()) for path in held for part in path.split(".", 4)[:2])
     for number, section in enumerate(sections):
         first, last, path = starts[number], starts[number + 1], paths[number]
         if section != WEIGHT:
@@ -207,7 +222,8 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     packed: set[str] = set()
     spectral: set[str] = set()  # modules with a spectral norm, whose weight_v is a buffer; that of a weight norm is not
     if HELPER in known.values():
-        weights = {leaf for leaf in known if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks")}
+        owners = {leaf.removesuffix(end) for leaf in known for end in HELPER_ENDS if leaf.endswith(end)}
+        weights = {leaf for leaf in known if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks") or leaf in owners}
         packed = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in weights}
         if "weight_u" in known:
             spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
@@ -222,7 +238,7 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             if leaf == "weight_v":
                 role = BUFFER if parent in spectral else WEIGHT
             else:
-                role = BUFFER if parent in packed or _is_packed_weight(parent, packed) else WEIGHT
+                role = HELPER if parent in packed or "." in leaf else WEIGHT
         elif role == BIAS:
             shape = shapes[line]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
@@ -235,27 +251,26 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
         ):
             role = BUFFER  # torch trains no integers
         roles[line] = role
+    for line in (*conventions.buffers(parents, leaves, known), *adapter_parts.buffers(parents, leaves, known)):
+        if roles[line] in (WEIGHT, BIAS) and line not in recorded:
+            roles[line] = BUFFER
     if checkpoint.format == "gguf":  # llama.cpp keeps frequencies that were worked out beforehand as if they were a weight
         for line, parent in enumerate(parents):
             if parent.rpartition(".")[2] in ROPE_FACTORS and roles[line] == WEIGHT:
                 roles[line] = BUFFER
 
 
-def _is_packed_weight(path: str, packed: set[str]) -> bool:
-    """Whether the helper hangs below the weight itself, as in weight.absmax."""
-    parent, _, leaf = path.rpartition(".")
-    return leaf in PACKED_WEIGHTS and parent in packed
-
-
 def role_of_leaf(leaf: str) -> str:
     """The role that the last part of a name suggests; HELPER needs a look at its neighbours."""
     if leaf in BUFFER_LEAVES:
         return BUFFER
-    if leaf in QUANTISATION_HELPERS or leaf.endswith("_scales") or leaf == "weight_v":
+    if leaf in QUANTISATION_HELPERS or leaf == "weight_v" or leaf.endswith(HELPER_ENDS):
         return HELPER
+    if "." in leaf:  # below the name of its weight, as weight.absmax is: see quantised.py
+        return WEIGHT if leaf.endswith(("_data", ".0")) else BIAS if leaf.endswith(".1") else HELPER
     if leaf.endswith(("bias", "bias_orig")) or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta":
         return BIAS
-    if leaf.startswith("quant_state.") or leaf.endswith(("_observer", "_fake_quant")):
+    if leaf.endswith(("_observer", "_fake_quant")):
         return BUFFER
     return WEIGHT
 

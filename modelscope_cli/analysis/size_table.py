@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis.grouping import trim
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.size_row import SizeRow, count, depth, total
-from modelscope_cli.report.document import MACHINES, PEOPLE, READABLE, Bytes, Column, Count, Inferred, Phrase, Ratio, Row, Table
+from modelscope_cli.report.document import (
+    MACHINES,
+    PEOPLE,
+    READABLE,
+    Bytes,
+    Column,
+    Count,
+    Inferred,
+    Made,
+    Phrase,
+    Ratio,
+    Row,
+    Table,
+)
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options, Overview
 
 READABLE_ROWS = 48  # rows of the module table up to which it is shown in full
 DEFAULT_TOP = 20  # rows beside each other under the other keys
+MOST_LINES = 150_000  # rows that people are shown, whatever they ask for
 WIDE = 112  # terminal width from which kinds and shapes have columns of their own
 KEY_TITLES = {
     "module": "Module",
@@ -45,11 +60,22 @@ def main_table(overview: Overview, detail: str) -> Table:
         caption = "; ".join(filter(None, [said, caption]))
     if overview.grouping.lines is not None:
         caption = "; ".join(filter(None, [caption, "the filter holds for this table only"]))
+    if overview.tree.cut is not None:
+        below = f"below level {overview.tree.cut} " if overview.tree.cut else ""
+        caption = "; ".join(filter(None, [caption, f"there are too many modules to tell them apart {below}".strip()]))
     summed = total(overview.rows)
     if summed.nbytes != overview.checkpoint.nbytes:
         raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.checkpoint.nbytes:,} bytes")
-    shown = list(size_rows(rows, overview, opaque=detail != READABLE))
-    shown.append(size_line(summed, overview, 0, "total"))
+
+    def lines() -> Iterator[Row]:
+        yield from size_rows(rows, overview, opaque=detail != READABLE)
+        yield size_line(summed, overview, 0, "total")
+
+    lines_in_all = 1 + sum(1 for _ in walk(rows))
+    shown: Sequence[Row] = Made(lines, lines_in_all) if detail != READABLE or lines_in_all > MOST_LINES else list(lines())
+    if detail == READABLE and lines_in_all > MOST_LINES:
+        shown = [*islice(shown, MOST_LINES), *(row for row in islice(shown, MOST_LINES, None) if row.mark in ("section", "total"))]
+        caption = "; ".join(filter(None, [caption, f"{lines_in_all - len(shown):,} rows are left out: -f csv and -f json have them all"]))
     titles = " › ".join(KEY_TITLES[part] for part in options.by)
     return Table(
         "modules" if options.by == ("module",) else "groups", "", size_columns(titles), shown, tree=True, caption=caption

@@ -27,7 +27,7 @@ def check(
 ) -> Check:
     """The verdicts of all rules on the checkpoint at a path. Raises ModelscopeError."""
     bounds = limits or DEFAULT_LIMITS
-    located = locate([path])
+    located = locate([path], limits=bounds)
     for problem in located.problems:
         raise problem
     names = names_of(located.found[0])

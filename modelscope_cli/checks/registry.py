@@ -9,7 +9,7 @@ from modelscope_cli.checks import quantities as q
 from modelscope_cli.checks import vocabulary as v
 from modelscope_cli.checks.rule import MODULE, WHOLE, Rule
 
-SIZES, CONTENTS = "modelscope_cli.checks.sizes", "modelscope_cli.checks.contents"
+SIZES, CONTENTS, SAFETY = (f"modelscope_cli.checks.{name}" for name in ("sizes", "contents", "safety"))
 BOTH = (WHOLE, MODULE)
 
 RULES = (
@@ -22,6 +22,7 @@ RULES = (
     Rule("require-format", v.formats, (WHOLE,), "the file is of one of these formats", '"safetensors"', f"{CONTENTS}:require_format", several=True),
     Rule("require-metadata", q.words, (WHOLE,), "these metadata keys are there", '["format"]', f"{CONTENTS}:require_metadata", several=True),
     Rule("forbid-pickle", q.switch, (WHOLE,), "no pickle, which loading would execute", "true", f"{CONTENTS}:forbid_pickle"),
+    Rule("forbid-unsafe", q.switch, (WHOLE,), "nothing suspicious or dangerous, as mscope scan judges", "true", f"{SAFETY}:forbid_unsafe"),
     Rule("forbid-optimizer-state", q.switch, (WHOLE,), "no optimizer state in the file", "true", f"{CONTENTS}:forbid_optimizer_state"),
     Rule("forbid-waste", q.switch, (WHOLE,), "no bytes of storage that no tensor uses", "true", f"{CONTENTS}:forbid_waste"),
     Rule("forbid-untied-head", q.switch, (WHOLE,), "the output head is the token embedding again", "true", f"{CONTENTS}:forbid_untied_head", wanted="tied"),

@@ -29,9 +29,11 @@ COMMANDS = (
     CommandRow("visualize", "modelscope_cli.cli.visualize"),
     CommandRow("report", "modelscope_cli.cli.report"),
     CommandRow("check", "modelscope_cli.cli.check", needs_argument=False),
+    CommandRow("scan", "modelscope_cli.cli.scan"),
     CommandRow("diff", "modelscope_cli.cli.diff"),
     CommandRow("baseline", "modelscope_cli.cli.baseline"),
     CommandRow("init", "modelscope_cli.cli.init"),
+    CommandRow("formats", "modelscope_cli.cli.formats", needs_argument=False),
 )
 
 HELP = """Look inside model files: what is in them, which layer takes the space, where every byte is.

@@ -70,7 +70,7 @@ def save(
     if output == "":
         raise typer.BadParameter("a file needs a name", param_hint="'--output'")
     bounds = limits(limit)
-    targets, problems = find([path], only=only)
+    targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a baseline is of one")
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         try:

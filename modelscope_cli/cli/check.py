@@ -143,7 +143,7 @@ def run(
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.render.plain import visible
 
-    targets, problems = find(paths, only=only)
+    targets, problems = find(paths, only=only, bounds=judge.bounds)
     asked = judge.asked_of(targets)
     for target, settings in zip(targets, asked, strict=True):
         if not allow_none:

@@ -78,7 +78,7 @@ def diff(
     problems = []
     sides = []
     for path in (old, new):
-        targets, missing = find([path], only=only)
+        targets, missing = find([path], only=only, bounds=bounds)
         publisher.targets(targets)
         problems += missing
         refuse_several(path, targets, "a diff is of one with one")

@@ -54,7 +54,7 @@ def init(
             f"{output!r} is there already: --force writes over it, -o names another", param_hint="'--output'"
         )
     bounds = limits(limit)
-    targets, problems = find([path], only=only)
+    targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a first configuration is for one")
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         try:

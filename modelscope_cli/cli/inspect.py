@@ -174,7 +174,7 @@ def run(
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
 
-    targets, problems = find(paths, only=only)
+    targets, problems = find(paths, only=only, bounds=bounds)
     publisher = Publisher(wanted, SCHEMA, color, unit)
     publisher.targets(targets)
     failed = False
@@ -194,6 +194,6 @@ def show_tree(overview: Overview, terminal: Any, _: str) -> Report:
     from modelscope_cli.render.tree import render
 
     report = to_tree_report(overview)
-    text = to_ascii(render(report)) if speaks_ascii_only(terminal.encoding) else render(report)
-    terminal.print(text, soft_wrap=True, highlight=False, markup=False)
+    ascii_only = speaks_ascii_only(terminal.encoding)
+    terminal.file.writelines((to_ascii(line) if ascii_only else line) + "\n" for line in render(report))
     return report

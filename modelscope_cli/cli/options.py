@@ -121,20 +121,21 @@ def write_file(path: str, data: bytes) -> None:
         raise typer.Exit(UNREADABLE)
 
 
-def written(path: str, data: bytes) -> bool:
+def written(path: str, data: bytes | Iterable[bytes]) -> bool:
     """Write a file whole or not at all, behind a link too. Returns False, with a sentence said, where that fails."""
     from modelscope_cli.cli.problems import say
     from modelscope_cli.render.plain import visible
 
+    parts = (data,) if isinstance(data, bytes) else data
     try:
         stream = DESCRIPTOR.fullmatch(path)
         if stream is not None:
-            write_stream({"out": 1, "err": 2}.get(stream[1]) or int(stream[2]), data)
+            write_stream({"out": 1, "err": 2}.get(stream[1]) or int(stream[2]), parts)
         elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device cannot be renamed onto
             with open(path, "wb") as device:
-                device.write(data)
+                device.writelines(parts)
         else:
-            replace(os.path.realpath(path), data)
+            replace(os.path.realpath(path), parts)
     except OSError as error:
         reason, todo = (error.strerror or str(error)).lower(), ""
         if isinstance(error, FileNotFoundError):
@@ -147,16 +148,16 @@ def written(path: str, data: bytes) -> bool:
     return True
 
 
-def write_stream(number: int, data: bytes) -> None:
+def write_stream(number: int, parts: Iterable[bytes]) -> None:
     """Write to a stream that is open already, where it stands: behind `>> log` is a file whose other lines must stay."""
     sys.stdout.flush()
     with os.fdopen(os.dup(number), "wb") as stream:
-        stream.write(data)
+        stream.writelines(parts)
 
 
-def replace(file: str, data: bytes) -> None:
-    """Write beside, then rename. The mode of a file that is there stays; whatever ends this, nothing is left beside it."""
-    import tempfile
+def replace(file: str, parts: Iterable[bytes]) -> None:
+    """Write beside, then rename. The mode of a file that is there stays; whatever ends this (but SIGKILL), nothing is left beside it."""
+    from modelscope_cli.bridges.ending import deferred_end
 
     if os.path.islink(file):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # all links are followed, but for one that leads to itself
@@ -166,13 +167,16 @@ def replace(file: str, data: bytes) -> None:
         mask = os.umask(0)
         os.umask(mask)
         mode = 0o666 & ~mask
-    handle, aside = tempfile.mkstemp(dir=os.path.dirname(file), prefix=".mscope-")
-    try:
-        with os.fdopen(handle, "wb") as beside:
-            beside.write(data)
-        os.chmod(aside, mode)
-        os.replace(aside, file)
-    except BaseException:  # Ctrl-C too
-        if os.path.exists(aside):
-            os.unlink(aside)
-        raise
+    aside = os.path.join(os.path.dirname(file), f".mscope-{os.urandom(8).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with deferred_end() as ending:
+        try:
+            with os.fdopen(os.open(aside, flags, 0o600), "wb") as beside:
+                ending.allow()
+                beside.writelines(parts)
+            os.chmod(aside, mode)
+            os.replace(aside, file)
+        except BaseException:  # Ctrl-C too, and being asked to end
+            if os.path.exists(aside):
+                os.unlink(aside)
+            raise

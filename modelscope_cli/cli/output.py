@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -140,6 +140,7 @@ class Publisher:
         """Files that must not be written over, whether they can be read or not."""
         for target in targets:
             self.refuse((target.path, target.index_path or target.path, *(target.shards or ())))
+            self.refuse((target.archive.file,) if target.archive is not None else ())
 
     def model(self, checkpoint: Checkpoint) -> None:
         """The same of what was read: a model or a baseline."""
@@ -198,7 +199,7 @@ class Publisher:
                 wrong = not written(output.file, buffer.getvalue().encode("utf-8", "backslashreplace")) or wrong
         for output, renderer in self.renderers:
             if renderer is not None and output.file is not None:
-                wrong = not written(output.file, self.rendered(renderer, problems)) or wrong
+                wrong = not written(output.file, self.pieces(renderer, problems)) or wrong
         if self.github:
             wrong = not self.append_summary(problems) or wrong
         try:
@@ -218,7 +219,8 @@ class Publisher:
             return
         whole = next((renderer for output, renderer in self.renderers if renderer is not None and output.file is None), None)
         if whole is not None:
-            sys.stdout.buffer.write(self.rendered(whole, problems))
+            for piece in self.pieces(whole, problems):
+                sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         if self.github:
             for line in annotations(self.document(READABLE, problems)):
@@ -232,11 +234,11 @@ class Publisher:
 
         return Document(self.schema, self.reports[detail], [as_problem(problem) for problem in problems])
 
-    def rendered(self, renderer: Renderer, problems: Sequence[ModelscopeError]) -> bytes:
-        """The document in a format."""
-        from modelscope_cli.render.registry import Look, render
+    def pieces(self, renderer: Renderer, problems: Sequence[ModelscopeError]) -> Iterator[bytes]:
+        """The document in a format, bit by bit: it may be far larger than what it is made from."""
+        from modelscope_cli.render.registry import Look, pieces
 
-        return render(renderer, self.document(renderer.detail, problems), Look(self.unit.value))
+        return pieces(renderer, self.document(renderer.detail, problems), Look(self.unit.value))
 
     def append_summary(self, problems: Sequence[ModelscopeError]) -> bool:
         """Append to the step summary. Returns whether that could be written."""
@@ -252,7 +254,7 @@ class Publisher:
             raise AssertionError("there is no Markdown")
         try:
             with open(summary, "ab") as file:
-                file.write(self.rendered(markdown, problems) + b"\n")
+                file.write(b"".join(self.pieces(markdown, problems)) + b"\n")
         except OSError as error:
             say(f"mscope: {summary}: the step summary cannot be written: {(error.strerror or str(error)).lower()}")
             return False

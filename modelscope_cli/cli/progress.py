@@ -11,7 +11,7 @@ PATIENCE = 1.0  # seconds
 
 
 class LateProgress:
-    """A bar for a read of many files."""
+    """A bar for a read of many files, or of a large archive."""
 
     def __init__(self, path: str):
         self.path = path
@@ -21,18 +21,29 @@ class LateProgress:
 
     def step(self, done: int, whole: int) -> None:
         """Say that `done` of `whole` files have been read."""
-        if self.bar is None:
-            if time.monotonic() - self.started < PATIENCE or not sys.stderr.isatty():
-                return
+        if self.shown():
+            from modelscope_cli.render.plain import visible
+
+            self.bar.update(self.task, description=visible(os.path.basename(self.path)), completed=done, total=whole)
+
+    def unpacking(self, done: int, whole: int) -> None:
+        """Say that `done` of `whole` bytes of an archive have been unpacked."""
+        if self.shown():
+            from modelscope_cli.render.units import size
+
+            said = f"unpacking {size(done, 'si')} of {size(whole, 'si')}"
+            self.bar.update(self.task, description=said, completed=done, total=whole)
+
+    def shown(self) -> bool:
+        """Whether there is a bar, by now."""
+        if self.bar is None and time.monotonic() - self.started >= PATIENCE and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import Progress
 
-            from modelscope_cli.render.plain import visible
-
             self.bar = Progress(console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task(visible(os.path.basename(self.path)), total=whole)
+            self.task = self.bar.add_task("", total=None)
             self.bar.start()
-        self.bar.update(self.task, completed=done)
+        return self.bar is not None
 
     def __enter__(self) -> LateProgress:
         return self

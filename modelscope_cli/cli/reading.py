@@ -13,6 +13,7 @@ from modelscope_cli.cli.progress import LateProgress
 
 if TYPE_CHECKING:
     from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.core.folder import Folder
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.locate import Target
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def find(paths: list[str], *, only: bool) -> tuple[list[Target], list[ModelscopeError]]:
+def find(paths: list[str], *, only: bool, bounds: Limits | None = None) -> tuple[list[Target], list[ModelscopeError]]:
     """The model files behind paths, and the paths behind which there is none, which are told at once."""
     from modelscope_cli.cli.problems import tell
+    from modelscope_cli.core.limits import DEFAULT_LIMITS
     from modelscope_cli.formats.locate import locate
 
-    targets, problems = locate(paths, only=only)
+    with LateProgress(paths[0] if len(paths) == 1 else "") as progress:
+        targets, problems = locate(paths, only=only, limits=bounds or DEFAULT_LIMITS, unpacking=progress.unpacking)
     for problem in problems:
         suggest_command(problem)
         tell(problem)
@@ -36,30 +39,73 @@ def find(paths: list[str], *, only: bool) -> tuple[list[Target], list[Modelscope
 def readable(
     targets: list[Target], problems: list[ModelscopeError], bounds: Limits, *, lenient: bool
 ) -> Iterator[tuple[int, Checkpoint]]:
-    """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems."""
+    """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems.
+
+    Of the checkpoints of one folder only the last carries what is in that folder. Since it may be one that cannot be read, each
+    is kept back until the next has been tried.
+    """
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.registry import read_target
 
+    kept: tuple[int, Checkpoint] | None = None
     for number, target in enumerate(targets):
         try:
             with LateProgress(target.path) as progress:
-                read = partial(read_target, target, bounds, lenient=lenient, step=progress.step)
+                read = partial(read_target, target, bounds, lenient=lenient, step=progress.step, unpacking=progress.unpacking)
                 checkpoint = guarded(read, target.path)
         except ModelscopeError as problem:
+            name_copies(problem, target)
             tell(problem)
             problems.append(problem)
             continue
-        yield number, checkpoint
+        if kept is not None:
+            if kept[1].in_folder is target.in_folder:
+                kept[1].in_folder = without_entries(kept[1].in_folder)
+            yield kept
+            kept = None
+        last = number + 1 == len(targets) or targets[number + 1].in_folder is not target.in_folder
+        if target.in_folder is None or last:
+            yield number, checkpoint
+        else:
+            kept = number, checkpoint
+    if kept is not None:
+        yield kept
+
+
+def without_entries(folder: Folder | None) -> Folder | None:
+    """The folder by name: what is in it is told once."""
+    return folder._replace(entries=(), cut="") if folder is not None else None
+
+
+def name_copies(problem: ModelscopeError, target: Target) -> None:
+    """Where the weights to use cannot be read, the same model again beside them may be."""
+    import os
+
+    from modelscope_cli.core.folder import SAME
+
+    if target.in_folder is None:
+        return
+    home = os.path.relpath(target.folder or ".", target.in_folder.path or ".").replace(os.sep, "/")
+    names = [name for entry in target.in_folder.entries if entry.what == SAME for name in entry.names]
+    copies = [
+        name
+        for name in names
+        if (name.rpartition("/")[0] or ".") == home and name.endswith((".safetensors", ".bin", ".pth", ".gguf"))
+    ]
+    if copies:
+        said = f"the folder holds the same model again: {', '.join(copies[:3])}{' …' if len(copies) > 3 else ''}"
+        problem.hint = f"{problem.hint}; {said}" if problem.hint else said
 
 
 def refuse_several(path: str, targets: list[Target], why: str) -> None:
     """A command about one model meets a folder of several: that is told, and ends it."""
     from modelscope_cli.cli.problems import UNREADABLE, say
+    from modelscope_cli.core.place import typed
     from modelscope_cli.render.plain import visible
 
     if len(targets) > 1:
-        named = ", ".join(visible(target.path) for target in targets[:4]) + (" …" if len(targets) > 4 else "")
+        named = ", ".join(visible(typed(target.path)) for target in targets[:4]) + (" …" if len(targets) > 4 else "")
         say(f"mscope: {visible(path)}: holds {len(targets):,} models, {why} - name it: {named}")
         raise typer.Exit(UNREADABLE)
 

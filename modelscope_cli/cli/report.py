@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,9 @@ from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_f
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
+    from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.checks.check import Check
+    from modelscope_cli.core.limits import Limits
     from modelscope_cli.report.document import Report, Section
 
 MARKDOWN = "markdown"
@@ -90,7 +93,7 @@ def run(
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
 
-    targets, problems = find(paths, only=only)
+    targets, problems = find(paths, only=only, bounds=judge.bounds)
     asked = judge.asked_of(targets)
     publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
     publisher.targets(targets)
@@ -103,7 +106,7 @@ def run(
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)
         drawn = pictures(overview) if publisher.pictured else ()
-        failed = publisher.add(Making(overview, result, drawn)) or failed
+        failed = publisher.add(Making(overview, result, drawn, judge.bounds)) or failed
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
@@ -112,13 +115,26 @@ def run(
 class Making:
     """Makes the report of one checkpoint in as much detail as is asked for."""
 
-    def __init__(self, overview: Overview, result: Check, drawn: Sequence[Section]):
+    def __init__(self, overview: Overview, result: Check, drawn: Sequence[Section], bounds: Limits):
         self.overview = overview
         self.result = result
         self.drawn = drawn
+        self.bounds = bounds
+
+    @cached_property
+    def safeties(self) -> list[Safety]:
+        """The verdicts on the files; none where there is only a description of them."""
+        from modelscope_cli.checks.safety import safeties_of
+        from modelscope_cli.errors import ModelscopeError
+
+        try:
+            return safeties_of(self.overview.checkpoint, self.bounds)
+        except ModelscopeError:
+            return []
 
     def __call__(self, detail: str) -> Report:
         from modelscope_cli.analysis.full_report import to_report
+        from modelscope_cli.analysis.safety_report import section
         from modelscope_cli.checks.check import verdicts
         from modelscope_cli.report.document import PICTURED
 
@@ -130,7 +146,7 @@ class Making:
 
             since = diff_report.to_report(result.subject.diff, detail)
         drawn = self.drawn if detail == PICTURED else ()
-        return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn)
+        return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn, safety=section(self.safeties, detail))
 
 
 def pictures(overview: Overview) -> list[Section]:

@@ -151,7 +151,7 @@ def located(path: str, bounds: Limits, *, only: bool) -> tuple[Target, Limits]:
     """The one model behind a path; none or several end the command."""
     from modelscope_cli.cli.reading import find, refuse_several
 
-    targets, problems = find([path], only=only)
+    targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a picture is of one")
     if problems or not targets:
         leave()
@@ -168,7 +168,7 @@ def read(target: Target, bounds: Limits, engine: Engine) -> Checkpoint | str:
 
     try:
         with LateProgress(target.path) as progress:
-            return guarded(partial(read_target, target, bounds, step=progress.step), target.path)
+            return guarded(partial(read_target, target, bounds, step=progress.step, unpacking=progress.unpacking), target.path)
     except ModelscopeError as problem:
         if engine.reads_itself and isinstance(problem, (UnknownFormatError, UnsupportedFeatureError)):
             return target.path

@@ -21,13 +21,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, Call, Global, Mapping, Mark, SetOf
-from modelscope_cli.core.checkpoint import GlobalUse, PickleTrace
+from modelscope_cli.core.checkpoint import CallUse, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
 
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 _unpack_index = struct.Struct("<I").unpack_from
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
+MOST_CALLS = 32  # calls of one function that a trace tells of; the others are counted
+MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
 
 
 PersistentLoad = Callable[[Any, int], Any]
@@ -37,6 +39,8 @@ Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or
 
 class PickleMachine:
     """One run over one pickle stream. `result` is the object, `end` the position behind STOP."""
+
+    rare: dict[int, Callable[[Any, int], int]]  # the methods of the less usual instructions; set below
 
     def __init__(
         self,
@@ -63,6 +67,10 @@ class PickleMachine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.globals: dict[tuple[str, str], Global] = {}
+        self.calls: list[tuple[int, Any, Any]] = []  # (position, function, arguments) of the first calls of each function
+        self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
+        self.strange_calls = 0
+        self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
         self.result: Any = None
 
     def run(self) -> Any:
@@ -81,14 +89,15 @@ class PickleMachine:
     def trace(self, problem: str | None = None) -> PickleTrace:
         """What the stream imports and calls, as far as it was read."""
         uses = tuple(GlobalUse(g.module, g.name, g.offset, g.calls) for g in self.globals.values())
-        return PickleTrace(self.where, self.end - self.start, self.opcodes, uses, problem)
+        calls = tuple(CallUse(at, self.data[at], function, args) for at, function, args in self.calls)
+        return PickleTrace(self.where, self.end - self.start, self.opcodes, uses, problem, calls, self.firsts)
 
     def _run_from(self, pos: int) -> Any:
         """The loop. `pos` stays on the opcode until its operands have been read, so that it can be taken up again there."""
         data, stack, marks, memo = self.data, self.stack, self.marks, self.memo
         push, pop, unpack = stack.append, stack.pop, _unpack_index
         persistent_load = self.persistent_load
-        opcodes, objects = self.opcodes, self.objects
+        opcodes, objects, firsts, rare = self.opcodes, self.objects, self.firsts, self.rare
         try:
             while True:
                 op = data[pos]
@@ -121,7 +130,7 @@ class PickleMachine:
                     pos += 1
                 elif op == 0x52:  # REDUCE
                     args = pop()
-                    stack[-1] = self._reduce(stack[-1], args)
+                    stack[-1] = self._reduce(stack[-1], args, pos)
                     objects += 1
                     pos += 1
                 elif op == 0x58:  # BINUNICODE
@@ -135,6 +144,8 @@ class PickleMachine:
                     if stop > len(data):
                         raise _EndOfDataError
                     push(data[pos + 2 : stop].decode("utf-8", "surrogatepass"))
+                    if op not in firsts:
+                        firsts[op] = pos
                     pos = stop
                 elif op == 0x94:  # MEMOIZE
                     memo[len(memo)] = stack[-1]
@@ -177,7 +188,9 @@ class PickleMachine:
                     return self.result
                 else:
                     self.end = pos
-                    pos = _RARE[op](self, pos + 1)
+                    if op not in firsts:
+                        firsts[op] = pos
+                    pos = rare[op](self, pos + 1)
                     objects += 1
                 if not opcodes & 0xFFF:
                     self._check_limits(opcodes, objects, pos)
@@ -192,12 +205,14 @@ class PickleMachine:
             if actual > limit:
                 raise LimitError(resource, limit, f"more than {limit:,}", path=self.where, offset=pos)
 
-    def _reduce(self, function: Any, args: Any) -> Any:
-        """The node for function(*args). Dictionary classes become a Mapping at once."""
+    def _reduce(self, function: Any, args: Any, offset: int) -> Any:
+        """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
         if type(args) is not tuple:
             raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
         if type(function) is Global:
             function.calls += 1
+            if function.calls <= MOST_CALLS:
+                self.calls.append((offset, function, args))
             key = (function.module, function.name)
             if key in self.readers:
                 return self.readers[key](args)
@@ -214,6 +229,9 @@ class PickleMachine:
                 items = args[0] if args and type(args[0]) in (list, tuple) else []
                 self._count_copy(items)
                 return SetOf(list(items))
+        elif self.strange_calls < MOST_STRANGE_CALLS:
+            self.strange_calls += 1
+            self.calls.append((offset, function, args))
         return Call(function, args)
 
     def _count_copy(self, entries: Sequence[Any]) -> None:
@@ -321,22 +339,22 @@ class PickleMachine:
         module, after = self._line(pos)
         name, after = self._line(after)
         args = tuple(self._since_mark())
-        self.stack.append(self._reduce(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1), args))
+        self.stack.append(self._reduce(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1), args, pos - 1))
         return after
 
     def _obj(self, pos: int) -> int:
         items = self._since_mark()
-        self.stack.append(self._reduce(items[0], tuple(items[1:])))
+        self.stack.append(self._reduce(items[0], tuple(items[1:]), pos - 1))
         return pos
 
     def _newobj(self, pos: int) -> int:
         args = self.stack.pop()
-        self.stack[-1] = self._reduce(self.stack[-1], args)
+        self.stack[-1] = self._reduce(self.stack[-1], args, pos - 1)
         return pos
 
     def _newobj_ex(self, pos: int) -> int:
         kwargs, args = self.stack.pop(), self.stack.pop()
-        made = self._reduce(self.stack[-1], args)
+        made = self._reduce(self.stack[-1], args, pos - 1)
         if isinstance(made, Call) and isinstance(kwargs, Mapping):
             self._count_copy(kwargs.pairs)
             made.entries = list(kwargs.pairs)
@@ -354,6 +372,11 @@ class PickleMachine:
     def _build(self, pos: int) -> int:
         state = self.stack.pop()
         target = self.stack[-1]
+        owner = target.function if isinstance(target, Call) else target
+        if isinstance(owner, Global):
+            times = self.built[id(owner)] = self.built.get(id(owner), 0) + 1
+            if times <= MOST_CALLS:
+                self.calls.append((pos - 1, target, (state,)))
         if isinstance(target, Call | Mapping):
             target.state = state
         elif isinstance(target, Global):  # setting attributes on a class: kept as a node of its own
@@ -572,7 +595,7 @@ def _text(raw: bytes | bytearray) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-_RARE: dict[int, Callable[[PickleMachine, int], int]] = {
+PickleMachine.rare = {
     0x80: PickleMachine._proto, 0x95: PickleMachine._frame,
     0x63: PickleMachine._global, 0x93: PickleMachine._stack_global, 0x69: PickleMachine._inst, 0x6F: PickleMachine._obj,
     0x81: PickleMachine._newobj, 0x92: PickleMachine._newobj_ex, 0x62: PickleMachine._build,
@@ -594,4 +617,4 @@ _RARE: dict[int, Callable[[PickleMachine, int], int]] = {
 }  # fmt: skip
 
 _HOT = (0x71, 0x68, 0x72, 0x6A, 0x4B, 0x4D, 0x28, 0x74, 0x52, 0x58, 0x8C, 0x94, 0x85, 0x86, 0x87, 0x29, 0x89, 0x51, 0x4A, 0x2E)
-_KNOWN = frozenset(_HOT) | frozenset(_RARE)
+_KNOWN = frozenset(_HOT) | frozenset(PickleMachine.rare)

@@ -57,6 +57,7 @@ class Member(NamedTuple):
     header: int  # offset of the local header
     start: int
     stop: int
+    crc: int = 0  # checksum of the uncompressed data, as the directory has it
 
 
 class ZipDirectory:
@@ -190,6 +191,7 @@ class _Entry(NamedTuple):
     stored: int
     size: int
     header: int
+    crc: int
 
 
 def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_Entry]:
@@ -201,7 +203,7 @@ def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_En
                 f"zip directory entry {len(entries) + 1} of {count:,} is missing", path=path, offset=base + position
             )
         row = _unpack_central(central, position)
-        flags, method, stored, size, header = row[3], row[4], row[8], row[9], row[16]
+        flags, method, crc, stored, size, header = row[3], row[4], row[7], row[8], row[9], row[16]
         name_at = position + CENTRAL_SIZE
         extra_at = name_at + row[10]
         position = extra_at + row[11] + row[12]
@@ -212,7 +214,7 @@ def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_En
             size, stored, header = _zip64_values(
                 central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at
             )
-        entries.append(_Entry(raw_name.decode("utf-8", "surrogateescape"), raw_name, method, flags, stored, size, header))
+        entries.append(_Entry(raw_name.decode("utf-8", "surrogateescape"), raw_name, method, flags, stored, size, header, crc))
     return entries
 
 
@@ -237,7 +239,9 @@ def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
     local = window.read(entry.header, LOCAL_SIZE + len(entry.raw_name), f"zip header of {entry.name!r}")
     if local[:4] != LOCAL:
         raise CorruptFileError(f"no zip header for {entry.name!r}", path=window.name, offset=entry.header)
-    _, _, flags, method, _, _, _, _, _, name_length, extra_length = _unpack_local(local)
+    _, _, flags, method, _, _, crc, stored, size, name_length, extra_length = _unpack_local(local)
+    described = bool(flags & DESCRIPTOR_FLAG)  # then checksum and sizes stand behind the data
+    claims = ((crc, entry.crc), (stored, entry.stored), (size, entry.size))
     if (
         flags != entry.flags
         or method != entry.method
@@ -245,6 +249,9 @@ def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
         or name_length != len(entry.raw_name)
     ):
         which = "flags" if flags != entry.flags else "compression" if method != entry.method else "name"
+        notes.append(Note("zip-headers-differ", "warning", entry.name, f"the local header and the directory differ in {which}"))
+    elif not described and any(here != there and here != FILLED_32 for here, there in claims):
+        which = "checksum" if claims[0][0] != claims[0][1] else "sizes"
         notes.append(Note("zip-headers-differ", "warning", entry.name, f"the local header and the directory differ in {which}"))
     if (flags | entry.flags) & ENCRYPTED_FLAGS:
         notes.append(
@@ -260,7 +267,7 @@ def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
         )
     if entry.method == STORED and entry.stored != entry.size:
         raise CorruptFileError(f"{entry.name!r} is stored, but its two sizes differ", path=window.name, offset=entry.header)
-    return Member(entry.name, entry.method, entry.flags, entry.stored, entry.size, entry.header, start, stop)
+    return Member(entry.name, entry.method, entry.flags, entry.stored, entry.size, entry.header, start, stop, entry.crc)
 
 
 def _check_order(members: list[Member], directory_start: int, path: str) -> None:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.core.span import ByteMap
 from modelscope_cli.core.tensor import TensorTable
 
+if TYPE_CHECKING:
+    from modelscope_cli.core.folder import Folder
+
 CONFIG_FILE = "config.json"
+QUANTISATION_KEYS = ("quantization_config", "compression_config", "quantization")  # the last is MLX's
+QUANTISATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")  # of ModelOpt, AutoGPTQ, AutoAWQ
+SOURCE = "from_file"  # which of them it was
+
+
+def quantisation_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says of how the weights were quantised, on the top level or with the language model; {} for nothing."""
+    inner = config.get("text_config")
+    for place in (config, inner if isinstance(inner, dict) else {}):
+        for key in QUANTISATION_KEYS:
+            found = place.get(key)
+            if isinstance(found, dict) and found:
+                return {**found, "mlx": True} if key == "quantization" and "quant_algo" not in found else found
+    return {}
 
 
 class Note(NamedTuple):
@@ -48,14 +65,32 @@ class GlobalUse(NamedTuple):
     calls: int
 
 
+class CallUse(NamedTuple):
+    """A call that a pickle would make: the instruction at `offset`, and what would be called with what (nodes of a pickle).
+
+    For BUILD the function is the object, or the class, that is given a state.
+    """
+
+    offset: int
+    opcode: int
+    function: Any
+    args: tuple[Any, ...]
+
+
 class PickleTrace(NamedTuple):
-    """What one pickle stream would import and call. `where` is the file and member, `problem` what stopped the reading."""
+    """What one pickle stream would import and call. `where` is the file and member, `problem` what stopped the reading.
+
+    `calls` are the first ones of each function; how many there are of each stands with the globals. `firsts` tells of the
+    less usual instructions where each stands first.
+    """
 
     where: str
     nbytes: int
     opcodes: int
     globals: tuple[GlobalUse, ...]
     problem: str | None
+    calls: tuple[CallUse, ...] = ()
+    firsts: Mapping[int, int] = {}
 
 
 class Checkpoint:
@@ -66,6 +101,7 @@ class Checkpoint:
     `groups` are (index of a tensor, path): from that tensor on, the dictionary at that path holds them; "" is the top level.
     `config` is what a config.json says, under its names; `config_from` tells where that comes from.
     `ordered` tells whether the order of names is the model's own (safetensors sorts them).
+    `in_folder` is the folder that was named to get here; of several checkpoints in it the last has its entries.
     """
 
     __slots__ = (
@@ -76,6 +112,7 @@ class Checkpoint:
         "files",
         "format",
         "groups",
+        "in_folder",
         "metadata",
         "modules",
         "notes",
@@ -120,6 +157,7 @@ class Checkpoint:
         self.groups = [(0, "")] if groups is None else groups
         self.config = {} if config is None else config
         self.config_from = config_from
+        self.in_folder: Folder | None = None
 
     @property
     def nbytes(self) -> int:

@@ -31,6 +31,13 @@ class Limits(NamedTuple):
     metadata_items: int = 20_000  # plain values kept for display; the rest is counted
     keys: int = 300_000  # of the metadata of a GGUF file
     array_bytes: int = 128 << 20  # arrays of strings in it, which are walked item by item
+    folder_entries: int = 100_000  # files and folders below a folder that was named
+    folder_depth: int = 12  # folders in folders that are looked at
+    unpacked_bytes: int = 1 << 30  # what members of one archive unpack to, all together
+    unpacked_slowly: int = 64 << 20  # the same of bzip2 and xz, which take ten times as long
+    archives: int = 100  # archives in an archive that are looked into
+    archive_depth: int = 3  # archives in archives
+    scanned_bytes: int = 192 << 20  # unpacked and run while a file is scanned, all together
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""

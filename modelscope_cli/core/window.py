@@ -3,6 +3,10 @@
 Readers never open files; they are handed a window. Today it looks at a local file through `os.pread` on one descriptor
 (never mmap: a file that shrinks under a mapping kills the process). Anything else that can serve byte ranges fits behind
 the same two members, and a window can be cut out of a window: a stored zip member is itself a file.
+
+A file may be written to while it is read. What came of that is half of one file and half of another, so a window that is
+left looks once more at size and time of change, and says so instead. A file that another is renamed over is no such case:
+the descriptor keeps the old one, whole.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import os
 import stat
 from types import TracebackType
 
-from modelscope_cli.errors import CorruptFileError, SourceError
+from modelscope_cli.errors import CorruptFileError, ModelscopeError, SourceError
 
 KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
@@ -25,11 +29,12 @@ KINDS_OF_FILE = (
 class Window:
     """`size` bytes starting at `base` of an open file descriptor. `bytes_read` counts what was asked of the system."""
 
-    __slots__ = ("_descriptor", "_owns", "base", "bytes_read", "name", "size")
+    __slots__ = ("_descriptor", "_opened", "_owns", "base", "bytes_read", "name", "size")
 
-    def __init__(self, descriptor: int, name: str, size: int, base: int = 0, owns: bool = False):
+    def __init__(self, descriptor: int, name: str, size: int, base: int = 0, opened: os.stat_result | None = None):
         self._descriptor = descriptor
-        self._owns = owns
+        self._opened = opened  # what the file was when it was opened: the window closes it, and sees whether it changed
+        self._owns = opened is not None
         self.name = name
         self.size = size
         self.base = base
@@ -40,7 +45,10 @@ class Window:
         if offset < 0 or length < 0 or offset + length > self.size:
             there = max(0, self.size - offset) if offset >= 0 else 0
             raise CorruptFileError(f"{what}: expected {length:,} bytes, found {there:,}", path=self.name, offset=max(offset, 0))
-        data = _pread(self._descriptor, length, self.base + offset)
+        try:
+            data = _pread(self._descriptor, length, self.base + offset)
+        except OSError as error:
+            raise self._unreadable(error, offset) from None
         self.bytes_read += len(data)
         if len(data) != length:
             data = self._read_on(data, offset, length, what)
@@ -51,7 +59,10 @@ class Window:
         pieces = [data]
         have = len(data)
         while have < length:
-            piece = _pread(self._descriptor, length - have, self.base + offset + have)
+            try:
+                piece = _pread(self._descriptor, length - have, self.base + offset + have)
+            except OSError as error:
+                raise self._unreadable(error, offset + have) from None
             if not piece:
                 raise CorruptFileError(
                     f"{what}: the file became shorter while it was read", path=self.name, offset=offset + have
@@ -60,6 +71,12 @@ class Window:
             pieces.append(piece)
             have += len(piece)
         return b"".join(pieces)
+
+    def _unreadable(self, error: OSError, offset: int) -> SourceError:
+        """A read that the system refused: a bad sector, a network that is gone. (A signal is no such thing: Python reads on.)"""
+        reason = (error.strerror or type(error).__name__).lower()
+        hint = "the disk or the network it lies on has a problem: copy it elsewhere and try again"
+        return SourceError(f"cannot be read: {reason}", path=self.name, offset=offset, hint=hint)
 
     def head(self, length: int) -> bytes:
         """The first `length` bytes, or all there are."""
@@ -81,7 +98,20 @@ class Window:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        changed = self._change() if error is None or isinstance(error, ModelscopeError) else None
         self.close()
+        if changed:
+            raise SourceError(changed, path=self.name, hint="try again when whatever writes it has finished") from None
+
+    def _change(self) -> str | None:
+        """What happened to the file since it was opened, or None."""
+        if self._opened is None or not self._owns:
+            return None
+        now = os.fstat(self._descriptor)
+        if now.st_size != self._opened.st_size:
+            what = "became shorter" if now.st_size < self._opened.st_size else "grew"
+            return f"{what} while it was read: {self._opened.st_size:,} bytes before, {now.st_size:,} now"
+        return "was written to while it was read" if now.st_mtime_ns != self._opened.st_mtime_ns else None
 
 
 class MemoryWindow(Window):
@@ -134,7 +164,7 @@ def open_window(path: str) -> Window:
     except BaseException:
         os.close(descriptor)
         raise
-    return Window(descriptor, path, found.st_size, owns=True)
+    return Window(descriptor, path, found.st_size, opened=found)
 
 
 def refuse_unless_regular(found: os.stat_result, path: str) -> None:

@@ -2,7 +2,7 @@
 
     {"schema": "mscope.baseline/1", "format": "safetensors", "metadata": {…},
      "groups": [PATH, …], "modules": {PATH: CLASS or null}, "recorded": {ROLE: [NAME, …]}, "imports": ["module.name()", …],
-     "files": [{"name": …, "bytes": …, "sections": {LABEL: BYTES},
+     "quantisation": {…}, "files": [{"name": …, "bytes": …, "sections": {LABEL: BYTES},
                 "tensors": {"layers.{0-31}.q_proj.weight": "float16 [4096, 4096]"},
                 "views": {"head.weight": "= embed.weight", …}}]}
 
@@ -18,6 +18,7 @@ import math
 import re
 from itertools import accumulate, pairwise
 from operator import itemgetter
+from typing import Any
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, GlobalUse, ModuleRecord, Note, PickleTrace
 from modelscope_cli.core.dtype import KNOWN_DTYPES
@@ -73,9 +74,16 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         aliases=read_aliases(document, known),
         ordered=False,
         groups=groups or None,
+        config=read_quantisation(document, limits),
     )
     document.finish()
     return checkpoint
+
+
+def read_quantisation(document: Fields, limits: Limits) -> dict[str, Any]:
+    """What the configuration beside the described file said of the quantisation; nothing else of it is kept."""
+    found = document.metadata("quantisation", limits)
+    return {"quantization_config": found} if found else {}
 
 
 def read_format(document: Fields, path: str) -> str:

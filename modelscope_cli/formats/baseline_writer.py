@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.checkpoint import Checkpoint, quantisation_of
 from modelscope_cli.core.condensed import condensed, well_formed
 from modelscope_cli.core.dtype import KNOWN_DTYPES, DType
 from modelscope_cli.core.name_patterns import fold, holders, sort_key
@@ -40,6 +40,7 @@ def describe(checkpoint: Checkpoint) -> bytes:
             "modules": dict(fold((well_formed(path), record.class_name) for path, record in checkpoint.modules.items())),
             "recorded": recorded_roles(checkpoint, names),
             "imports": imports(checkpoint),
+            "quantisation": kept_whole(kept_quantisation(checkpoint)),
         }
         filled = {key: value for key, value in around.items() if value}
         document = {"schema": SCHEMA, "format": checkpoint.format, **filled, "files": Tensors(checkpoint, names).files()}
@@ -76,6 +77,20 @@ def kept_metadata(metadata: dict[str, Any], depth: int = 0) -> dict[str, Any]:
             continue
         kept[well_formed(key)] = Line(condensed(value))
     return kept
+
+
+def kept_quantisation(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the configuration says of the quantisation: how many parameters there are may depend on it. GGUF says it in its metadata."""
+    found = quantisation_of(checkpoint.config)
+    return {} if found.get("quant_method") == "gguf" else found
+
+
+def kept_whole(settings: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """Settings as they are nested, sorted; nothing is condensed."""
+    return {
+        well_formed(key): kept_whole(value, depth + 1) if isinstance(value, dict) and value and depth < DEEPEST_METADATA else Line(value)
+        for key, value in by_name(settings)
+    }
 
 
 def kept_groups(checkpoint: Checkpoint, names: list[str]) -> dict[str, Any]:

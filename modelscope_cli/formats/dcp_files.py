@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelscope_cli.core.checkpoint import Note, PickleTrace
 from modelscope_cli.core.dtype import DType
@@ -117,7 +117,7 @@ class Files:
         self.table.filenames.append(window.name)
         self.sizes.append(window.size)
         placed: list[tuple[int, tuple[Region, ...]]] = []
-        traces: dict[PickleTrace, None] = {}
+        traces: dict[tuple[Any, ...], PickleTrace] = {}  # each once, whatever the number of blobs
         where = os.path.basename(window.name)
         stop = 0
         for one in sorted(blobs, key=lambda one: one.blob.offset):
@@ -138,7 +138,7 @@ class Files:
             stop = blob.offset + blob.length
             placed.append((blob.offset, content.regions))
             self._found[blob] = (content, self._add_storages(content, number, blob.offset, one.name))
-            traces.update(dict.fromkeys(content.pickles))
+            traces.update((trace[:5], trace) for trace in content.pickles)
             for note in content.notes:
                 self.remarks.take(note)
         if joint is not None:
@@ -152,7 +152,7 @@ class Files:
                 self.remarks.notes += content.notes
         self.maps.append(BlobMap(placed, window.size))
         if traces:
-            self.pickles.append(together(window.name, list(traces)))
+            self.pickles.append(together(window.name, list(traces.values())))
 
     def _content(self, window: Window, one: Wanted, reader: BlobReader) -> Content:
         """What a blob holds. One that an extension changed on its way (compressed it, say) is a run of bytes to us."""

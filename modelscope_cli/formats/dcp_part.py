@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any
 
 from modelscope_cli.containers.pickle_machine import PickleMachine
-from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
+from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.span import Region
 from modelscope_cli.core.tensor import NOWHERE, TensorTable, View
@@ -44,7 +44,8 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     table.filenames.append(window.name)
     where = os.path.basename(window.name)
     placed: list[tuple[int, tuple[Region, ...]]] = []
-    traces, metadata = {}, {}
+    traces: dict[tuple[Any, ...], PickleTrace] = {}  # each once, whatever the number of blobs
+    metadata = {}
     said = (
         "one file of a distributed checkpoint: the .metadata that belongs to it has the names, and says which pieces these are"
     )
@@ -73,7 +74,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
                 table.parts[index] = tuple(views)
         if content.metadata:
             metadata[name] = content.value()
-        traces.update(dict.fromkeys(content.pickles))
+        traces.update((trace[:5], trace) for trace in content.pickles)
         notes += content.notes
         placed.append((position, content.regions))
         position += length
@@ -84,7 +85,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         table,
         [BlobMap(placed, window.size)],
         metadata=metadata,
-        pickles=[together(window.name, list(traces))],
+        pickles=[together(window.name, list(traces.values()))],
         notes=notes,
         ordered=False,
     )

@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from modelscope_cli.core.checkpoint import Note
-from modelscope_cli.formats.locate import SHARD_NAME
+from modelscope_cli.formats.shard_sets import SHARD_NAME
 
 NUMBER, COUNT, TENSORS = "split.no", "split.count", "split.tensors.count"
 

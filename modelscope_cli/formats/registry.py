@@ -6,17 +6,22 @@ format: write `formats/NAME.py` with `read(window, limits, *, lenient)` and add 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.checkpoint import CONFIG_FILE, QUANTISATION_FILES, SOURCE, Checkpoint, quantisation_of
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
-from modelscope_cli.core.window import Window, open_window
+from modelscope_cli.core.window import Window
+from modelscope_cli.errors import FormatError
+from modelscope_cli.formats.archive_paths import is_file, open_path
 from modelscope_cli.formats.locate import Target, locate
 
 HEAD = 1 << 12
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILE = re.compile(r"(?:pytorch_)?adapters?(?:_model)?\.(?:safetensors|bin|pt|pth|ckpt|npz)")  # of PEFT, AdapterHub, MLX
 
 
 Step = Callable[[int, int], None]
@@ -78,6 +83,10 @@ FORMATS = (
     ),
 )
 
+WEAK = (
+    "torch-legacy",
+    "safetensors",
+)  # rows that other files can match too: where their readers give up, a better name is looked for
 
 READ_FORMATS = (  # what Checkpoint.format may say
     "safetensors", "gguf", "torch-zip", "torch-legacy", "torchscript", "torch-export", "torch-aotinductor",
@@ -99,33 +108,49 @@ def by_suffix(path: str) -> Format | None:
 
 def read_file(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
     """The checkpoint in one file, not looking at its neighbours."""
-    with open_window(path) as window:
+    with open_path(path, limits) as window:
         return read_window(window, limits, lenient=lenient)
 
 
 def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint:
     """The checkpoint behind a window, by its content."""
-    from modelscope_cli.formats.known import foreign_error, recognise
-
     head = window.head(HEAD)
     row = sniff(head, window.name)
-    named = by_suffix(window.name)
-    if row is None and head and (recognise(head) is None or (named is not None and named.name == "baseline")):
-        row = named  # of JSON the suffix tells more: a formatter may have sorted its keys
     if row is None:
-        raise foreign_error(head, window.size, window.name)
+        row = _unless_foreign(by_suffix(window.name), window)
     reader: Any = import_module(row.module)
-    checkpoint: Checkpoint = reader.read(window, limits, lenient=lenient)
+    try:
+        checkpoint: Checkpoint = reader.read(window, limits, lenient=lenient)
+    except FormatError as problem:
+        if row.name not in WEAK:
+            raise
+        from modelscope_cli.formats.known import better_name
+
+        better = better_name(window, problem)
+        if better is problem:
+            raise
+        raise better from None
     return checkpoint
 
 
+def _unless_foreign(named: Format | None, window: Window) -> Format:
+    """The row that a suffix names, for content that says nothing. Raises the error that names anything else."""
+    from modelscope_cli.formats.known import foreign_error, recognise
+
+    if named is not None and window.size and (named.name == "baseline" or recognise(window) is None):
+        return named  # of JSON the suffix tells more: a formatter may have sorted its keys
+    raise foreign_error(window)
+
+
 def read_target(
-    target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, step: Step | None = None
+    target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, step: Step | None = None, unpacking: Step | None = None
 ) -> Checkpoint:
     """The checkpoint of a located target: a file, or a set whose parts are opened one by one.
 
-    `step(done, whole)` is called after each part.
+    `step(done, whole)` is called after each part, `unpacking(done, whole)` with bytes of an archive.
     """
+    if target.archive is not None:
+        target.archive.budget.progress = unpacking
 
     def open_part(part: str | Window, bounds: Limits = limits) -> Checkpoint:
         if isinstance(part, Window):
@@ -142,23 +167,51 @@ def read_target(
 
         checkpoint = read_set(target, limits, open_part, step)
     checkpoint.notes.extend(target.notes)
-    checkpoint.config = checkpoint.config or read_config(target.folder)
+    if target.archive is not None:
+        from modelscope_cli.formats.archive_notes import notes_on
+
+        checkpoint.notes.extend(notes_on(target.archive, [file.path for file in checkpoint.files]))
+    checkpoint.in_folder = target.in_folder
+    if not checkpoint.config:
+        checkpoint.config, checkpoint.config_from = read_config(target.folder, os.path.basename(target.path))
+    if not quantisation_of(checkpoint.config):
+        beside = read_quantisation(target.folder)
+        checkpoint.config = {**checkpoint.config, **beside} if beside else checkpoint.config
     return checkpoint
 
 
-def read_config(folder: str) -> dict[str, Any]:
-    """config.json beside the weights: evidence for head counts and the like. Anything but a JSON object counts as absent."""
-    import os
+def read_config(folder: str, name: str = "") -> tuple[dict[str, Any], str]:
+    """config.json beside the weights called `name`, evidence for head counts and the like, and which file it is.
 
-    path = os.path.join(folder, "config.json")
-    if not os.path.isfile(path):
+    Of an adapter that is adapter_config.json, and where there is no config.json too. Anything but a JSON object counts as absent.
+    """
+    own = bool(ADAPTER_FILE.fullmatch(name))
+    for file in (ADAPTER_CONFIG, CONFIG_FILE) if own else (CONFIG_FILE, ADAPTER_CONFIG):
+        found = _read_object(os.path.join(folder, file))
+        if found:
+            return found, file
+    return {}, CONFIG_FILE
+
+
+def read_quantisation(folder: str) -> dict[str, Any]:
+    """What a configuration of the quantisation alone says, as config.json would: ModelOpt's, AutoGPTQ's or AutoAWQ's."""
+    for file in QUANTISATION_FILES:
+        found = _read_object(os.path.join(folder, file))
+        inner = found.get("quantization", found)
+        if isinstance(inner, dict) and inner:
+            return {"quantization_config": {**inner, SOURCE: file}}
+    return {}
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    if not is_file(path):
         return {}
     import json
 
     from modelscope_cli.errors import ModelscopeError
 
     try:
-        with open_window(path) as window:
+        with open_path(path) as window:
             if window.size > 1 << 20:
                 return {}
             found = json.loads(window.read(0, window.size))
@@ -169,7 +222,7 @@ def read_config(folder: str) -> dict[str, Any]:
 
 def read(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
     """The checkpoint at a path: a file, any shard or the index of a set, or a folder with one. Raises ModelscopeError."""
-    targets = locate([path])
+    targets = locate([path], limits=limits)
     for problem in targets.problems:
         raise problem
     return read_target(targets.found[0], limits, lenient=lenient)

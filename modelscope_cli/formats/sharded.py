@@ -21,12 +21,14 @@ import msgspec
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
 from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.place import SEPARATOR
 from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
-from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import CorruptFileError, LimitError, MissingShardError, ModelscopeError
+from modelscope_cli.formats.archive_paths import is_file, names_in, open_path
 from modelscope_cli.formats.gguf_split import NUMBER, Split
-from modelscope_cli.formats.locate import SHARD_NAME, Target
+from modelscope_cli.formats.shard_sets import SHARD_NAME
+from modelscope_cli.formats.target import Target
 
 MOST_NAMED = 5  # names listed of each kind of disagreement
 
@@ -59,8 +61,9 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
             add_part(merged, part, limits)
             split.add(path, part.metadata)
         except ModelscopeError as error:
-            missing = MissingShardError("this shard of the set is missing", path=path, hint="download it into the same folder")
-            problem = error if os.path.exists(path) else missing
+            todo = "the archive does not hold it" if SEPARATOR in path else "download it into the same folder"
+            missing = MissingShardError("this shard of the set is missing", path=path, hint=todo)
+            problem = error if is_file(path) or os.path.exists(path) else missing
             problems.append(problem)
             told = f"{problem.message} - {problem.hint}" if problem.hint else problem.message
             notes.append(Note("shard-unreadable", "error", os.path.basename(path), told))
@@ -91,7 +94,7 @@ def read_set(target: Target, limits: Limits, open_part: OpenPart, step: Callable
 
 def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
     """The index, its size in bytes, and names that stand twice in it. Raises CorruptFileError, LimitError, SourceError."""
-    with open_window(path) as window:
+    with open_path(path, limits) as window:
         if window.size > limits.index_bytes:
             raise LimitError("index_bytes", limits.index_bytes, window.size, path=path)
         raw = window.read(0, window.size)
@@ -103,7 +106,14 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
         raise CorruptFileError(f"not JSON: {error}", path=path) from None
     if len(index.weight_map) > 4 * limits.tensors:  # the shards decide; this only keeps the memory bounded
         raise LimitError("tensors", limits.tensors, len(index.weight_map), path=path)
-    return index, len(raw), repeated_names(raw, index)
+    try:
+        repeated = repeated_names(raw, index)
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # in a part that is not looked at otherwise: bytes that are no text, numbers without end
+        raise CorruptFileError(f"not JSON: {error}", path=path) from None
+    return index, len(raw), repeated
 
 
 def repeated_names(raw: bytes, index: Index) -> list[str]:
@@ -245,7 +255,7 @@ def unlisted_shards(target: Target, listed: set[str]) -> list[Note]:
     suffixes = {os.path.splitext(name)[1] for name in listed}
     stems = {match["stem"] for name in listed if (match := SHARD_NAME.fullmatch(os.path.basename(name)))}
     extra = []
-    for name in os.listdir(target.folder or "."):
+    for name in names_in(target.folder):
         if name in listed or os.path.splitext(name)[1] not in suffixes:
             continue
         match = SHARD_NAME.fullmatch(name)

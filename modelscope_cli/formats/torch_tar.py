@@ -24,7 +24,7 @@ from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.span import ByteMapBuilder
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnknownFormatError
+from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 from modelscope_cli.formats.plain_values import pruned
 from modelscope_cli.formats.torch_objects import BadTensorError, StorageRef, storage_dtype
 from modelscope_cli.formats.torch_walk import Walk
@@ -95,9 +95,9 @@ class Tar:
                 f"a tar archive as torch wrote before 0.1.10, but without its member {what}: torch cannot load it either",
                 path=path,
             )
-        shown = ", ".join(repr(name[:80]) for name in names[:4]) + (" …" if len(names) > 4 else "")
-        hint = "unpack it with tar and inspect what is inside"
-        return UnknownFormatError(f"a tar archive, not a PyTorch checkpoint; it holds {shown}", path=path, hint=hint)
+        from modelscope_cli.formats.known_archive import archive_error
+
+        return archive_error(names, path)
 
     def _look_at_hidden(self, number: int) -> None:
         """A member that a later one of the same name hides: torch does not load it, other programs may."""

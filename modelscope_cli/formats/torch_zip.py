@@ -18,7 +18,7 @@ from modelscope_cli.containers.zip_directory import read_zip_directory
 from modelscope_cli.core.checkpoint import Checkpoint, Note
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import ModelscopeError, UnknownFormatError
+from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.torch_archive import Archive
 from modelscope_cli.formats.torch_walk import Walk
 
@@ -100,22 +100,7 @@ def roots(archive: Archive, tail: str) -> list[str]:
 
 
 def what_else(names: list[str], path: str) -> ModelscopeError:
-    """The error for a zip that torch did not write, saying what it looks like."""
-    suffixes = [name.rpartition(".")[2].lower() for name in names if "." in name]
-    if names and all(name.endswith(".npy") for name in names):
-        what = "a NumPy archive (.npz)"
-    elif "model.weights.h5" in names:
-        what = "a Keras model (.keras)"
-    elif "[Content_Types].xml" in names:
-        what = "an office document"
-    elif "META-INF/MANIFEST.MF" in names:
-        what = "a Java archive"
-    elif suffixes.count("py") > len(names) / 3:
-        what = "a zip of Python source code"
-    elif suffixes.count("h5") or suffixes.count("onnx") or suffixes.count("safetensors") or suffixes.count("pt"):
-        what = "a zip with model files inside"
-    else:
-        what = "a zip archive without data.pkl"
-    shown = ", ".join(repr(name) for name in names[:4]) + (" …" if len(names) > 4 else "")
-    hint = "unzip it and inspect what is inside" if "inside" in what else "torch.save writes data.pkl into every file"
-    return UnknownFormatError(f"{what}, not a PyTorch checkpoint; it holds {shown or 'nothing'}", path=path, hint=hint)
+    """The error for a zip that torch did not write, saying what it is."""
+    from modelscope_cli.formats.known_archive import archive_error
+
+    return archive_error(names, path)

@@ -17,6 +17,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from modelscope_cli.render.cells import words
@@ -25,6 +26,7 @@ from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import PEOPLE, Document, Phrase, Report, Table, Verdict, Verdicts
 
 MAIN = ("modules", "groups")
+AT_ONCE = 500  # rows
 # What starts a formula, after whitespace and what nobody sees; or, where columns end at a semicolon, after one of those.
 _UNSEEN = rf"[\s\"'{UNSAFE.pattern[1:-1]}]"
 FORMULA = re.compile(rf"(\A|;)({_UNSEEN}*[=+\-@＝＋－＠]|(?<!;)[\t\r])")
@@ -32,18 +34,25 @@ FORMULA = re.compile(rf"(\A|;)({_UNSEEN}*[=+\-@＝＋－＠]|(?<!;)[\t\r])")
 
 def render(document: Document, look: Look) -> bytes:
     """The document as UTF-8."""
-    return written(document, ",")
+    return b"".join(pieces(document, look))
 
 
-def written(document: Document, delimiter: str) -> bytes:
-    """A line of keys, then a line a row, with this between cells."""
-    rows = [{"path": report.title, **row} for report in document.reports for row in _rows(report)]
-    keys = list(dict.fromkeys(["path", *(key for row in rows for key in row)]))
+def pieces(document: Document, look: Look, delimiter: str = ",") -> Iterator[bytes]:
+    """A line of keys, then a line a row, with this between cells; some hundreds of lines at a time."""
+    keys = ["path"]
+    for report in document.reports:  # all rows of a report have the same
+        keys += [key for key in next(_rows(report), {}) if key not in keys]
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     writer.writerow(map(_cell, keys))
-    writer.writerows([_cell(row.get(key)) for key in keys] for row in rows)
-    return stream.getvalue().encode()
+    for report in document.reports:
+        rows = ({"path": report.title, **row} for row in _rows(report))
+        while some := list(islice(rows, AT_ONCE)):
+            writer.writerows([_cell(row.get(key)) for key in keys] for row in some)
+            yield stream.getvalue().encode()
+            stream.seek(0)
+            stream.truncate()
+    yield stream.getvalue().encode()
 
 
 def _rows(report: Report) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from modelscope_cli.render.html_tables import (
     cut,
     escaped,
     heading,
+    on_page,
     raw,
     shown_columns,
     table_in_box,
@@ -67,11 +68,13 @@ def parts_of(report: Report, unit: str, prefix: str, level: int) -> list[Part]:
         if section.audience == MACHINES or (isinstance(section, Facts) and not section.title and head):
             continue
         anchor = f"{prefix}-{len(parts) + 1}"
+        rows, opened = 0, section in main
+        if isinstance(section, Table):
+            rows, section = len(section.rows), on_page(section)
         body = body_of(section, unit, f"{anchor}-name")
         if not body:
             continue
-        rows = len(section.rows) if isinstance(section, Table) else 0
-        opened = rows <= OPEN_ROWS or section in main
+        opened = opened or rows <= OPEN_ROWS
         title = heading(section) if isinstance(section, Table) else section.title or type(section).__name__
         note = f' <span class="note">{rows:,} rows</span>' if rows > OPEN_ROWS else ""
         whole = (

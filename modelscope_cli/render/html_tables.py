@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from modelscope_cli.render.cells import words
@@ -42,6 +44,7 @@ NUMBERS = (Bytes, Count, Ratio)
 CHANGES = (BytesChange, CountChange, RatioChange)
 COLOURS = CATEGORY_COLOURS | BESIDE_COLOURS
 LAST = ("section", "total")
+LEFT_OUT = "left out"  # the mark of the row that stands for all that a page does not have
 COPIES = re.compile(r" ×\d+$")
 
 
@@ -101,21 +104,19 @@ def heading(table: Table) -> str:
 
 
 def to_html(table: Table, unit: str, named_by: str) -> str:
-    """The table in a box of its own, and its caption. `named_by`: the id of its heading."""
+    """The table, of which `on_page` left what a page holds, in a box of its own, and its caption. `named_by`: the id of its heading."""
     positions = shown_columns(table)
     columns = [table.columns[position] for position in positions]
     numeric = [any(isinstance(row.cells[position], NUMBERS) for row in table.rows) for position in positions]
-    kept, more = _kept(table.rows)
     largest = _largest(table.rows, [at for at in positions if table.columns[at].key == "bar"])
     coloured = len({row.mark for row in table.rows} & COLOURS.keys()) > 1
     columns = _ranked(columns, [any(isinstance(row.cells[at], Ratio) for row in table.rows) for at in positions])
     head = "".join([_heading(column, number) for column, number in zip(columns, numeric, strict=True)])
     body: list[str] = []
     way: list[str] = []
-    for row in kept:
-        if row is None:
-            told = f"… {more:,} more rows are left out of this page; -f json and -f csv have them all"
-            body.append(f'<tr class="more"><td colspan="{len(columns)}">{told}</td></tr>')
+    for row in table.rows:
+        if row.mark == LEFT_OUT:
+            body.append(f'<tr class="more"><td colspan="{len(columns)}">{row.cells[0]}</td></tr>')
             continue
         del way[row.level :]
         label = words(row.cells[positions[0]], unit) if positions else ""
@@ -139,12 +140,16 @@ def table_in_box(head: str, rows: Sequence[str], named_by: str, kind: str = "", 
     )
 
 
-def _kept(rows: Sequence[Row]) -> tuple[Iterable[Row | None], int]:
-    """The rows of the page, None where some are left out, and how many those are."""
-    if len(rows) <= MOST_ROWS:
-        return rows, 0
-    end = [row for row in rows[MOST_ROWS:] if row.mark in LAST][-MOST_ROWS_AT_THE_END:]
-    return [*rows[:MOST_ROWS], None, *end], len(rows) - MOST_ROWS - len(end)
+def on_page(table: Table) -> Table:
+    """The table with the rows of a page: of very many the first, the totals, and a row that counts the others."""
+    if len(table.rows) <= MOST_ROWS:
+        return table._replace(rows=list(table.rows))
+    rows = iter(table.rows)
+    first = list(islice(rows, MOST_ROWS))
+    end = list(deque((row for row in rows if row.mark in LAST), MOST_ROWS_AT_THE_END))
+    more = len(table.rows) - MOST_ROWS - len(end)
+    told = f"… {more:,} more rows are left out of this page; -f json and -f csv have them all"
+    return table._replace(rows=[*first, Row((told, *[None] * (len(table.columns) - 1)), mark=LEFT_OUT), *end])
 
 
 def _largest(rows: Sequence[Row], bars: Sequence[int]) -> float:

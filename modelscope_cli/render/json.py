@@ -11,6 +11,8 @@ their depth. Sections and columns meant for people only are left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,15 +25,47 @@ from modelscope_cli.report.document import PEOPLE, Document, Facts, Findings, Ph
 
 def render(document: Document, look: Look) -> bytes:
     """The document as UTF-8, indented."""
-    whole = {
-        "schema": document.schema,
-        "checkpoints": [as_object(report) for report in document.reports],
-        "errors": [_cell(problem._asdict()) for problem in document.problems],
-    }
-    text = msgspec.json.format(msgspec.json.encode(whole, enc_hook=_hook), indent=2).decode()
-    return UNSAFE_IN_TEXT.sub(_escaped, text).encode() + b"\n"
+    return b"".join(pieces(document, look))
 
 
+def pieces(document: Document, look: Look) -> Iterator[bytes]:
+    """The same, piece by piece: all of a large document, as objects and as text, would take gigabytes."""
+    yield b'{\n  "schema": ' + written(document.schema, 1) + b',\n  "checkpoints": ['
+    for number, report in enumerate(document.reports):
+        yield b",\n    {" if number else b"\n    {"
+        for place, (key, value) in enumerate(as_object(report).items()):
+            yield (b",\n      " if place else b"\n      ") + written(key, 3) + b": "
+            if isinstance(value, Table):
+                yield from table_pieces(value, 3)
+            else:
+                yield written(value, 3)
+        yield b"\n    }"
+    errors = [_cell(problem._asdict()) for problem in document.problems]
+    yield (b"\n  ]" if document.reports else b"]") + b',\n  "errors": ' + written(errors, 1) + b"\n}\n"
+
+
+def table_pieces(table: Table, level: int) -> Iterator[bytes]:
+    """A table as a list of objects, some hundreds at a time."""
+    rows = _rows(table)
+    begun = False
+    while some := list(islice(rows, AT_ONCE)):
+        listed = written(some, level)
+        yield (b"," if begun else b"[") + listed[1 : listed.rindex(b"\n")]
+        begun = True
+    yield b"\n" + INDENT * level + b"]" if begun else b"[]"
+
+
+def written(value: Any, level: int) -> bytes:
+    """Plain data as it stands at a level of the document. A newline in JSON is never part of a text."""
+    text = msgspec.json.encode(value, enc_hook=_hook)
+    if not text.isascii() or b"\x7f" in text:
+        text = UNSAFE_IN_TEXT.sub(_escaped, text.decode()).encode()
+    return msgspec.json.format(text, indent=len(INDENT)).replace(b"\n", b"\n" + INDENT * level)
+
+
+INDENT = b"  "
+LEAST, MOST = -(1 << 63), (1 << 64) - 1  # whole numbers that readers of JSON can be expected to hold
+AT_ONCE = 500  # rows of a table
 UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
 
 
@@ -42,7 +76,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def as_object(report: Report) -> dict[str, Any]:
-    """One report as nested plain data."""
+    """One report as nested plain data, in which tables are still tables."""
     document: dict[str, Any] = {}
     for section in report.sections:
         if section.audience == PEOPLE:
@@ -57,13 +91,12 @@ def as_object(report: Report) -> dict[str, Any]:
                 _cell({**verdict._asdict(), "message": words(verdict.message, "auto", exact=True)}) for verdict in section.items
             ]
         elif isinstance(section, Table):
-            document[section.key] = _rows(section)
+            document[section.key] = section
     return document
 
 
-def _rows(table: Table) -> list[dict[str, Any]]:
+def _rows(table: Table) -> Iterator[dict[str, Any]]:
     wanted = [(position, column.key) for position, column in enumerate(table.columns) if column.audience != PEOPLE]
-    rows = []
     for row in table.rows:
         if row.mark == "more":
             continue
@@ -71,23 +104,24 @@ def _rows(table: Table) -> list[dict[str, Any]]:
         if table.tree:
             cells["depth"] = row.level
             cells["section"] = row.mark in ("section", "total")
-        rows.append(cells)
-    return rows
+        yield cells
 
 
 def _cell(value: Any) -> Any:
     """Typed cells as plain numbers; numbers JSON has no word for as text; lone surrogates as escapes."""
     kind = type(value)
+    if value is None or kind is bool:
+        return value
     if kind is str:
+        if value.isascii():
+            return value
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             return value.encode("utf-8", "backslashreplace").decode("utf-8")
         return value
-    if value is None or kind is bool or (kind is list and not value):
-        return value
     if isinstance(value, int):
-        return int(value) if -(1 << 63) <= value < 1 << 64 else str(value)
+        return int(value) if LEAST <= value <= MOST else str(value)
     if isinstance(value, float):
         return float(value) if value - value == 0 else str(value)
     if isinstance(value, Phrase):

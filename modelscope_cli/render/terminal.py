@@ -1,7 +1,7 @@
 """The terminal: tables that fit its width, colours that can be switched off, ASCII where it speaks nothing else.
 
 Columns come and go with the width (report columns say from when on), figures keep their natural width, and what is left
-goes to the text columns, which are cut with an ellipsis: nothing ever wraps.
+goes to the text columns, which are cut with an ellipsis, or wrapped where the report asks for that.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ NARROWEST_TEXT = 10
 NARROWEST_NAME = 24  # of a rule: the longest of ours in whole
 CATEGORY_STYLES = {
     "embedding": "magenta", "attention": "yellow", "mlp": "blue", "norm": "bright_black", "conv": "green", "head": "red", "linear": "cyan",
+    "dangerous": "bold red", "suspicious": "bold yellow", "unknown": "cyan", "safe": "green",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
 }  # fmt: skip
 STATUS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "warning": ("!", "bold yellow")}
@@ -94,10 +95,13 @@ class Page:
 
     def facts(self, facts: Facts) -> None:
         shown = [fact for fact in facts.items if fact.audience != MACHINES]
+        if facts.title:
+            self.line()
+            self.line(Text(facts.title, style="bold"))
         label_width = max((len(fact.label) for fact in shown), default=0)
         for position, fact in enumerate(shown):
             text = self.text(fact.text if fact.text is not None else self.cell(fact.value, False))
-            style = "bold" if position == 0 or fact.key == "parameters" else ""
+            style = "bold" if not facts.title and (position == 0 or fact.key == "parameters") else ""
             room = self.width - label_width - 2
             self.line(
                 Text.assemble((fact.label.ljust(label_width), "bright_black"), "  ", (_cut(text, room, self.ascii), style))
@@ -156,13 +160,26 @@ class Page:
                 [(gap.join(column.pad(_cut(column.title, column.width, self.ascii)) for column in columns), "bright_black")]
             )
         for row, texts, guide in zip(table.rows, cells, guides, strict=True):
-            segments: list[Segment] = []
-            for column in columns:
-                segments += self.segments(column, row, texts[column.number], len(guide), largest)
-                segments.append((gap, ""))
-            self.emit(segments[:-1])
+            for line in self.lines(table, columns, texts):
+                segments: list[Segment] = []
+                for column in columns:
+                    segments += self.segments(column, row, line[column.number], len(guide), largest)
+                    segments.append((gap, ""))
+                self.emit(segments[:-1])
         if table.caption:
             self.line(Text(_cut(self.text(table.caption), self.width, self.ascii), style="bright_black"))
+
+    def lines(self, table: Table, columns: list[_Shown], texts: list[str]) -> list[list[str]]:
+        """The lines of a row: one, or as many as its longest wrapped cell takes."""
+        wrapped = [column for column in columns if table.columns[column.position].wrapped]
+        parts = {column.number: _wrapped(texts[column.number], column.width, NARROWEST_TEXT) for column in wrapped}
+        most = max([len(lines) for lines in parts.values()], default=1)
+        if most == 1:
+            return [texts]
+        return [
+            [lines[place] if place < len(lines) else "" for lines in (parts.get(n, [text]) for n, text in enumerate(texts))]
+            for place in range(most)
+        ]
 
     def shows(self, column: Column) -> bool:
         return column.audience != MACHINES and column.show_from <= self.width <= column.show_until
@@ -203,7 +220,7 @@ class Page:
                 columns.append(_Shown(number, position, title, width, numeric, bar))
         gap = 2
         excess = sum(column.width for column in columns) + gap * (len(columns) - 1) - self.width
-        if excess > 0:
+        if excess > 0 and not any(column.wrapped for column in table.columns):
             gap = 1
             excess -= len(columns) - 1
         while excess > 0:
@@ -265,8 +282,8 @@ def _cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> st
     return start + dots + end
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int, least: int = 20) -> list[str]:
     """Lines of a sentence."""
     import textwrap
 
-    return textwrap.wrap(text, max(20, width), break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, max(least, width), break_on_hyphens=False) or [""]

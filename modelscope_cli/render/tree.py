@@ -10,9 +10,9 @@ from modelscope_cli.report.document import Report, Tree, TreeNode
 INDENT = "  "
 
 
-def render(report: Report) -> str:
-    """All trees of a report as text."""
-    return "\n".join(line for section in report.sections if isinstance(section, Tree) for line in lines(section))
+def render(report: Report) -> Iterator[str]:
+    """The lines of all trees of a report."""
+    return (line for section in report.sections if isinstance(section, Tree) for line in lines(section))
 
 
 def lines(tree: Tree) -> Iterator[str]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from modelscope_cli.render.csv import written
+from collections.abc import Iterator
+
+from modelscope_cli.render import csv
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import Document
 
 
 def render(document: Document, look: Look) -> bytes:
     """The document as UTF-8."""
-    return written(document, "\t")
+    return b"".join(pieces(document, look))
+
+
+def pieces(document: Document, look: Look) -> Iterator[bytes]:
+    """The same, bit by bit."""
+    return csv.pieces(document, look, "\t")

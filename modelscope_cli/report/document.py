@@ -7,8 +7,8 @@ Columns and sections say whom they are for, because a person wants forty rows an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 if TYPE_CHECKING:
     from modelscope_cli.report.treemap import Treemap
@@ -75,7 +75,8 @@ class Phrase(tuple[Any, ...]):
 class Column(NamedTuple):
     """`key` names it in machine formats, `title` for people. `show_from`/`show_until`: terminal widths at which it is shown.
 
-    Where there is not room for all, columns of text give way in proportion to `yields`.
+    Where there is not room for all, columns of text give way in proportion to `yields`: they are cut, or go on in lines below
+    if they are `wrapped`.
     """
 
     key: str
@@ -84,6 +85,7 @@ class Column(NamedTuple):
     show_until: int = 10_000
     audience: str = BOTH
     yields: float = 1.0
+    wrapped: bool = False
 
 
 class Row(NamedTuple):
@@ -92,6 +94,34 @@ class Row(NamedTuple):
     cells: Sequence[Any]
     level: int = 0
     mark: str = ""
+
+
+Item = TypeVar("Item")
+
+
+class Made(Sequence[Item]):
+    """Rows or nodes that are made anew for whoever walks over them: of a third of a million, each format needs one at a time."""
+
+    __slots__ = ("_count", "_made")
+
+    def __init__(self, made: Callable[[], Iterable[Item]], count: int):
+        self._made = made
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._made())
+
+    @overload
+    def __getitem__(self, key: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[Item]: ...
+
+    def __getitem__(self, key: int | slice) -> Item | list[Item]:
+        return list(self)[key]
 
 
 class Table(NamedTuple):

@@ -21,13 +21,16 @@ MODULES = sorted(
             kinds.QUERY, kinds.KEY, kinds.FUSED_QKV, kinds.GATE, kinds.UP, kinds.DOWN, kinds.FUSED_GATE,
             architecture.FIRST_MLP, architecture.LAST_MLP, architecture.HEADS,
             *(order for _, order in execution_order.WHOLE_BLOCKS),
-            ("0", "1", "2", "layers", "experts", "gate", "router", "mlp", "wte", "lora_A", "lora_B", "lm_head", "conv1", "bn1"),
+            ("0", "1", "2", "layers", "experts", "gate", "router", "mlp", "wte", "lora_A", "lora_B", "lora_down",
+             "lm_head", "module", "parametrizations", "base_layer", "default", "conv1", "bn1"),
         )
     )
 )  # fmt: skip
 LEAVES = (
     "weight", "bias", "in_proj_weight", "qweight", "scales", "g_idx", "A_log", "weight_g", "weight_v", "running_mean", "gamma",
     "weight_ih_l0", "weight_hh_l0", "inv_freq", "kernel", "q_proj_weight", "k_proj_weight", "beta",
+    "weight_orig", "weight_mask", "weight_u", "original0", "original1", "original", "_u", "hada_w1_a", "lokr_w1", "ia3_l", "alpha",
+    "lora_magnitude_vector", "gate_up_proj", "weight_hr_l0", "prompt_embeddings", "vera_A",
 )  # fmt: skip
 EXTENTS = st.sampled_from((0, 1, 2, 3, 4, 6, 8, 16, 64))
 PATHS = st.lists(st.sampled_from(MODULES), max_size=4)

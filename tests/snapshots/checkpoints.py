@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.builders import folders
+from tests.builders.folders import write as write_folder
 from tests.builders.pickle_code import Code, instance, value
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.shards import sharded_folder
@@ -124,6 +126,28 @@ def mixture(folder: Path) -> str:
     return write(folder / "mixture.safetensors", safetensors_bytes(tensors))
 
 
+def adapter(folder: Path) -> str:
+    """A LoRA as PEFT saves it, with the head that was trained whole."""
+    inside = folder / "adapter"
+    inside.mkdir()
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": "example/llama-small",
+        "r": 4,
+        "lora_alpha": 8,
+    }
+    (inside / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj", "v_proj"]}))
+    shapes: dict[str, tuple[int, ...]] = {"base_model.model.score.weight": (3, 32)}
+    for number in range(3):
+        for target, out in (("q_proj", 32), ("v_proj", 8)):
+            path = f"base_model.model.model.layers.{number}.self_attn.{target}"
+            shapes |= {f"{path}.lora_A.weight": (4, 32), f"{path}.lora_B.weight": (out, 4)}
+    tensors = {name: ("F32", shape) for name, shape in sorted(shapes.items())}
+    write(inside / "adapter_model.safetensors", safetensors_bytes(tensors, {"format": "pt"}))
+    return "adapter/adapter_model.safetensors"
+
+
 def training(folder: Path) -> str:
     """What a training loop saves: model, EMA copy, AdamW state, arguments, random state."""
     shapes: Shapes = {"embed.weight": (20, 8), **linear("layers.0", 8, 8), **linear("layers.1", 8, 8), **linear("head", 20, 8)}
@@ -227,7 +251,27 @@ def write(path: Path, data: bytes) -> str:
     return path.name
 
 
+def repository(folder: Path) -> str:
+    """A repository of Hugging Face: two shards, the same model again in nine forms, tokenizer, code, documents."""
+    write_folder(folder / "repository", folders.repository())
+    return "repository"
+
+
+def training_run(folder: Path) -> str:
+    """A run of transformers.Trainer: nine steps, of which the best is not the last."""
+    write_folder(folder / "training_run", folders.trainer(range(500, 5000, 500), "out/checkpoint-3500"))
+    return "training_run"
+
+
+def pipeline(folder: Path) -> str:
+    """A pipeline of diffusers: three components with weights, one after another, and the folder once."""
+    write_folder(folder / "pipeline", folders.diffusers())
+    return "pipeline"
+
+
 # name of the snapshots → writes the files and returns the path to give to the command, relative to the folder
 CHECKPOINTS: dict[str, Callable[[Path], str]] = {
-    made.__name__: made for made in (decoder, gpt2, llama, mixture, training, sharded, whole_module, hostile, wasteful)
+    made.__name__: made for made in (decoder, gpt2, llama, mixture, adapter, training, sharded, whole_module, hostile, wasteful)
 }
+FOLDERS: dict[str, Callable[[Path], str]] = {made.__name__: made for made in (repository, training_run, pipeline)}
+SHOWN = CHECKPOINTS | FOLDERS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.snapshots.checkpoints import CHECKPOINTS
+from tests.snapshots.checkpoints import SHOWN
 
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory):
     """(folder, name → path within it) of all checkpoints."""
     folder = tmp_path_factory.mktemp("gallery")
-    return folder, {name: make(folder) for name, make in CHECKPOINTS.items()}
+    return folder, {name: make(folder) for name, make in SHOWN.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.snapshots.checkpoints import CHECKPOINTS
+from tests.snapshots.checkpoints import SHOWN
 from tests.snapshots.update import SAVED, VIEWS, report
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", SHOWN)
 def test_report_is_the_saved_one(gallery, monkeypatch, name, view):
     folder, paths = gallery
     monkeypatch.chdir(folder)
@@ -18,7 +18,7 @@ def test_report_is_the_saved_one(gallery, monkeypatch, name, view):
 
 
 def test_no_snapshot_is_left_over():
-    assert {path.name for path in SAVED.iterdir()} == {name + view for name in CHECKPOINTS for view in VIEWS}
+    assert {path.name for path in SAVED.iterdir()} == {name + view for name in SHOWN for view in VIEWS}
 
 
 def test_no_snapshot_tells_where_it_was_made():

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.command import mscope
-from tests.snapshots.checkpoints import CHECKPOINTS
+from tests.snapshots.checkpoints import SHOWN
 
 SAVED = Path(__file__).with_name("saved")
 VIEWS: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -39,7 +39,7 @@ def report(path: str, view: str) -> str:
 def reports(folder: Path) -> Iterator[tuple[str, str]]:
     """(file name, text) of every snapshot, from checkpoints made in the folder."""
     with contextlib.chdir(folder):
-        for name, make in CHECKPOINTS.items():
+        for name, make in SHOWN.items():
             path = make(folder)
             for view in VIEWS:
                 yield name + view, report(path, view)

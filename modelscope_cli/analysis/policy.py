@@ -1,0 +1,157 @@
+"""How grave it is that a pickle imports a name: the rows of policy_dangers and policy_harmless, and what holds for names that no row knows.
+
+    exact row → pattern row → row for the whole module, a longer module first → the rules below
+
+What no row knows is judged by where it comes from. Everything an attacker needs is in Python's standard library, which is
+always there, and honest files need little of it, so its other names are suspicious. Functions of torch and NumPy that nobody
+has judged are, too; their classes, and all names of other packages, are unknown: named, not accused. A name with dots reaches
+through attributes and is judged by what it can reach; one with __dunder__ parts leads out of any object.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+from modelscope_cli.analysis.policy_dangers import DANGEROUS_ROWS
+from modelscope_cli.analysis.policy_harmless import SAFE_ROWS
+from modelscope_cli.analysis.policy_levels import DANGEROUS, GONE, LEVELS, PYTHON2, SAFE, SUSPICIOUS, UNKNOWN, Row
+
+COMPUTED = "(computed)"
+FRAMEWORKS = ("torch", "numpy", "torchvision", "torchaudio", "transformers", "tensorflow", "jax", "scipy", "pandas")
+TELLING = frozenset({
+    "eval", "exec", "execfile", "system", "popen", "spawn", "run_code", "runcode", "runsource", "run_command", "check_output",
+    "check_call", "getoutput", "import_module", "__import__", "loads", "load", "unpickle", "read_pickle", "compile",
+    "call_command", "shell", "execute", "exec_module", "load_module", "urlopen", "urlretrieve",
+})  # fmt: skip
+
+
+class Judgement(NamedTuple):
+    """How grave a name is, and why, as the end of a sentence that begins with it."""
+
+    level: str
+    reason: str
+
+
+def grave(level: str) -> int:
+    """The place of a level in LEVELS."""
+    return LEVELS.index(level)
+
+
+def gravest(levels: Iterable[str]) -> str:
+    """The highest of several levels; safe where there is none."""
+    return max(levels, key=grave, default=SAFE)
+
+
+class Policy:
+    """The rows, made ready for look-up. `extra` rows come before ours."""
+
+    def __init__(self, extra: Iterable[Row] = ()):
+        self.exact: dict[tuple[str, str], Judgement] = {}
+        self.below: dict[str, list[tuple[str, bool, Judgement]]] = {}  # module → (pattern, also below it, judgement)
+        for module, names, level, reason in (*extra, *SAFE_ROWS, *DANGEROUS_ROWS):
+            root, deep = (module[:-2], True) if module.endswith(".*") else (module, False)
+            judgement = Judgement(level, reason)
+            for name in names.split():
+                if not deep and not _is_pattern(name):
+                    self.exact.setdefault((root, name), judgement)
+                else:
+                    self.below.setdefault(root, []).append((name, deep, judgement))
+
+    def judge(self, module: str, name: str) -> Judgement:
+        """The judgement on a name of a module, as a pickle writes them."""
+        module = PYTHON2.get(module, module)
+        if module == COMPUTED:
+            return Judgement(DANGEROUS, "is an import whose name is put together while loading")
+        if not module.isascii() or not name.isascii():
+            return Judgement(SUSPICIOUS, "has letters in it that only look like others")
+        found = self.row(module, name)
+        if found is not None:
+            return found
+        parts = name.split(".")
+        special = [part for part in (*parts, *module.split(".")[1:]) if len(part) > 4 and part.startswith("__") and part.endswith("__")]
+        if special and module.rpartition(".")[2] != "__main__":
+            return Judgement(DANGEROUS, "leads through special attributes out of the object")
+        if len(parts) > 1:
+            return self._dotted(module, parts)
+        if not module.replace("_", "a").replace(".", "a").replace("-", "a").isalnum() or not name.isidentifier():
+            return Judgement(SUSPICIOUS, "is no name that Python code can have")
+        top = module.partition(".")[0]
+        if is_standard(top):
+            return Judgement(SUSPICIOUS, "is of Python's standard library and no data type that models are made of")
+        if name in TELLING:
+            return Judgement(SUSPICIOUS, "is called like something that loads or runs")
+        if top in FRAMEWORKS and not name.lstrip("_")[:1].isupper():
+            return Judgement(SUSPICIOUS, f"is a function of {top} that has not been judged")
+        if top == "__main__":
+            return Judgement(UNKNOWN, "was defined in the script that saved the file")
+        return Judgement(UNKNOWN, "has not been judged")
+
+    def row(self, module: str, name: str) -> Judgement | None:
+        """What a row says, or None."""
+        found = self.exact.get((module, name))
+        if found is not None:
+            return found
+        root, own = module, True
+        while root:
+            rows = self.below.get(root)
+            if rows is not None:
+                whole: Judgement | None = None
+                for pattern, deep, judgement in rows:
+                    if not (own or deep):
+                        continue
+                    if pattern == "*":
+                        whole = whole or judgement
+                    elif _matches(pattern, name):
+                        return judgement
+                if whole is not None and ("." not in name or whole.level != SAFE):
+                    return whole
+            root, own = root.rpartition(".")[0], False
+        return None
+
+    def _dotted(self, module: str, parts: list[str]) -> Judgement:
+        """A name that reaches through attributes: each of them may be a module that the first one imported."""
+        found = [self.judge(module, parts[0]), self.row(module, parts[-1]) or Judgement(SAFE, "")]
+        for at in range(len(parts) - 1):
+            owner = parts[at]
+            if is_standard(owner) or self.below.get(owner):
+                found.append(self.judge(owner, parts[at + 1]))
+        worst = max(found, key=lambda judgement: grave(judgement.level))
+        if worst.level == DANGEROUS:
+            return Judgement(DANGEROUS, f"reaches through attributes for something that {worst.reason}")
+        top = module.partition(".")[0]
+        inner = parts if top in FRAMEWORKS else parts[:-1]
+        classes = all(part.lstrip("_")[:1].isupper() for part in inner)
+        if classes and not is_standard(top) and worst.level != SUSPICIOUS and parts[-1] not in TELLING:
+            return Judgement(UNKNOWN, "is an attribute of a class that has not been judged")
+        return Judgement(SUSPICIOUS, "reaches through attributes of another module")
+
+
+def is_standard(module: str) -> bool:
+    """Whether a top-level module is of Python's standard library, of this version or another."""
+    return module in sys.stdlib_module_names or module in GONE or module == "builtins"
+
+
+def _is_pattern(name: str) -> bool:
+    return "*" in name or "[" in name
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if not _is_pattern(pattern):
+        return pattern == name
+    return ("." in pattern or "." not in name) and _compiled(pattern).match(name) is not None
+
+
+@cache
+def standard_policy() -> Policy:
+    """Our own rows alone."""
+    return Policy()

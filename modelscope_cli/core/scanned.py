@@ -1,0 +1,55 @@
+"""What a scan found in a file before anybody judged it: pickle streams, odd signs, texts, and what was not looked at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from modelscope_cli.core.checkpoint import PickleTrace
+from modelscope_cli.errors import ModelscopeError
+
+
+class Stream(NamedTuple):
+    """One pickle. `where` is the path of the member it stands in, "" for the file itself; offsets count from its first byte.
+
+    `base` is added to the offsets of the trace. `loader` says who would unpickle it: torch, python, or nobody (the bytes of a
+    storage that happen to read as a pickle).
+    """
+
+    where: str
+    trace: PickleTrace
+    loader: str = "python"
+    base: int = 0
+
+
+TORCH, PYTHON, NOBODY = "torch", "python", "nobody"
+
+
+class Sign(NamedTuple):
+    """Something odd about the container, or code in it. `code` is a row of the table that says how grave it is."""
+
+    code: str
+    where: str
+    message: str
+    offset: int | None = None
+
+
+class Unseen(NamedTuple):
+    """A part that was not looked at, and why. `minor` ones are of no kind that anything could run."""
+
+    where: str
+    why: str
+    minor: bool = False
+
+
+class Scanned:
+    """Everything found in one file. `problem` is what kept it from being read as the model it seems to be."""
+
+    def __init__(self, path: str, nbytes: int = 0):
+        self.path = path
+        self.nbytes = nbytes
+        self.kind: str | None = None  # its format, where a reader takes it
+        self.streams: list[Stream] = []
+        self.signs: list[Sign] = []
+        self.texts: list[tuple[str, str]] = []  # (where, chat template or other program in text form)
+        self.unseen: list[Unseen] = []
+        self.problem: ModelscopeError | None = None

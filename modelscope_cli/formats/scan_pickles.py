@@ -1,0 +1,154 @@
+"""Pickles, one behind another, as raw files and members hold them.
+
+    [pickle][pickle] …                                       pickle.dump into one file, several times
+    [magic][1001][system][object][keys][storages …]          torch.save before 1.6: torch unpickles the first five
+    [pickle … array bytes … pickle]                          joblib: arrays between the instructions (tolerant_machine)
+
+What runs before a broken instruction has run, so the trace of a broken pickle counts. A stream without a protocol number is
+taken for a pickle when it calls something, or imports something and comes to its STOP: any text can begin like one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from modelscope_cli.containers.pickle_machine import CHUNK
+from modelscope_cli.containers.pickle_nodes import Call, Global
+from modelscope_cli.containers.tolerant_machine import TolerantMachine
+from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
+from modelscope_cli.core.window import MemoryWindow, Window
+from modelscope_cli.errors import LimitError, ModelscopeError
+from modelscope_cli.formats.plain_values import raw_bytes
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+STACKED = 5  # pickles that torch.load reads of a stacked file
+MOST_IN_A_ROW = 2_000
+PROTOCOL = 0x80
+NAME = re.compile(r"[\w.<>$ -]+")
+NEVER_FIRST = frozenset(b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\xff\xfe")
+
+
+def scan_pickles(walk: Walk, window: Window, where: str, depth: int, head: bytes, *, loader: str = PYTHON) -> bool:
+    """Run every pickle of a window. Returns whether there was one."""
+    if not head or head[0] in NEVER_FIRST:
+        return False
+    if walk.stacked and not depth:
+        walk.found.streams += [Stream(where, trace, TORCH) for trace in walk.stacked]
+        return True
+    return Series(walk, window, where, depth, loader).run()
+
+
+class Series:
+    """The pickles of one window."""
+
+    def __init__(self, walk: Walk, window: Window, where: str, depth: int, loader: str, *, one_of_many: bool = False):
+        self.walk = walk
+        self.one_of_many = one_of_many  # whether pickles in a row are the way of the format
+        self.window = window
+        self.where = where
+        self.depth = depth
+        self.loader = loader
+        self.data = bytearray(window.head(CHUNK))
+        self.position = 0
+        self.keys: set[str] = set()
+        self.nested: list[tuple[int, bytes]] = []
+        self.seen: set[int] = set()
+
+    def more(self, wanted: int) -> bytes:
+        start = len(self.data)
+        return self.window.read(start, min(wanted, self.window.size - start))
+
+    def run(self) -> bool:
+        """Whether there was a pickle at all."""
+        announced = len(self.data) > 1 and self.data[0] == PROTOCOL and self.data[1] <= 5
+        machine, problem = self.one()
+        if not announced and not _is_pickle(machine, problem):
+            return False
+        if announced and problem is not None and not machine.globals and machine.opcodes < 3:
+            return False
+        self.keep(machine, problem)
+        stacked = type(machine.result) is int and machine.result == MAGIC_NUMBER
+        count = 1
+        while problem is None and self.position < self.window.size and count < MOST_IN_A_ROW:
+            if stacked and count >= STACKED:
+                break
+            before = self.position
+            machine, problem = self.one()
+            if problem is not None and not _is_pickle(machine, problem):
+                self.position = before
+                break
+            self.keep(machine, problem, TORCH if stacked else None)
+            count += 1
+        self.walk.budget -= len(self.data)
+        if not stacked:
+            self._rest(count)
+        for number, raw in self.nested:
+            inner = f"{self.where}:" if self.where else ""
+            self.walk.content(MemoryWindow(raw, f"{self.window.name}"), f"{inner}bytes at {number:,}", self.depth + 1)
+        return True
+
+    def one(self) -> tuple[TolerantMachine, ModelscopeError | None]:
+        """Run the pickle at the position, and go behind it."""
+        readers: Any = {("torch.storage", "_load_from_bytes"): self._load_from_bytes}
+        name = self.where or self.window.name
+        machine = TolerantMachine(self.data, name, self.walk.limits, None, self.more, self.position, readers)
+        problem: ModelscopeError | None = None
+        try:
+            machine.run()
+        except ModelscopeError as error:
+            problem = error
+        except RecursionError:
+            problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
+        self.position = machine.end
+        return machine, problem
+
+    def keep(self, machine: TolerantMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:
+        trace = machine.trace(problem.message if problem is not None else None)
+        self.keys |= machine.keys
+        self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
+        if problem is not None:
+            code = "pickle-limit" if isinstance(problem, LimitError) else "pickle-broken"
+            self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {problem.message}", machine.end)
+        if machine.end - machine.start > self.walk.limits.pickle_bytes:
+            self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes")
+
+    def _load_from_bytes(self, args: tuple[Any, ...]) -> Any:
+        """A torch.save inside the pickle: looked at as a file of its own."""
+        raw = raw_bytes(args[0]) if len(args) == 1 else None
+        if raw is not None and (known := zlib.crc32(raw)) not in self.seen:
+            self.seen.add(known)
+            if len(self.nested) >= self.walk.limits.nested_files:
+                raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1)
+            self.nested.append((self.data.find(raw[:64]) if raw else 0, raw))
+        return Call(Global("torch.storage", "_load_from_bytes"), args)
+
+    def _rest(self, count: int) -> None:
+        """What stands behind the last STOP."""
+        left = self.window.size - self.position
+        if self.one_of_many:
+            return
+        if self.loader == TORCH and count > 1:
+            self.walk.sign(
+                "second-pickle",
+                self.where,
+                f"{count - 1:,} more {'pickle follows' if count == 2 else 'pickles follow'} the one that torch loads",
+            )
+        if left <= 0 or not self.walk.found.streams or self.walk.found.streams[-1].trace.problem is not None:
+            return
+        rest = self.window.read(self.position, min(left, 1 << 16))
+        if rest.strip(b"\0\n\r ") or left > 1 << 16:
+            self.walk.sign("after-stop", self.where, f"{left:,} bytes follow the last pickle", self.position)
+
+
+def _is_pickle(machine: TolerantMachine, problem: ModelscopeError | None) -> bool:
+    """Whether something without a protocol number did what pickles do."""
+    found = list(machine.globals.values())
+    named = [use for use in found if NAME.fullmatch(use.module) and NAME.fullmatch(use.name)]
+    if problem is None:
+        return machine.opcodes > 1 and (bool(named) or machine.data[machine.start] == PROTOCOL)
+    return bool(named) and any(use.calls for use in named)

@@ -1,0 +1,77 @@
+"""A tar archive: each member by content. torch before 0.1.10 wrote its files so, and torch up to 2.5 unpickled them without asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelscope_cli.containers.tar_directory import read_tar_directory
+from modelscope_cli.core.scanned import TORCH
+from modelscope_cli.core.window import Window
+from modelscope_cli.errors import ModelscopeError
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
+
+TORCH_MEMBERS = ("sys_info", "pickle", "storages", "tensors")
+RECORDS = ("storages", "tensors")  # pickles with raw numbers in between
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+SEARCHED = 4 << 20
+MOST_TRIES = 2_000
+
+
+def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
+    """Look at every member."""
+    directory = read_tar_directory(window, walk.limits)
+    prefix = f"{where}/" if where else ""
+    names: dict[str, int] = {}
+    for note in directory.notes:
+        walk.sign(note.code, where, note.message)
+    for member in directory.members:
+        inner = f"{prefix}{member.name}"
+        names[member.name] = names.get(member.name, 0) + 1
+        if names[member.name] == 2 and member.is_file:
+            walk.sign("zip-duplicate", inner, "several members have this name: programs differ in which they take")
+        if member.name.startswith("/") or ".." in member.name.split("/"):
+            walk.sign("zip-name", inner, "a member name that would leave the folder it is unpacked to")
+        if not member.is_file:
+            if member.kind in (b"1", b"2"):
+                walk.sign("tar-link", inner, "a link: where it leads is not followed")
+            continue
+        if member.stop == member.start:
+            continue
+        content = window.cut(member.start, member.stop - member.start, inner)
+        if member.name in TORCH_MEMBERS:
+            from modelscope_cli.formats.scan_pickles import Series
+
+            Series(walk, content, inner, depth + 1, TORCH, one_of_many=member.name in RECORDS).run()
+            if member.name in RECORDS:
+                _records(walk, content, inner, depth)
+        else:
+            walk.content(content, inner, depth + 1)
+
+
+def _records(walk: Walk, content: Window, where: str, depth: int) -> None:
+    """Pickles that stand between raw numbers: wherever one seems to begin, it is run."""
+    from modelscope_cli.formats.scan_pickles import Series
+
+    data = content.head(min(content.size, SEARCHED))
+    if content.size > SEARCHED:
+        walk.unseen(where, f"records behind the first {SEARCHED:,} bytes")
+    position, tries = 2, 0
+    while tries < MOST_TRIES:
+        starts = [at for mark in PICKLE_STARTS if (at := data.find(mark, position)) >= 0]
+        if not starts:
+            return
+        tries += 1
+        begin = min(starts)
+        series = Series(
+            walk, content.cut(begin, content.size - begin, content.name), f"{where} at byte {begin:,}", depth + 1, TORCH
+        )
+        try:
+            machine, problem = series.one()
+        except ModelscopeError:
+            position = begin + 2
+            continue
+        if machine.globals and (problem is None or any(use.calls for use in machine.globals.values())):
+            series.keep(machine, None)
+        position = begin + max(2, machine.end if problem is None else 2)

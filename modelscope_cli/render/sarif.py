@@ -1,0 +1,164 @@
+"""SARIF 2.1.0, as GitHub's code scanning and other security panels read it: a result a finding.
+
+    runs[0].tool.driver.rules        each code once, with its severity
+    runs[0].results                  ruleId, level, message, the file, and the byte where it stands
+    runs[0].invocations              what could not be read
+
+Of a scan its findings are the results, of other reports their failed rules, warnings and errors. A place inside an archive is a
+logical location (`model.pt/archive/data.pkl`) beside the physical one, because no panel opens archives. Facts: OASIS, Static
+Analysis Results Interchange Format 2.1.0, sections 3.14 to 3.52.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from modelscope_cli.render.cells import words
+from modelscope_cli.render.headline import findings, verdicts
+from modelscope_cli.render.plain import visible
+from modelscope_cli.render.registry import Look
+from modelscope_cli.report.document import Document, Report, Table
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+LEVELS = {
+    "dangerous": "error",
+    "suspicious": "warning",
+    "unknown": "note",
+    "safe": "none",
+    "error": "error",
+    "warning": "warning",
+    "info": "note",
+}
+SCORES = {"dangerous": "9.8", "suspicious": "6.5", "unknown": "2.0"}  # security-severity, by which GitHub sorts
+MOST_RESULTS = 5_000  # GitHub takes 25,000 of a run and shows 5,000
+NOT_WORDS = re.compile(r"[^a-z0-9]+")
+
+
+class Result(NamedTuple):
+    """A finding as SARIF sees it; `graded` is its own word for how grave it is."""
+
+    rule: str
+    graded: str
+    message: str
+    path: str
+    member: str = ""
+    offset: int | None = None
+    subject: str = ""
+
+
+def render(document: Document, look: Look) -> bytes:
+    """The document as UTF-8."""
+    results = [result for report in document.reports for result in _results(report)]
+    rules: dict[str, str] = {}
+    order = list(LEVELS)
+    for result in results:
+        known = rules.get(result.rule)
+        if known is None or order.index(result.graded) < order.index(known):
+            rules[result.rule] = result.graded
+    run = {
+        "tool": {
+            "driver": {
+                "name": "modelscope-cli",
+                **({"version": version, "semanticVersion": version} if (version := own_version()) else {}),
+                "rules": [_rule(code, graded) for code, graded in rules.items()],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": not document.problems,
+                "toolExecutionNotifications": [
+                    {"level": "error", "message": {"text": visible(f"{problem.path or 'input'}: {problem.message}")}}
+                    for problem in document.problems
+                ],
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(result, list(rules).index(result.rule)) for result in results[:MOST_RESULTS]],
+    }
+    whole = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def _results(report: Report) -> Iterator[Result]:
+    """The findings of a scan, or what a report warns of."""
+    table = next((section for section in report.sections if isinstance(section, Table) and section.key == "findings"), None)
+    if table is not None:
+        keys = [column.key for column in table.columns]
+        for row in table.rows:
+            cells: dict[str, Any] = dict(zip(keys, row.cells, strict=True))
+            if cells["level"] != "safe":
+                yield Result(
+                    cells["code"],
+                    cells["level"],
+                    cells["message"],
+                    cells["path"],
+                    cells["member"],
+                    cells["offset"],
+                    cells["subject"],
+                )
+        return
+    for verdict in verdicts(report):
+        if verdict.status != "passed":
+            graded = "error" if verdict.status == "failed" else "warning"
+            yield Result(verdict.rule, graded, words(verdict.message, "auto", exact=True), report.title, verdict.target)
+    for finding in findings(report, "error", "warning"):
+        yield Result(finding.code, finding.severity, finding.message, report.title, finding.where)
+
+
+def _rule(code: str, graded: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {
+        "id": visible(code),
+        "name": "".join(part.capitalize() for part in NOT_WORDS.split(code.lower())) or "Finding",
+        "shortDescription": {"text": visible(code.replace("-", " "))},
+        "defaultConfiguration": {"level": LEVELS[graded]},
+    }
+    if graded in SCORES:
+        rule["properties"] = {"security-severity": SCORES[graded], "tags": ["security"]}
+    return rule
+
+
+def _result(result: Result, index: int) -> dict[str, Any]:
+    physical: dict[str, Any] = {"artifactLocation": {"uri": address(result.path)}}
+    inside = result.offset is not None and not result.member
+    physical["region"] = {"byteOffset": result.offset, "byteLength": 1} if inside else {"startLine": 1}
+    location: dict[str, Any] = {"physicalLocation": physical}
+    if result.member:
+        place = f"{result.path}/{result.member}"
+        location["logicalLocations"] = [{"fullyQualifiedName": visible(place), "kind": "member"}]
+    where = (
+        f" ({result.member}" + (f", byte {result.offset:,}" if result.offset is not None else "") + ")" if result.member else ""
+    )
+    return {
+        "ruleId": visible(result.rule),
+        "ruleIndex": index,
+        "level": LEVELS[result.graded],
+        "message": {"text": visible(result.message + where)},
+        "locations": [location],
+        "partialFingerprints": {
+            "finding/v1": visible(f"{result.rule}:{result.member}:{result.subject or result.message[:80]}")
+        },
+        **({"properties": {"offset": result.offset, "member": visible(result.member)}} if result.offset is not None else {}),
+    }
+
+
+def own_version() -> str | None:
+    """The version of this package as it is installed; None where it is not."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("modelscope-cli")
+    except PackageNotFoundError:
+        return None
+
+
+def address(path: str) -> str:
+    """A path as a relative or file: URI, with every odd character escaped."""
+    text = path.replace("\\", "/")
+    escaped = quote(text.encode("utf-8", "surrogateescape"), safe="/~._-")
+    return f"file://{escaped}" if text.startswith("/") else escaped

@@ -1,0 +1,184 @@
+"""Pickles that would run something, written instruction by instruction. None is ever loaded.
+
+What they would do is create the file CANARY; where each was published stands beside it.
+"""
+
+from __future__ import annotations
+
+from tests.builders.pickle_code import (
+    BUILD,
+    EMPTY_DICT,
+    EMPTY_TUPLE,
+    MARK,
+    MEMOIZE,
+    NEWOBJ,
+    NEWOBJ_EX,
+    OBJ,
+    POP,
+    REDUCE,
+    SETITEM,
+    STACK_GLOBAL,
+    STOP,
+    TUPLE1,
+    TUPLE2,
+    Code,
+    built,
+    call,
+    name,
+    persistent,
+    proto,
+    text,
+    value,
+)
+
+CANARY = "MODELSCOPE_CANARY_FIRED"
+COMMAND = f"touch {CANARY}"
+
+
+def short(string: str) -> Code:
+    return Code(b"\x8c" + bytes([len(string)]) + string.encode())
+
+
+def stacked(module: str, attribute: str) -> Code:
+    """STACK_GLOBAL of two strings."""
+    return Code(short(module) + short(attribute) + STACK_GLOBAL)
+
+
+def four(code: bytes) -> bytes:
+    return proto(4) + code + STOP
+
+
+SYSTEM = call("posix.system", COMMAND)
+
+# What it is: (the pickle, the name that must be told, where it was published)
+ATTACKS: dict[str, tuple[bytes, str, str]] = {
+    "reduce": (proto() + SYSTEM + STOP, "posix.system", "the first published: M. Slaviero, Sour Pickles, Black Hat 2011"),
+    "inst": (b"(S'" + COMMAND.encode() + b"'\niposix\nsystem\n.", "posix.system", "Sour Pickles, 2011"),
+    "obj": (MARK + name("posix.system") + text(COMMAND) + OBJ + STOP, "posix.system", "fickling pull request 108"),
+    "newobj": (proto() + name("subprocess.Popen") + value((COMMAND,)) + NEWOBJ + STOP, "subprocess.Popen", "CPython Lib/pickletools.py"),
+    "newobj_ex": (
+        four(stacked("subprocess", "Popen") + value((COMMAND,)) + value({"shell": True}) + NEWOBJ_EX),
+        "subprocess.Popen",
+        "CPython Lib/pickletools.py",
+    ),
+    "text protocol": (b"cos\nsystem\n(S'" + COMMAND.encode() + b"'\ntR.", "os.system", "Sour Pickles, 2011"),
+    "harmless beginning": (b"I1\n0K\x01" + POP + b"cos\nsystem\n(S'x'\ntR.", "os.system", "fickling, insertion of code"),
+    "python 2 name": (b"c__builtin__\neval\n(S'1'\ntR.", "__builtin__.eval", "CPython Lib/_compat_pickle.py"),
+    "out of the memo": (
+        four(
+            short("posix") + MEMOIZE + POP + short("system") + MEMOIZE + POP + short("torch") + short("Size") + b"0" + b"0"
+            + b"h\x00" + b"h\x01" + STACK_GLOBAL + short(COMMAND) + TUPLE1 + REDUCE
+        ),
+        "posix.system",
+        "picklescan issue 22",
+    ),
+    "name behind decoys": (
+        four(short("posix") + short("system") + short("x") + POP + STACK_GLOBAL + short(COMMAND) + TUPLE1 + REDUCE),
+        "posix.system",
+        "picklescan issue 22",
+    ),
+    "dotted name": (four(stacked("torch.serialization", "os.system") + short(COMMAND) + TUPLE1 + REDUCE), "torch.serialization.os.system", "GHSA-5j3x-jp52-966f"),
+    "submodule": (proto() + call("asyncio.unix_events._UnixSubprocessTransport._start", COMMAND) + STOP, "asyncio.unix_events._UnixSubprocessTransport._start", "CVE-2025-10157"),
+    "getattr chain": (
+        proto() + call("builtins.getattr", name("torch.serialization.os"), "system") + value((COMMAND,)) + REDUCE + STOP,
+        "builtins.getattr",
+        "GHSA-q5qq-mvfm-j35x",
+    ),
+    "builtins of numpy": (
+        four(stacked("numpy", "__builtins__") + short("eval") + TUPLE2), "numpy.__builtins__", "modelscan issue 330",
+    ),
+    "state of a function": (
+        four(stacked("numpy", "size") + EMPTY_DICT + EMPTY_DICT + short("shape") + value(1) + SETITEM + TUPLE2 + BUILD),
+        "numpy.size",
+        "modelscan issue 330",
+    ),
+    "computed name": (
+        four(short("builtins") + call("codecs.decode", "riny", "rot13") + STACK_GLOBAL + short("1") + TUPLE1 + REDUCE),
+        "(computed).builtins",
+        "CPython Modules/_pickle.c, load_stack_global",
+    ),
+    "persistent id of torch.package": (
+        proto() + persistent(("reduce_package", 1, name("posix.system"), (COMMAND,))) + STOP,
+        "posix.system",
+        "torch/package/package_importer.py",
+    ),
+    "extension code": (proto() + b"\x82\x01" + EMPTY_TUPLE + REDUCE + STOP, "copyreg.extension 1", "CPython Lib/copyreg.py"),
+    "then garbage": (proto() + SYSTEM + b"\xff\xff", "posix.system", "CVE-2025-1944's kin: what ran before the error has run"),
+    "second pickle": (proto() + value({}) + STOP + proto() + SYSTEM + STOP, "posix.system", "picklescan, malicious pickles in a row"),
+    "text around it": (proto() + value(["x" * 300]) + POP + SYSTEM + POP + value({"a": 1}) + STOP, "posix.system", "fickling, insertion of code"),
+    "nested torch.save": (
+        proto() + call("torch.storage._load_from_bytes", proto() + SYSTEM + STOP) + STOP, "posix.system", "torch/storage.py",
+    ),
+    "bound for defaultdict": (
+        proto() + call("collections.defaultdict", name("os.getcwd")) + STOP, "os.getcwd", "modelaudit, call graph of factories",
+    ),
+    "mutated class": (
+        proto() + built(name("torch.nn.modules.linear.Linear"), (None, {"forward": name("posix.system")})) + STOP,
+        "posix.system",
+        "CPython Modules/_pickle.c, load_build",
+    ),
+}
+
+# Names that other scanners have let through, called by a pickle; (module, name, where that was published).
+LET_THROUGH = (
+    ("pty", "spawn", "GHSA-r7v6-mfhq-g3m2"),
+    ("marshal", "loads", "GHSA-565g-hwwr-4pp3"),
+    ("types", "FunctionType", "GHSA-565g-hwwr-4pp3"),
+    ("runpy", "run_path", "GHSA-wfq2-52f7-7qvj"),
+    ("cProfile", "run", "GHSA-p523-jq9w-64x9"),
+    ("cProfile", "runctx", "GHSA-9w88-8rmg-7g2p"),
+    ("ctypes", "CDLL", "GHSA-q5qq-mvfm-j35x"),
+    ("importlib", "import_module", "GHSA-q5qq-mvfm-j35x"),
+    ("code", "InteractiveInterpreter", "GHSA-q5qq-mvfm-j35x"),
+    ("multiprocessing.util", "spawnv_passfds", "GHSA-q5qq-mvfm-j35x"),
+    ("pydoc", "locate", "GHSA-5hvc-6wx8-mvv4"),
+    ("timeit", "timeit", "GHSA-v7x6-rv5q-mhwc"),
+    ("ensurepip", "_run_pip", "GHSA-xp4f-hrf8-rxw7"),
+    ("lib2to3.pgen2.pgen", "ParserGenerator.make_label", "GHSA-p9w7-82w4-7q8m"),
+    ("lib2to3.pgen2.grammar", "Grammar.loads", "picklescan advisories, 2025"),
+    ("idlelib.run", "Executive.runcode", "GHSA-m869-42cg-3xwr"),
+    ("idlelib.pyshell", "ModifiedInterpreter.runcommand", "GHSA-j343-8v2j-ff7w"),
+    ("idlelib.pyshell", "ModifiedInterpreter.runcode", "GHSA-3gf5-cxq9-w223"),
+    ("doctest", "debug_script", "GHSA-fqq6-7vqf-w3fg"),
+    ("trace", "Trace.run", "picklescan advisories, 2025"),
+    ("profile", "Profile.run", "picklescan advisories, 2025"),
+    ("torch.utils.bottleneck.__main__", "run_autograd_prof", "GHSA-4whj-rm5r-c2v8"),
+    ("torch.utils.collect_env", "run", "picklescan advisories, 2025"),
+    ("torch.utils._config_module", "ConfigModule.load_config", "picklescan advisories, 2025"),
+    ("torch.utils.data.datapipes.utils.decoder", "basichandlers", "picklescan advisories, 2025"),
+    ("torch._inductor.codecache", "compile_file", "GHSA-gx77-x2pv-48v7 and its kin"),
+    ("torch._dynamo.guards", "GuardBuilder.get", "picklescan advisories, 2025"),
+    ("torch.fx.experimental.symbolic_shapes", "ShapeEnv.evaluate_guards_expression", "picklescan advisories, 2025"),
+    ("torch.jit.unsupported_tensor_ops", "execWrapper", "picklescan advisories, 2025"),
+    ("torch.serialization", "load", "picklescan"),
+    ("numpy.f2py.crackfortran", "getlincoef", "picklescan advisories, 2025"),
+    ("numpy.testing._private.utils", "runstring", "fickling, numpy_poc"),
+    ("distutils.file_util", "write_file", "picklescan advisories, 2025"),
+    ("ssl", "get_server_certificate", "picklescan advisories, 2025"),
+    ("mailcap", "findmatch", "modelaudit, turn 1"),
+    ("setuptools._distutils.spawn", "spawn", "modelaudit, turn 3"),
+    ("pipes", "Template.copy", "modelaudit, turn 5"),
+    ("typing", "_eval_type", "modelaudit, turn 7"),
+    ("dataclasses", "_create_fn", "modelaudit, turn 9"),
+    ("typing", "get_type_hints", "modelaudit, turn 11"),
+    ("operator", "call", "modelaudit, turn 13"),
+    ("operator", "attrgetter", "picklescan"),
+    ("_operator", "methodcaller", "picklescan"),
+    ("functools", "reduce", "fickling"),
+    ("pip", "main", "GHSA-655q-fx9r-782v"),
+    ("uuid", "_get_command_stdout", "fickling"),
+    ("_osx_support", "_read_output", "fickling"),
+    ("_aix_support", "_read_cmd_output", "fickling"),
+    ("logging.config", "listen", "picklescan advisories"),
+    ("builtins", "breakpoint", "picklescan"),
+    ("bdb", "Bdb.run", "picklescan"),
+    ("smtplib", "SMTP", "fickling"),
+    ("sqlite3", "connect", "fickling"),
+    ("zipfile", "ZipFile.extractall", "fickling"),
+    ("transformers.pipelines", "pipeline", "its documentation: trust_remote_code"),
+    ("joblib", "load", "picklescan, noted as missing"),
+    ("pandas", "read_pickle", "picklescan, noted as missing"),
+    ("numpy", "load", "picklescan, noted as missing"),
+    ("dill._dill", "_create_function", "fickling"),
+    ("cloudpickle.cloudpickle", "_builtin_type", "fickling"),
+)

@@ -1,0 +1,235 @@
+"""Archives that show different things to different programs, code in text form, and what else is looked at by content."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import struct
+import zlib
+
+import pytest
+
+from tests.builders.attacks import SYSTEM
+from tests.builders.gguf_file import gguf_bytes
+from tests.builders.pickle_code import STOP, pickled, proto
+from tests.builders.safetensors_file import safetensors_bytes
+from tests.builders.samples import SAMPLES
+from tests.builders.script_file import class_text, script_bytes, script_module
+from tests.builders.tar_file import TarEntry, tar_bytes
+from tests.builders.torch_code import ordered, tensor
+from tests.builders.torch_file import torch_entries, torch_zip_bytes
+from tests.builders.zip_archive import Entry, zip_bytes
+from tests.scanned import codes, paths, scanned
+
+EVIL = proto() + SYSTEM + STOP
+GOOD = torch_entries(ordered({"w": tensor()}), {"0": 24})
+HEADER = b"\x93NUMPY\x01\x00"
+
+
+def npy(descr: str, data: bytes) -> bytes:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}".encode()
+    return HEADER + struct.pack("<H", len(header)) + header + data
+
+
+def test_a_good_archive_has_no_signs():
+    assert codes(scanned(zip_bytes(GOOD))) == set()
+    assert codes(scanned(zip_bytes([entry._replace(zip64=True) for entry in GOOD], zip64=True))) == set()
+    assert codes(scanned(zip_bytes([entry._replace(descriptor=True) for entry in GOOD]))) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"local_name": "archive/data.pkx"}, "zip-headers-differ"),  # CVE-2025-1944
+        ({"flags": 1}, "zip-encrypted-flag"),  # CVE-2025-1945
+        ({"flags": 0x2000}, "zip-encrypted-flag"),
+        ({"flags": 0x20}, "zip-headers-differ"),
+        ({"local_flags": 0x40}, "zip-encrypted-flag"),
+        ({"crc": 12345}, "zip-crc"),  # CVE-2025-10156
+    ],
+)
+def test_headers_that_lie(changed, code):
+    entries = [GOOD[0]._replace(**changed), *GOOD[1:]]
+    if changed == {"flags": 0x20}:
+        entries[0] = entries[0]._replace(local_flags=0)
+    safety = scanned(zip_bytes(entries))
+    assert code in codes(safety)
+    assert safety.verdict == "suspicious"
+
+
+def test_a_checksum_left_out_is_no_sign():
+    assert codes(scanned(zip_bytes([entry._replace(crc=0) for entry in GOOD]))) == set()
+
+
+def test_a_member_that_stands_twice():
+    safety = scanned(zip_bytes([*GOOD, Entry("archive/data.pkl", EVIL)]))
+    assert (safety.verdict, "zip-duplicate" in codes(safety)) == ("dangerous", True)
+    same = scanned(zip_bytes([*GOOD, Entry("archive/DATA.PKL", pickled({}))]))
+    assert "zip-duplicate" in codes(same)
+
+
+def test_a_member_that_no_directory_lists():
+    """Programs that read a stream go by the local headers."""
+    hidden = zip_bytes([Entry("archive/data.pkl", EVIL)])
+    hidden = hidden[: hidden.index(b"PK\x01\x02")]
+    safety = scanned(zip_bytes(GOOD, prefix=hidden))
+    assert {"zip-hidden-member", "zip-prefix"} <= codes(safety)
+    assert safety.verdict == "dangerous"
+
+
+def test_two_directories():
+    """The comment of an archive is a whole archive: which one a program opens depends on where it begins to look."""
+    safety = scanned(zip_bytes(GOOD, comment=zip_bytes([Entry("archive/data.pkl", EVIL)])))
+    assert safety.verdict == "dangerous"
+
+
+def test_names_that_leave_the_folder():
+    for name in ("../../etc/x", "/etc/x", "C:/x", "a\\b", "a\0b"):
+        assert "zip-name" in codes(scanned(zip_bytes([*GOOD, Entry(name, b"text")]))), name
+
+
+def test_storages_that_read_as_a_pickle_are_data():
+    """Nothing unpickles the bytes of a storage that data.pkl refers to."""
+    data = EVIL.ljust(64, b"\0")
+    safety = scanned(torch_zip_bytes(ordered({"w": tensor("0", (64,), "ByteStorage")}), {"0": data}))
+    assert (safety.verdict, paths(safety) & {"posix.system"}) == ("safe", set())
+    stray = scanned(torch_zip_bytes(ordered({"w": tensor("0")}), {"0": 24, "1": EVIL}))
+    assert stray.verdict == "dangerous"
+
+
+def test_archives_in_archives():
+    inner = zip_bytes([Entry("deep/data.pkl", EVIL)])
+    for outer in (
+        zip_bytes([Entry("a.zip", inner)]), zip_bytes([Entry("a.bin", inner, deflate=True)]), tar_bytes([TarEntry("a.zip", inner)]),
+        gzip.compress(tar_bytes([TarEntry("a/b.zip", inner)])), bz2.compress(inner), lzma.compress(inner), zlib.compress(inner),
+    ):  # fmt: skip
+        safety = scanned(outer, "model.bin")
+        assert safety.verdict == "dangerous", outer[:4]
+        assert next(item.where for item in safety.imports).endswith("deep/data.pkl")
+
+
+def test_archives_in_archives_without_end():
+    data = EVIL
+    for _ in range(30):
+        data = zip_bytes([Entry("next", data)])
+    safety = scanned(data)
+    assert safety.verdict != "safe"
+    assert any("in one another" in one.why for one in safety.unseen)
+
+
+def test_a_bomb_is_not_looked_at_and_not_safe():
+    safety = scanned(zip_bytes([*GOOD, Entry("extra.pkl", bytes(80 << 20), deflate=True)]))
+    assert safety.verdict in ("safe", "unknown")
+    bomb = scanned(zip_bytes([*GOOD, Entry("extra.pkl", b"\x80\x02" + bytes(80 << 20), deflate=True)]))
+    assert bomb.verdict == "unknown"
+    assert [one.where for one in bomb.unseen] == ["extra.pkl"]
+
+
+def test_polyglots():
+    """A zip behind another file: programs that look at the end open that."""
+    behind = zip_bytes([Entry("archive/data.pkl", EVIL)])
+    for first, name in (
+        (SAMPLES["plain.safetensors"], "a.safetensors"),
+        (pickled({}), "a.pkl"),
+        (b"\x7fELF" + bytes(60), "a.bin"),
+    ):
+        safety = scanned(first + behind, name)
+        assert "polyglot" in codes(safety), name
+        assert safety.verdict == "dangerous", name
+
+
+def test_arrays_of_objects():
+    numbers = scanned(npy("'<f8'", bytes(8)), "a.npy")
+    assert not numbers.scanned.streams
+    for descr in ("'|O'", "'O'", "[('a', '<f4'), ('b', '|O')]"):
+        objects = scanned(npy(descr, EVIL), "a.npy")
+        assert (objects.verdict, "object-array" in codes(objects)) == ("dangerous", True)
+    inside = scanned(
+        zip_bytes([Entry("a.npy", npy("'<f8'", bytes(8))), Entry("b.npy", npy("'|O'", EVIL), deflate=True)]), "a.npz"
+    )
+    assert inside.verdict == "dangerous"
+
+
+TEMPLATES = {
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{% endfor %}": "safe",
+    "{% set ns = namespace(found=false) %}{{ bos_token + raise_exception('x') }}{{ messages | tojson }}": "safe",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}": "dangerous",  # CVE-2024-34359
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}": "dangerous",
+    "{{ self._TemplateReference__context }}": "dangerous",
+    "{{ (messages|attr('\\x5f\\x5fclass\\x5f\\x5f')) }}": "dangerous",
+    "{{ lipsum.__globals__['os'] }}": "dangerous",
+}
+
+
+@pytest.mark.parametrize(("text", "verdict"), TEMPLATES.items())
+def test_chat_templates(text, verdict):
+    in_gguf = scanned(gguf_bytes({"w": ("F32", (1,))}, {"tokenizer.chat_template": text}), "m.gguf")
+    in_json = scanned(json.dumps({"chat_template": text}).encode(), "tokenizer_config.json")
+    several = scanned(json.dumps({"chat_template": [{"name": "tool", "template": text}]}).encode(), "tokenizer_config.json")
+    alone = scanned(text.encode(), "chat_template.jinja")
+    for safety in (in_gguf, in_json, several, alone):
+        assert safety.verdict == verdict
+        assert safety.scanned.texts[0][1] == text
+
+
+def test_custom_code_is_named():
+    config = {"auto_map": {"AutoModel": "modeling_x.XModel", "AutoTokenizer": ["tok_x.A", None]}}
+    safety = scanned(json.dumps(config).encode(), "config.json")
+    (found,) = safety.found
+    assert (safety.verdict, found.code) == ("unknown", "custom-code")
+    assert "modeling_x.py, tok_x.py" in found.message
+
+
+def test_lambda_layers():
+    config = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": ["4wEAAA"]}}]}}
+    keras = zip_bytes([Entry("config.json", json.dumps(config).encode()), Entry("model.weights.h5", b"\x89HDF\r\n\x1a\n")])
+    assert scanned(keras, "m.keras").verdict == "dangerous"
+    assert scanned(b"\x89HDF\r\n\x1a\n" + bytes(500) + json.dumps(config).encode(), "m.h5").verdict == "dangerous"
+    config["config"]["layers"][0]["class_name"] = "Dense"
+    assert "keras-lambda" not in codes(scanned(b"\x89HDF\r\n\x1a\n" + json.dumps(config).encode(), "m.h5"))
+
+
+def test_torchscript_is_told_and_its_files_are_suspicious():
+    plain = scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": class_text("Net", [], [])}))
+    assert (plain.verdict, "torchscript" in codes(plain)) == ("safe", True)
+    code = class_text("Net", [], []) + "  def forward(self):\n    torch.save(self.x, '/etc/x')\n"
+    assert "script-files" in codes(scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code})))
+    code = class_text("Net", [], []) + "  def forward(self):\n    return ops.evil.run(self.x)\n"
+    assert "script-operators" in codes(scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code})))
+
+
+def test_tars():
+    evil = [
+        TarEntry("sys_info", pickled({})),
+        TarEntry("pickle", EVIL),
+        TarEntry("storages", pickled(0)),
+        TarEntry("tensors", pickled(0)),
+    ]
+    assert scanned(tar_bytes(evil), "old.tar").verdict == "dangerous"  # CVE-2025-32434
+    twice = [TarEntry("pickle", EVIL), TarEntry("pickle", pickled({}))]
+    assert {"zip-duplicate"} <= codes(scanned(tar_bytes(twice), "old.tar"))
+    later = pickled(1) + bytes(40) + EVIL
+    assert scanned(tar_bytes([TarEntry("storages", later), *evil[:1], *evil[3:]]), "old.tar").verdict == "dangerous"
+    links = [TarEntry("a", b"", b"2", link="/etc/passwd"), TarEntry("../b", b"x")]
+    assert {"tar-link", "zip-name"} <= codes(scanned(tar_bytes(links), "a.tar"))
+
+
+def test_every_blob_of_a_distcp():
+    blobs = torch_zip_bytes(tensor("0", (2,)), {"0": 8}) + zip_bytes([Entry("archive/data.pkl", EVIL)])
+    blobs += torch_zip_bytes(tensor("0", (2,)), {"0": 8})
+    safety = scanned(blobs, "__0_0.distcp")
+    assert safety.verdict == "dangerous"
+    good = torch_zip_bytes(tensor("0", (2,)), {"0": 8})
+    assert scanned(good * 3, "__0_0.distcp").verdict == "safe"
+
+
+def test_trailing_bytes_of_a_pickle():
+    assert scanned(pickled({}) + bytes(20), "a.pkl").verdict == "safe"
+    assert "after-stop" in codes(scanned(pickled({}) + b"\x00\x01\x02 rest", "a.pkl"))
+
+
+def test_safetensors_is_safe():
+    assert scanned(safetensors_bytes({"w": ("F32", (2,))}), "a.safetensors").verdict == "safe"
+    assert scanned(safetensors_bytes({"w": ("F32", (2,))}) + b"x", "a.safetensors").verdict == "unknown"

@@ -1,0 +1,246 @@
+"""Pickles that would run something: each is told, with its name, its call and its byte. None is ever loaded."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import sys
+import zlib
+
+import pytest
+
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from tests.builders.attacks import ATTACKS, CANARY, COMMAND, LET_THROUGH, SYSTEM, four, short, stacked
+from tests.builders.pickle_code import (
+    BUILD,
+    MARK,
+    REDUCE,
+    STOP,
+    TUPLE,
+    TUPLE1,
+    Code,
+    built,
+    call,
+    instance,
+    name,
+    pickled,
+    proto,
+    value,
+)
+from tests.builders.samples import SAMPLES
+from tests.builders.torch_code import ordered, tensor
+from tests.builders.torch_file import legacy_bytes, torch_entries, torch_zip_bytes
+from tests.builders.zip_archive import zip_bytes
+from tests.scanned import codes, paths, scanned
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran(tmp_path, monkeypatch):
+    """Payloads would create a file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / CANARY).exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("file", ["model.pkl", "model.safetensors", "notes.txt", "model"])
+def test_an_attack_is_told_whatever_the_file_is_called(attack, file):
+    data, named, _ = ATTACKS[attack]
+    safety = scanned(data, file)
+    assert named in paths(safety)
+    assert safety.verdict == ("suspicious" if attack == "extension code" else "dangerous"), safety.why
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("place", ["archive/data.pkl", "archive/hidden.bin", "archive/.data/x", "other/deep/data.pkl"])
+def test_an_attack_is_told_in_every_member_of_an_archive(attack, place):
+    data, named, _ = ATTACKS[attack]
+    entries = [entry for entry in torch_entries(ordered({"w": tensor()}), {"0": 24}) if entry.name != place]
+    safety = scanned(zip_bytes([*entries, type(entries[0])(place, data)]))
+    assert named in paths(safety)
+    assert place in {item.where.split(":")[0] for item in safety.imports if item.path == named}
+    assert safety.verdict in ("suspicious", "dangerous")
+
+
+@pytest.mark.parametrize(("module", "attribute", "source"), LET_THROUGH, ids=[f"{row[0]}.{row[1]}" for row in LET_THROUGH])
+def test_what_other_scanners_let_through(module, attribute, source):
+    safety = scanned(four(stacked(module, attribute) + short(COMMAND) + TUPLE1 + REDUCE), "model.pkl")
+    assert safety.verdict == "dangerous", (source, safety.why)
+    assert f"{module}.{attribute}({COMMAND!r})" in safety.why
+
+
+def test_a_call_is_told_with_its_byte_and_arguments():
+    data = proto() + SYSTEM + STOP
+    (found,) = scanned(data, "model.pkl").found
+    assert (found.level, found.opcode, found.subject) == ("dangerous", "REDUCE", "posix.system")
+    assert data[found.offset : found.offset + 1] == REDUCE
+    assert f"posix.system({COMMAND!r})" in found.message
+    (item,) = scanned(data, "model.pkl").imports
+    assert data[item.offset : item.offset + 1] == b"c"
+
+
+@pytest.mark.parametrize("file", [file for file in SAMPLES if file != "package.pt"])
+def test_the_samples_are_at_worst_unknown(file):
+    safety = scanned(SAMPLES[file], file)
+    assert safety.verdict in ("safe", "unknown"), [found for found in safety.found if found.level != "safe"]
+    assert safety.problem is None
+    assert not [one for one in safety.unseen if not one.minor]
+
+
+def test_a_graph_module_in_a_package_brings_source_that_loading_runs():
+    safety = scanned(SAMPLES["package.pt"], "package.pt")
+    assert safety.verdict == "suspicious"
+    assert safety.found[0].subject == "torch.fx.graph_module.reduce_package_graph_module"
+    assert "packaged-code" in codes(safety)
+
+
+@pytest.mark.parametrize("file", ["state_dict.pt", "legacy.pth", "plain.safetensors", "sparse.bin", "training.ckpt", "old.tar"])
+def test_state_dicts_are_safe(file):
+    assert scanned(SAMPLES[file], file).verdict == "safe"
+
+
+def test_names_nobody_has_judged_are_unknown_and_named():
+    safety = scanned(pickled([instance("shop.Model", {"a": 1}), instance("shop.parts.Wheel")]), "model.pkl")
+    assert safety.verdict == "unknown"
+    assert safety.why == "imports and calls shop.Model, shop.parts.Wheel"
+
+
+def test_all_instructions_that_call_are_recorded():
+    code = [
+        call("a.reduce", 1),
+        Code(b"(K\x02ia\ninst\n"),
+        Code(MARK + name("a.obj") + value(3) + b"o"),
+        instance("a.newobj", None, 4),
+        Code(name("a.newobj_ex") + value((5,)) + value({}) + b"\x92"),
+        built(name("a.built"), {"x": 1}),
+    ]
+    safety = scanned(pickled(code), "model.pkl")
+    assert [(one.opcode, one.text) for one in safety.calls] == [
+        ("REDUCE", "a.reduce(1)"), ("INST", "a.inst(2)"), ("OBJ", "a.obj(3)"), ("NEWOBJ", "a.newobj(4)"),
+        ("NEWOBJ_EX", "a.newobj_ex(5)"), ("BUILD", "a.built({1 entries})"),
+    ]  # fmt: skip
+    assert "patch" in codes(safety)
+
+
+def test_a_state_given_to_an_object_is_no_patch():
+    assert "patch" not in codes(scanned(pickled(built(call("a.b"), {"x": 1})), "model.pkl"))
+
+
+def test_getattr_is_judged_by_what_it_reaches():
+    honest = scanned(pickled(call("builtins.getattr", name("shop.Colour"), "RED")), "model.pkl")
+    assert honest.verdict == "unknown"
+    hostile = scanned(pickled(call("builtins.getattr", name("shop.Colour"), "__globals__")), "model.pkl")
+    assert hostile.verdict == "dangerous"
+    twice = call("builtins.getattr", call("builtins.getattr", name("torch.serialization"), "os"), "system")
+    assert scanned(pickled(twice), "model.pkl").verdict == "dangerous"
+    computed = call("builtins.getattr", call("shop.find"), "system")
+    assert scanned(pickled(computed), "model.pkl").verdict == "dangerous"
+
+
+def test_a_wrapped_function_is_judged_by_itself():
+    assert scanned(pickled(call("functools.partial", name("shop.loss"))), "model.pkl").verdict == "unknown"
+    assert scanned(pickled(call("functools.partial", name("os.system"), "x")), "model.pkl").verdict == "dangerous"
+    assert scanned(pickled(call("functools.partial", call("shop.find"))), "model.pkl").verdict == "suspicious"
+
+
+def test_many_harmless_calls_do_not_hide_one():
+    reaching = name("builtins.getattr") + b"q\x00" + b"0"
+    many = b"".join(b"h\x00" + value((name("shop.A"), f"x{number}")) + REDUCE + b"0" for number in range(200))
+    last = b"h\x00" + value((name("shop.A"), "__globals__")) + REDUCE
+    assert scanned(proto() + reaching + many + last + STOP, "model.pkl").verdict == "dangerous"
+
+
+def test_the_five_pickles_of_a_stacked_file_are_all_judged():
+    good = legacy_bytes(ordered({"w": tensor("a", view=None)}), {"a": (6, 24)})
+    assert scanned(good).verdict == "safe"
+    magic = pickled(0x1950A86A20F9469CFC6C)
+    computed = proto() + call("builtins.eval", "0x1950a86a20f9469cfc6c") + STOP
+    assert scanned(computed + good[len(magic) :]).verdict == "dangerous"
+    assert scanned(magic + pickled(1001) + proto() + SYSTEM + STOP + good[len(magic) :]).verdict == "dangerous"
+
+
+def test_a_broken_pickle_is_never_safe():
+    data = pickled(ordered({"w": 1}))
+    for cut in range(2, len(data) - 1):
+        safety = scanned(data[:cut], "model.pkl")
+        assert safety.verdict != "safe", cut
+
+
+def test_strictness_does_not_hide_what_follows():
+    """Where our reader refuses, other unpicklers may go on: a list as key, a number of many digits, an item for nothing."""
+    for first in (
+        Code(b"}]K\x01s0"), Code(b"I" + b"1" * 5_000 + b"\n0"), Code(b"}K\x01a0"), Code(b"F1x\n0"), Code(b"\x8b\x00\x10\x00\x00" + bytes(4096) + b"0"),
+    ):  # fmt: skip
+        safety = scanned(proto() + first + SYSTEM + STOP, "model.pkl")
+        assert "posix.system" in paths(safety), first[:10]
+
+
+def test_what_weights_only_says():
+    assert scanned(SAMPLES["state_dict.pt"]).weights_only == "loads"
+    entries = torch_entries({"w": tensor(), "x": instance("shop.Model")}, {"0": 24})
+    refused = scanned(zip_bytes(entries))
+    assert refused.weights_only.startswith("refuses shop.Model at byte ")
+    assert scanned(four(short("x")), "model.pkl").weights_only == "refuses the instruction SHORT_BINUNICODE at byte 2"
+    assert scanned(SAMPLES["plain.safetensors"], "a.safetensors").weights_only is None
+
+
+def joblib_file(payload: bytes = b"") -> bytes:
+    """An array wrapper as joblib writes it, the bytes of the array, and more pickle behind it."""
+    dtype = built(Code(name("numpy.dtype") + value(("f8", False, True)) + REDUCE), (3, "<", None, None, None, -1, -1, 0))
+    state = {"subclass": name("numpy.ndarray"), "shape": (3,), "order": "C", "dtype": dtype, "allow_mmap": True,
+             "numpy_array_alignment_bytes": 16}  # fmt: skip
+    wrapper = Code(name("joblib.numpy_pickle.NumpyArrayWrapper") + b")" + b"\x81" + value(state) + BUILD)
+    raw = b"\x03" + b"\xff" * 3 + struct.pack("<3d", 1, 2, 3)
+    return proto(4) + MARK + wrapper + raw + value({"b": 1}) + payload + TUPLE + STOP
+
+
+def test_joblib_is_followed_over_its_arrays():
+    safety = scanned(joblib_file(), "model.joblib")
+    assert (safety.verdict, safety.scanned.streams[0].trace.problem) == ("safe", None)
+    hidden = scanned(joblib_file(SYSTEM), "model.joblib")
+    assert hidden.verdict == "dangerous"
+
+
+def test_joblib_compressed():
+    assert scanned(zlib.compress(joblib_file(SYSTEM)), "model.joblib").verdict == "dangerous"
+    assert scanned(zlib.compress(joblib_file()), "model.joblib").verdict == "safe"
+
+
+def test_too_many_names_are_suspicious():
+    many = b"".join(b"cm\nn%x\n0" % number for number in range(10_100))
+    safety = scanned(proto() + many + value(1) + STOP, "model.pkl")
+    assert (safety.verdict, "too-many-names" in codes(safety)) == ("suspicious", True)
+
+
+def test_a_limit_is_said_and_not_safe():
+    safety = scanned(SAMPLES["state_dict.pt"], limits=DEFAULT_LIMITS._replace(pickle_bytes=100))
+    assert safety.verdict == "unknown"
+    assert safety.problem is not None
+
+
+def test_an_honest_pickle_of_python_is_safe():
+    things = {"a": [1, 2.5, None, b"x"], "b": {1, 2}, "c": complex(1, 2), "d": bytearray(b"abc"), "e": range(3)}
+    for protocol in range(6):
+        assert scanned(pickle.dumps(things, protocol), "things.pkl").verdict == "safe", protocol
+
+
+def test_text_is_no_pickle():
+    assert not scanned(b"config\nvalue\nmore\n", "README").scanned.streams
+    for text in ("import os\nprint(1)\n", "(see below)\n", "I was here\n", "]\n", "hello world. " * 9):
+        safety = scanned(text.encode(), "README")
+        assert safety.verdict is None, text
+        assert not safety.scanned.streams
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="posix.system is nt.system there")
+def test_a_pickle_made_by_python_itself():
+    class Evil:
+        def __reduce__(self):
+            import os
+
+            return os.system, (COMMAND,)
+
+    for protocol in range(6):
+        assert scanned(pickle.dumps(Evil(), protocol), "evil.bin").verdict == "dangerous"
+    assert scanned(torch_zip_bytes(Code(pickle.dumps(Evil(), 2)[2:-1]))).verdict == "dangerous"
