@@ -6,6 +6,7 @@ import pytest
 
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.foreign_folder import MOST_ENTRIES, foreign_folder
+from modelscope_cli.formats.locate import locate
 from modelscope_cli.formats.registry import read_file
 from tests.builders.foreign import (
     MANIFEST,
@@ -102,6 +103,16 @@ def test_a_folder_is_named(tmp_path, files, what, todo):
     assert found is not None
     assert what in found[0]
     assert todo in found[1]
+
+
+@pytest.mark.parametrize(("files", "what"), [row[1:3] for row in FOLDERS], ids=[row[0] for row in FOLDERS])
+def test_a_folder_is_named_though_its_weights_are_called_as_ours(tmp_path, files, what):
+    lay(tmp_path, **files)
+    (problem,) = locate([str(tmp_path)]).problems or [None]
+    if problem is None:  # pointers are files of weights that were not downloaded
+        assert "pointer" in what
+    else:
+        assert what in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from modelscope_cli.core.limits import Limits
 
 
+def list_limits(assignments: list[str] | None) -> list[str] | None:
+    """Print the limits and end, where help is asked for instead of a change."""
+    if "help" not in (assignments or ()):
+        return assignments
+    from modelscope_cli.cli.problems import print_line
+    from modelscope_cli.core.limits import explained
+
+    rows = explained()
+    longest = max(len(name) for name, _, _ in rows)
+    print_line("Limits, their defaults, and what they are of. Change one with --limit NAME=VALUE:")
+    for name, default, meaning in rows:
+        print_line(f"  {name:{longest}}  {default:>13,}  {meaning}")
+    raise typer.Exit
+
+
 READING = "How to read"  # a panel of the help
 DESCRIPTOR = re.compile(r"/dev/std(out|err)|(?:/dev|/proc/self)/fd/(\d{1,9})")  # names of streams that are open
 Only = Annotated[bool, typer.Option("--only", help="Take a shard by itself instead of its whole set.", rich_help_panel=READING)]
@@ -30,7 +45,9 @@ LimitChanges = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=VALUE",
-        help="Raise a limit, e.g. header_bytes=100000000.",
+        help="Change a limit, e.g. header_bytes=100000000; --limit help lists them.",
+        callback=list_limits,
+        is_eager=True,
         rich_help_panel=READING,
         show_default=False,
     ),

@@ -46,14 +46,11 @@ def readable(
     """
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.errors import ModelscopeError
-    from modelscope_cli.formats.registry import read_target
 
     kept: tuple[int, Checkpoint] | None = None
     for number, target in enumerate(targets):
         try:
-            with LateProgress(target.path) as progress:
-                read = partial(read_target, target, bounds, lenient=lenient, step=progress.step, unpacking=progress.unpacking)
-                checkpoint = guarded(read, target.path)
+            checkpoint = read_in_time(target, bounds, lenient=lenient)
         except ModelscopeError as problem:
             name_copies(problem, target)
             tell(problem)
@@ -71,6 +68,25 @@ def readable(
             kept = number, checkpoint
     if kept is not None:
         yield kept
+
+
+def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False) -> Checkpoint:
+    """The checkpoint of a target, shown while it lasts. Each file of a set has the seconds of the limits for itself."""
+    from modelscope_cli.cli.clock import Clock
+    from modelscope_cli.formats.registry import read_target
+
+    with LateProgress(target.path) as progress, Clock(bounds.seconds, target.path) as clock:
+
+        def step(done: int, whole: int) -> None:
+            clock.restart()
+            progress.step(done, whole)
+
+        def unpacking(done: int, whole: int) -> None:  # which has a limit of its own
+            clock.restart()
+            progress.unpacking(done, whole)
+
+        read = partial(read_target, target, bounds, lenient=lenient, step=step, unpacking=unpacking)
+        return guarded(read, target.path)
 
 
 def without_entries(folder: Folder | None) -> Folder | None:

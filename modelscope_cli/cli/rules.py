@@ -186,6 +186,7 @@ class Judge:
     def against(self, asked: Settings) -> Checkpoint | None:
         """The baseline of some settings. Raises ModelscopeError when it cannot be read."""
         from modelscope_cli.checks.rule import whole
+        from modelscope_cli.cli.clock import Clock
         from modelscope_cli.errors import SourceError
         from modelscope_cli.formats.registry import read
 
@@ -194,7 +195,8 @@ class Judge:
             return None
         if path not in self.baselines:
             try:
-                self.baselines[path] = whole(read(path, self.bounds), "nothing can be measured against it")
+                with Clock(self.bounds.seconds, path):
+                    self.baselines[path] = whole(read(path, self.bounds), "nothing can be measured against it")
             except SourceError as error:
                 error.hint = error.hint or f"mscope baseline save PATH -o {path} makes one"
                 raise

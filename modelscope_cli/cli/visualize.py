@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -161,14 +160,11 @@ def located(path: str, bounds: Limits, *, only: bool) -> tuple[Target, Limits]:
 def read(target: Target, bounds: Limits, engine: Engine) -> Checkpoint | str:
     """The checkpoint; its path where mscope has no reader for the file, but the engine has. Else the problem is told."""
     from modelscope_cli.cli.problems import tell
-    from modelscope_cli.cli.progress import LateProgress
-    from modelscope_cli.cli.reading import guarded
+    from modelscope_cli.cli.reading import read_in_time
     from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
-    from modelscope_cli.formats.registry import read_target
 
     try:
-        with LateProgress(target.path) as progress:
-            return guarded(partial(read_target, target, bounds, step=progress.step, unpacking=progress.unpacking), target.path)
+        return read_in_time(target, bounds)
     except ModelscopeError as problem:
         if engine.reads_itself and isinstance(problem, (UnknownFormatError, UnsupportedFeatureError)):
             return target.path

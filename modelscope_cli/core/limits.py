@@ -1,6 +1,7 @@
 """How much a file may ask for. Every length in a file is a claim; these are the claims we are willing to believe.
 
-At the defaults any file, honest or hostile, is answered within ten seconds and 512 MiB of memory.
+At the defaults any file, honest or hostile, is answered within ten seconds and 512 MiB of memory. The words behind each limit are
+what `--limit help` and docs/limits.md say.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Limits(NamedTuple):
     archives: int = 100  # archives in an archive that are looked into
     archive_depth: int = 3  # archives in archives
     scanned_bytes: int = 192 << 20  # unpacked and run while a file is scanned, all together
+    seconds: int = 10  # of the processor, to read one file (each file of a set anew); 0: as long as it takes
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""
@@ -55,3 +57,12 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def explained() -> list[tuple[str, int, str]]:
+    """Name, default and meaning of each limit, as they stand above."""
+    import inspect
+    import re
+
+    found = re.findall(r"^    (\w+): int = .+?  # (.+)$", inspect.getsource(Limits), re.MULTILINE)
+    return [(name, getattr(DEFAULT_LIMITS, name), meaning) for name, meaning in found]

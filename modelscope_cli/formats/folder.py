@@ -43,7 +43,7 @@ def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
         if packed := in_archives(path, listing.names[""], limits):
             return packed
         raise without_model(listing)
-    if foreign_throughout(choice.targets):
+    if foreign_throughout(path, choice.targets):
         raise without_model(listing)
     if len(choice.targets) > MOST_MODELS and search.searched:
         homes = list(dict.fromkeys(os.path.relpath(target.folder, path).split(os.sep)[0] for target in choice.targets))
@@ -59,24 +59,29 @@ def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
     return [target._replace(in_folder=contents) for target in (noted, *choice.targets[1:])]
 
 
-def foreign_throughout(targets: list[Target]) -> bool:
+def foreign_throughout(path: str, targets: list[Target]) -> bool:
     """Whether a few files that are called as weights are none that is read, as in a package of Core ML or TensorFlow.js."""
     from modelscope_cli.core.window import open_window
+    from modelscope_cli.formats.foreign_folder import foreign_folder
     from modelscope_cli.formats.known import recognise
     from modelscope_cli.formats.known_kinds import MODELS
     from modelscope_cli.formats.registry import HEAD, sniff
 
     if len(targets) > MOST_FOREIGN or any(target.shards or target.index_path or target.reader for target in targets):
         return False
+    unknown = False
     for target in targets:
         try:
             with open_window(target.path) as window:
-                found = None if sniff(window.head(HEAD), target.path) else recognise(window)
+                if sniff(window.head(HEAD), target.path):
+                    return False
+                found = recognise(window)
         except ModelscopeError:
             return False
-        if found is None or found.kind.group != MODELS:
+        unknown = unknown or found is None
+        if found is not None and found.kind.group != MODELS:
             return False
-    return True
+    return not unknown or foreign_folder(path) is not None
 
 
 def without_model(listing: Listing) -> ModelscopeError:

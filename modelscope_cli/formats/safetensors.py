@@ -63,8 +63,9 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     header, data_start = read_header(window, limits)
     metadata = header_metadata(header, window.name)
     entries = decode_header(header, metadata, window.name, problems)
-    if len(entries) > limits.tensors:
-        raise LimitError("tensors", limits.tensors, len(entries), path=window.name)
+    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in entries and dropped not in entries}
+    if len(entries) + len(aliases) > limits.tensors:
+        raise LimitError("tensors", limits.tensors, len(entries) + len(aliases), path=window.name)
 
     table = TensorTable()
     table.filenames.append(window.name)

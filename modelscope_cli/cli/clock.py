@@ -1,0 +1,69 @@
+"""The limit on time: how many seconds of the processor it may take to read one file.
+
+The processor's time, because a file on a slow disk or network is no worse for it. The kernel counts (ITIMER_PROF) and tells us by
+a signal, so that no loop of a reader has to look at a clock. Systems without such a timer (Windows) look between the files of a set
+and at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class TimeUpError(BaseException):
+    """Raised out of whatever is at work: no Exception, so that nothing on the way takes it for one of its own."""
+
+
+class Clock:
+    """Raises LimitError, when it is left, for work that took too long. 0 seconds: as long as it takes."""
+
+    def __init__(self, seconds: int, path: str):
+        self.seconds = seconds
+        self.path = path
+        self.began = 0.0
+        self.before: Any = None
+        self.running = False
+        self.timed = False
+
+    def __enter__(self) -> Clock:
+        import signal
+        import threading
+
+        self.timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        if self.timed:
+            self.before = signal.signal(signal.SIGPROF, self.rings)
+        self.running = True
+        self.restart()
+        return self
+
+    def restart(self) -> None:
+        """The next file of a set has all the time again."""
+        import signal
+
+        if self.timed:
+            signal.setitimer(signal.ITIMER_PROF, self.seconds, 1.0)  # and again, should something swallow the first
+        elif self.began and self.late():
+            raise TimeUpError
+        self.began = time.process_time()
+
+    def late(self) -> bool:
+        """Whether it took too long, where no timer tells."""
+        return bool(self.seconds) and time.process_time() - self.began > self.seconds
+
+    def rings(self, number: int, frame: FrameType | None) -> None:
+        if self.running:
+            raise TimeUpError
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        import signal
+
+        from modelscope_cli.errors import LimitError
+
+        self.running = False
+        if self.timed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, self.before)
+        if isinstance(error, TimeUpError) or (error is None and not self.timed and self.late()):
+            raise LimitError("seconds", self.seconds, f"more than {self.seconds:,}", path=self.path) from None
