@@ -84,7 +84,7 @@ SAVED = {"saved_model_dot_pb": saved_model(), "variables__variables_dot_index": 
 FOLDERS = [
     ("savedmodel", SAVED, "a TensorFlow SavedModel (TensorFlow 2.15.0), 2 files of ", "visualize saved_model.pb --engine netron"),
     ("mlpackage", PACKAGE, "a Core ML package (ML program, specification 7), 3 files of ", "Data/com.apple.CoreML/model.mlmodel"),
-    ("mlmodelc", {"coremldata_dot_bin": b"x", "model_dot_mil": b"program(1.0)"}, "a compiled Core ML model, 2 files", "compiled from"),
+    ("mlmodelc", {"coremldata_dot_bin": b"\x02\x00\xff", "model_dot_mil": b"program(1.0)"}, "a compiled Core ML model, 2 files", "compiled from"),
     ("tfjs", {"model_dot_json": TFJS, "group1-shard1of1_dot_bin": NUMBERS}, "a TensorFlow.js model, 2 files", "model.json"),
     ("ct2", {"model_dot_bin": ctranslate2(), "config_dot_json": b"{}"}, "a CTranslate2 model (TransformerSpec, 12 variables)", "ctranslate2"),
     ("bundle", {"m_dot_index": tensor_bundle(), "m_dot_data-00000-of-00001": NUMBERS}, "a TensorFlow checkpoint (1 data file)", "m.index"),

@@ -184,7 +184,8 @@ def partial(ledger: Ledger) -> list[Finding]:
         local = [view for view in views if view.origin is not None] or [
             view for view in views[:1] if len(view.shape) == len(tensors.shapes[line]) and view.shape != tensors.shapes[line]
         ]
-        if local and ledger.owned[line] < ledger.elements[line] and line not in ledger.tied:
+        packed = line in ledger.packed and views[0].origin is None  # fewer elements inside, because each holds several
+        if local and not packed and ledger.owned[line] < ledger.elements[line] and line not in ledger.tied:
             lines.append(line)
     if not lines:
         return []

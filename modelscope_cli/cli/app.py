@@ -5,15 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from modelscope_cli import __version__
+from modelscope_cli.errors import ModelscopeError
 
 DEFAULT_COMMAND = "inspect"
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 class CommandRow(NamedTuple):
@@ -129,29 +132,55 @@ def main() -> None:
     except SystemExit as ended:
         code = 0 if isinstance(ended.__context__, BrokenPipeError) else ended.code  # rich and click end so when help is cut off
     except KeyboardInterrupt:
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         code = 0
     except OSError as error:  # the disk behind a redirection is full
         code = unwritable(error)
+    except (ModelscopeError, MemoryError, RecursionError) as error:  # beyond the reading, where each file answers for itself
+        code = unworkable(error)
     leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def leave(code: int) -> None:
     """Flush and end at once: taking a million objects apart one by one would take longer than reading the file did."""
+    if code == INTERRUPTED:
+        stop_at_once()
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
         pass
     except OSError as error:
         code = unwritable(error)
-    sys.stderr.flush()
+    except KeyboardInterrupt:
+        stop_at_once()
+    with suppress(OSError, KeyboardInterrupt):
+        sys.stderr.flush()
     os._exit(code)
 
 
-def unwritable(error: OSError) -> int:
-    """Say that the output could not be written; returns the exit code."""
-    from modelscope_cli.cli.problems import UNREADABLE, say
+def stop_at_once() -> NoReturn:
+    """End after Ctrl-C. What has not been written yet stays so: whoever should read it may be the one who does not."""
+    os._exit(INTERRUPTED)
 
-    say(f"mscope: the output cannot be written: {(error.strerror or str(error) or 'no standard output').lower()}")
+
+def unwritable(error: OSError) -> int:
+    """Say that the output could not be written, or which other file the system refused; returns the exit code."""
+    from modelscope_cli.cli.problems import UNREADABLE, say
+    from modelscope_cli.render.plain import visible
+
+    what = "the output cannot be written" if error.filename is None else visible(os.fsdecode(error.filename))
+    with suppress(OSError):
+        say(f"mscope: {what}: {(error.strerror or str(error) or 'no standard output').lower()}")
+    return UNREADABLE
+
+
+def unworkable(error: Exception) -> int:
+    """Say that a command cannot go on; returns the exit code."""
+    from modelscope_cli.cli.problems import UNREADABLE, say, tell
+
+    if isinstance(error, ModelscopeError):
+        tell(error)
+    else:
+        say(f"mscope: {'needs more memory than there is' if isinstance(error, MemoryError) else 'nested too deeply'}")
     return UNREADABLE
