@@ -171,6 +171,20 @@ def test_model_that_only_its_content_tells(write):
     assert found(path) == ["a.zip!/blobs/0a1b2c"]
 
 
+def test_hidden_files_are_no_models(write):
+    path = write(zipped({"m/model.safetensors": MODEL, ".cache/x.safetensors": OTHER, "m/.old.pt": TORCH}))
+    assert found(path) == ["a.zip!/m/model.safetensors"]
+    assert found(f"{path}!/.cache/x.safetensors") == ["a.zip!/.cache/x.safetensors"]
+
+
+def test_archive_of_very_many_models(write):
+    path = write(zipped({f"{name}/model.safetensors": MODEL for name in "abcdefghijklmnopqrstuvwxyz"}))
+    with pytest.raises(SourceError, match="an archive of 26 models in 26 folders") as problem:
+        found(path)
+    assert "a.zip!/b'" in problem.value.hint
+    assert found(f"{path}!/b") == ["a.zip!/b/model.safetensors"]
+
+
 def test_what_macos_adds_is_no_model(write):
     path = write(zipped({"m/model.safetensors": MODEL, "__MACOSX/m/._model.safetensors": b"\0\5\x16\7", "m/._x.pt": b"\0\5"}))
     assert found(path) == ["a.zip!/m/model.safetensors"]

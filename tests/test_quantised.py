@@ -417,3 +417,10 @@ def test_long_lists_of_names_are_quick(count):
     begun = perf_counter()
     quantisation_findings(ledger_of({**names, "b.qweight": ("I32", (8, 4)), "b.scales": ("F16", (1, 32))}, said))
     assert perf_counter() - begun < 8
+
+
+def test_the_order_is_that_of_the_file():
+    """Not that of a set, which is another in every process."""
+    ledger = ledger_of(quantised_tensors(lambda out, into: gptq(4, out, into)), {"quant_method": "gptq", "bits": 8})
+    assert list(ledger.packed) == sorted(ledger.packed)
+    assert ledger.quantised.problems[0][0] == min(ledger.packed)

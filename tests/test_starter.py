@@ -73,6 +73,7 @@ def test_every_rule_stands_in_it_in_force_or_as_a_comment(tmp_path):
         "max-parameters",
         "allowed-dtypes",
         "require-format",
+        "forbid-unsafe",
         "forbid-optimizer-state",
         "forbid-waste",
     }

@@ -12,7 +12,7 @@ import random
 import pytest
 
 from modelscope_cli.containers import unpacked
-from modelscope_cli.containers.compressed import BZIP2, GZIP, XZ, ZSTD, Codec, codec_of
+from modelscope_cli.containers.compressed import BZIP2, GZIP, XZ, ZSTD, Codec, Stream, codec_of
 from modelscope_cli.containers.unpacked import BUDGETS, Budget, UnpackedWindow
 from modelscope_cli.containers.zstd_frames import content_size
 from modelscope_cli.core.limits import DEFAULT_LIMITS
@@ -157,6 +157,21 @@ def test_size_that_is_a_lie(size):
             window.read(0, size)
 
 
+def test_what_cannot_be_unpacked_is_tried_once():
+    outer = MemoryWindow(gzipped(SOME)[:-30_000], "x.gz")
+    begun: list[int] = []
+
+    def start() -> Stream:
+        begun.append(1)
+        return unpacking(outer, GZIP)
+
+    window = UnpackedWindow(outer, "x", start, Budget(DEFAULT_LIMITS), slow=False, size=len(SOME))
+    for _ in range(3):
+        with pytest.raises(CorruptFileError, match="ends early"):
+            window.read(0, len(SOME))
+    assert len(begun) == 1
+
+
 def test_given_back_and_unpacked_again():
     window = window_on(gzipped(SOME))
     window.release()
@@ -192,8 +207,7 @@ def test_several_paths_take_no_more_room_than_one_may():
     first = window_on(gzipped(SOME), unpacked_bytes=200_000)
     second = window_on(gzipped(SOME), unpacked_bytes=200_000)
     third = window_on(gzipped(SOME), unpacked_bytes=200_000)
-    assert first.filled == 0
-    assert third.filled == len(SOME)
+    assert [window.filled for window in (first, second, third)] == [0, 0, len(SOME)]
     assert first.read(7, 7) == SOME[7:14]
     assert second.read(7, 7) == SOME[7:14]
 

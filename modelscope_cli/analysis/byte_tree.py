@@ -23,7 +23,13 @@ from modelscope_cli.analysis.size_row import NO_KIND
 from modelscope_cli.core.span import SECTIONS
 from modelscope_cli.report.treemap import BUFFER, COPY, OPTIMIZER, OUTSIDE, Node, Treemap
 
-ROLE_CATEGORIES = {BUFFER_ROLE: BUFFER, HELPER: BUFFER, OPTIMIZER_ROLE: OPTIMIZER, EMA: COPY, MASTER: COPY}  # whatever module they are in
+ROLE_CATEGORIES = {
+    BUFFER_ROLE: BUFFER,
+    HELPER: BUFFER,
+    OPTIMIZER_ROLE: OPTIMIZER,
+    EMA: COPY,
+    MASTER: COPY,
+}  # whatever module they are in
 UNREACHED = "storage that no tensor reaches"
 
 

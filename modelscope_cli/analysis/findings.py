@@ -98,7 +98,10 @@ def strangers(trace: PickleTrace) -> list[tuple[GlobalUse, Judgement]]:
     from modelscope_cli.analysis.policy_levels import SAFE
 
     policy, calls = standard_policy(), calls_by_name(trace)
-    judged = [(use, judge(policy, use.module, use.name, calls.get((use.module, use.name), ()), use.calls)) for use in trace.globals[:MOST_JUDGED]]
+    judged = [
+        (use, judge(policy, use.module, use.name, calls.get((use.module, use.name), ()), use.calls))
+        for use in trace.globals[:MOST_JUDGED]
+    ]
     return [(use, judgement) for use, judgement in judged if judgement.level != SAFE]
 
 

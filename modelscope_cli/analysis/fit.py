@@ -116,7 +116,11 @@ def same_shape(file: Shape, model: Shape, packed: bool) -> bool:
     may lie with inputs and outputs exchanged (gpt-oss)."""
     if file == model:
         return True
-    return packed and math.prod(file) == math.prod(model) and (len(file) == 1 or (sorted(file) == sorted(model) and len(file) == 3))
+    return (
+        packed
+        and math.prod(file) == math.prod(model)
+        and (len(file) == 1 or (sorted(file) == sorted(model) and len(file) == 3))
+    )
 
 
 def places(

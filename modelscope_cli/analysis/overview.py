@@ -133,7 +133,11 @@ def to_report(overview: Overview, detail: str = READABLE) -> Report:
         adapter = adapter_facts(overview.ledger, overview.names())
         sections += [kind_table(overview), role_table(overview), *([adapter] if adapter is not None else [])]
         sections += [table for table in (shard_table(overview, detail), optimizer_table(overview)) if table]
-        sections += [facts for facts in (quantisation_table(overview.ledger), architecture(overview), metadata(overview, detail)) if facts]
+        sections += [
+            facts
+            for facts in (quantisation_table(overview.ledger), architecture(overview), metadata(overview, detail))
+            if facts
+        ]
         sections += [table for table in (folder_table(overview.checkpoint, detail),) if table]
     found = find(overview.ledger, overview.grouping, overview.names()) + (shards(overview.checkpoint) if default else [])
     sections.append(Findings("findings", "Findings", found))

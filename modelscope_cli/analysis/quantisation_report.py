@@ -101,24 +101,20 @@ def _scheme(found: Summary, share: Share) -> Row:
     }  # fmt: skip
     if block:
         value["block"] = list(block)
-    evidence = f"{share.evidence} of {share.tensors:,} {_tensors(share.tensors)}"
-    config = found.config
-    if config.method and share.bits is not None and not share.configured:
-        said = config.said(ledger.parents[share.line]).bits
-        evidence += f"; {config.source} agrees" if said == share.bits else f"; {config.source} says {said}" if said else ""
-    elif share.configured:
-        evidence = (
-            f"{share.evidence} ({config.source}), {share.tensors:,} {_tensors(share.tensors)}"
-            if "config" not in share.evidence
-            else f"{config.source}, {share.tensors:,} {_tensors(share.tensors)}"
-        )
+    source, counted = found.config.source, f"{share.tensors:,} {_tensors(share.tensors)}"
+    if share.configured:
+        evidence = f"{share.evidence.replace('the configuration', source)}, {counted}"
+    else:
+        said = found.config.said(ledger.parents[share.line]).bits if found.config.method and share.bits else None
+        agrees = "agrees" if said == share.bits else f"says {said} bits"
+        evidence = f"{share.evidence} of {counted}" + (f"; {source} {agrees}" if said else "")
     return _row("scheme", "Scheme", value, ", ".join(parts), evidence, inferred=True)
 
 
 def _quantised(found: Summary) -> Row:
     whole, tensors = found.ledger.total_parameters(), sum(share.tensors for share in found.shares)
     share = f" ({100 * found.quantised / whole:.1f} %)" if whole else ""
-    text = f"{found.quantised:,} parameters{share} in {tensors:,} {_tensors(tensors)}"
+    text = f"{found.quantised:,} in {tensors:,} {_tensors(tensors)}{share}"
     return _row("quantised", "Quantised", {"parameters": found.quantised, "tensors": tensors}, text, _modules(found.modules()))
 
 
@@ -137,7 +133,7 @@ def _kept(found: Summary) -> list[Row]:
     evidence = ", ".join(
         filter(None, [_modules(matrices), f"{rest:,} {'vector' if rest == 1 else 'vectors'}" if rest > 0 else ""])
     )
-    text = f"{parameters:,} parameters in {len(lines):,} {_tensors(len(lines))}, {named}"
+    text = f"{parameters:,} in {len(lines):,} {_tensors(len(lines))}, {named}"
     return [
         _row("kept", "Not quantised", {"parameters": parameters, "tensors": len(lines), "dtypes": dict(dtypes)}, text, evidence)
     ]

@@ -147,10 +147,10 @@ def _look(
     from modelscope_cli.analysis.quantisation_schemes import Held, Layout
 
     tensors, roles = checkpoint.tensors, found.roles
-    modules: dict[str, dict[str, int]] = {parent: {} for parent in candidates}
-    for line, parent in enumerate(parents):
-        if parent in modules and roles[line] in MODEL:
-            modules[parent][leaves[line]] = line
+    modules: dict[str, dict[str, int]] = {}
+    for line, parent in enumerate(parents):  # in the order of the file
+        if parent in candidates and roles[line] in MODEL:
+            modules.setdefault(parent, {})[leaves[line]] = line
     known: dict[object, list[Layout]] = {}
     told: set[str] = set()
     shapes, dtypes = tensors.shapes, tensors.dtypes

@@ -101,7 +101,13 @@ class Safety:
     @property
     def problem(self) -> ModelscopeError | None:
         """Why the file could not be read as a model; None also for files that are no models."""
-        return None if self.is_foreign else self.scanned.problem
+        if self.scanned.problem is not None and not self.is_foreign:
+            return self.scanned.problem
+        left = next((one for one in self.unseen if not one.minor), None)
+        if left is not None:
+            what = f"not all of it could be looked at: {left.where or 'the file'}: {left.why}"
+            return ModelscopeError(what, path=self.path)
+        return None
 
     @property
     def is_foreign(self) -> bool:
@@ -112,7 +118,8 @@ class Safety:
     def verdict(self) -> str | None:
         """The gravest level; None where nothing was looked at."""
         level = gravest(found.level for found in self.found)
-        if self.scanned.kind is None and not self.found and not self.scanned.streams and not self.scanned.texts:
+        known = self.scanned.kind is not None or self.scanned.looked or self.scanned.streams or self.scanned.texts
+        if not known and not self.found and not any(not one.minor for one in self.unseen):
             return None if self.is_foreign else UNKNOWN
         if self.problem is not None or any(not one.minor for one in self.unseen):
             return max(level, UNKNOWN, key=grave)
@@ -124,12 +131,12 @@ class Safety:
         if self.found and grave(self.found[0].level) > grave(SAFE):
             same = [found for found in self.found if found.level == self.found[0].level]
             return (self.found[0].brief or self.found[0].message) + (f" (and {len(same) - 1:,} more)" if len(same) > 1 else "")
-        if self.problem is not None:
-            return f"could not be read: {self.problem.message}"
+        if self.scanned.problem is not None and not self.is_foreign:
+            return f"could not be read: {self.scanned.problem.message}"
         left = next((one for one in self.unseen if not one.minor), None)
         if left is not None:
             return f"not looked at: {left.where or 'the file'}: {left.why}"
-        if self.scanned.problem is not None and not self.scanned.streams:
+        if self.scanned.problem is not None and self.verdict is None:
             return self.scanned.problem.message
         names = {item.path for item in self.imports}
         if self.scanned.streams:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 READABLE_ROWS = 48  # rows of the module table up to which it is shown in full
 DEFAULT_TOP = 20  # rows beside each other under the other keys
-MOST_LINES = 150_000  # rows that people are shown, whatever they ask for
+MOST_LINES = 100_000  # rows that people are shown, whatever they ask for
 WIDE = 112  # terminal width from which kinds and shapes have columns of their own
 KEY_TITLES = {
     "module": "Module",

@@ -45,7 +45,7 @@ def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
     try:
         safeties = safeties_of(subject.checkpoint)
     except SourceError as problem:
-        return demand.failed(None, f"it cannot be scanned: {problem.message}", "scan the file itself")
+        return demand.failed("not scanned", f"it cannot be scanned: {problem.message}", "scan the file itself")
     level = worst(safeties)
     if grave(level) < grave(SUSPICIOUS):
         names = sorted({item.path for safety in safeties for item in safety.imports if item.judgement.level == level != "safe"})

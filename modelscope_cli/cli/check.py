@@ -81,7 +81,7 @@ def check(
             "-f",
             "--format",
             metavar="FORMAT",
-            help="table, json, junit, markdown, html, csv or tsv.",
+            help="table, json, junit, sarif, markdown, html, csv or tsv.",
             rich_help_panel=OUTPUT,
             show_default=False,
             autocompletion=complete_documents,

@@ -51,7 +51,7 @@ def diff(
             "-f",
             "--format",
             metavar="FORMAT",
-            help="table, markdown, html, json, junit, csv or tsv.",
+            help="table, markdown, html, json, junit, sarif, csv or tsv.",
             rich_help_panel=OUTPUT,
             show_default=False,
             autocompletion=complete_documents,

@@ -125,7 +125,7 @@ def inspect(
             "-f",
             "--format",
             metavar="FORMAT",
-            help="table, tree (like print(model)), json (complete), markdown, html, csv, tsv or junit.",
+            help="table, tree (like print(model)), json (complete), markdown, html, csv, tsv, sarif or junit.",
             rich_help_panel=OUTPUT,
             show_default=False,
             autocompletion=complete_formats,

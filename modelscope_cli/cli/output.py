@@ -31,7 +31,7 @@ Files = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write to a file, - for stdout; may be given again. The suffix decides: .md .html .json .xml .csv .tsv.",
+        help="Write to a file, - for stdout; may be given again. The suffix decides: .md .html .json .xml .sarif .csv .tsv.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -88,7 +88,7 @@ def outputs(format: str | None, files: Sequence[str] | None, default: str, own: 
             found.append(Output(wanted or default, file))
         else:
             raise typer.BadParameter(
-                f"{file!r} does not end in .md, .html, .json, .xml, .csv or .tsv: say which format with -f",
+                f"{file!r} does not end in .md, .html, .json, .xml, .sarif, .csv or .tsv: say which format with -f",
                 param_hint="'--output'",
             )
     if wanted is not None and all(output.file is not None and output.format != wanted for output in found):

@@ -58,7 +58,7 @@ def report(
             "-f",
             "--format",
             metavar="FORMAT",
-            help="markdown, html, json, junit, csv or tsv, for stdout and names without a suffix of these; default: markdown.",
+            help="markdown, html, json, junit, sarif, csv or tsv, for stdout and names without a suffix of these; default: markdown.",
             rich_help_panel=OUTPUT,
             show_default=False,
             autocompletion=complete_formats,

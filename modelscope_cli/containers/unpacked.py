@@ -127,7 +127,6 @@ class UnpackedWindow(Window):
         """Unpack up to a position, or all there is."""
         if self._problem is not None:
             raise without_traceback(self._problem)
-        self.budget.make_room()
         try:
             self._unpack(wanted)
         except ModelscopeError as problem:
@@ -162,6 +161,7 @@ class UnpackedWindow(Window):
             if not hole:
                 self._write(piece)
             self.filled = done
+            self.budget.make_room()
             if self.budget.progress is not None:
                 self.budget.progress(stream.consumed, self.outer.size)
         if hole:

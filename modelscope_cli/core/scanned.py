@@ -53,3 +53,4 @@ class Scanned:
         self.texts: list[tuple[str, str]] = []  # (where, chat template or other program in text form)
         self.unseen: list[Unseen] = []
         self.problem: ModelscopeError | None = None
+        self.looked = False  # whether the walk knew its kind and went through all of it, reader or not

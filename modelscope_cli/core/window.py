@@ -17,6 +17,7 @@ from types import TracebackType
 
 from modelscope_cli.errors import CorruptFileError, ModelscopeError, SourceError
 
+TRY_AGAIN = "try again when whatever writes it has finished"
 KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO (named pipe)"),
@@ -64,9 +65,8 @@ class Window:
             except OSError as error:
                 raise self._unreadable(error, offset + have) from None
             if not piece:
-                raise CorruptFileError(
-                    f"{what}: the file became shorter while it was read", path=self.name, offset=offset + have
-                )
+                message = f"{what}: the file became shorter while it was read"
+                raise SourceError(message, path=self.name, offset=offset + have, hint=TRY_AGAIN)
             self.bytes_read += len(piece)
             pieces.append(piece)
             have += len(piece)
@@ -101,7 +101,7 @@ class Window:
         changed = self._change() if error is None or isinstance(error, ModelscopeError) else None
         self.close()
         if changed:
-            raise SourceError(changed, path=self.name, hint="try again when whatever writes it has finished") from None
+            raise SourceError(changed, path=self.name, hint=TRY_AGAIN) from None
 
     def _change(self) -> str | None:
         """What happened to the file since it was opened, or None."""

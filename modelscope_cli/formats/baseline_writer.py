@@ -88,7 +88,9 @@ def kept_quantisation(checkpoint: Checkpoint) -> dict[str, Any]:
 def kept_whole(settings: dict[str, Any], depth: int = 0) -> dict[str, Any]:
     """Settings as they are nested, sorted; nothing is condensed."""
     return {
-        well_formed(key): kept_whole(value, depth + 1) if isinstance(value, dict) and value and depth < DEEPEST_METADATA else Line(value)
+        well_formed(key): kept_whole(value, depth + 1)
+        if isinstance(value, dict) and value and depth < DEEPEST_METADATA
+        else Line(value)
         for key, value in by_name(settings)
     }
 

@@ -71,6 +71,7 @@ def _scan_json(walk: Walk, where: str, text: str) -> None:
         document = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         document = None
+        walk.unseen(where, "it is no JSON, or nested too deeply")
     if PICKLED_LAMBDA.search(text):
         walk.sign(
             "keras-lambda",
@@ -189,6 +190,7 @@ def _script(walk: Walk, where: str, text: str) -> None:
 
 def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
     """Layers with code in the model_config of a Keras file: a JSON text somewhere in the first bytes."""
+    walk.found.looked = walk.found.looked or not where
     previous = b""
     length = min(window.size, LARGEST_HDF5)
     for start in range(0, length, 1 << 20):

@@ -128,6 +128,7 @@ class Archive:
         self.roots = {member.name.removesuffix("data.pkl") for member in directory.members if member.name.endswith("data.pkl")}
 
     def scan(self) -> None:
+        self.walk.found.looked = self.walk.found.looked or not self.where
         self.look_at_structure()
         storages: list[Member] = []
         keys: set[str] = set()

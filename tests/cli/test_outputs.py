@@ -117,7 +117,7 @@ def test_a_check_without_a_known_suffix_is_its_table(here):
 def test_an_unknown_format(format):
     done = mscope("report", "decoder.pth", "-f", format)
     assert (done.code, done.out) == (2, "")
-    assert "is not one of markdown, html, json, junit, csv, tsv" in words(done.err)
+    assert "is not one of markdown, html, json, junit, sarif, csv, tsv" in words(done.err)
     assert ("did you mean 'markdown'?" in words(done.err)) is (format == "markdwn")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import modelscope_cli
+from tests.builders.archives import MODEL, zipped
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -51,6 +52,14 @@ def test_a_reader_is_imported_when_its_format_is_met():
     readers = {f"modelscope_cli.formats.{name}" for name in ("torch_zip", "torch_legacy", "safetensors", "sharded")}
     assert imported("plain.safetensors") & readers == {"modelscope_cli.formats.safetensors"}
     assert not imported("decoder.pth") & {"modelscope_cli.formats.safetensors", "modelscope_cli.formats.sharded"}
+
+
+def test_what_archives_need_is_imported_when_one_is_met(here):
+    with_archives = {"modelscope_cli.formats.archive", "modelscope_cli.containers.unpacked"}
+    for path in ("plain.safetensors", "decoder.pth", "legacy.pth"):
+        assert not imported("inspect", path) & with_archives
+    (here / "a.zip").write_bytes(zipped({"m.safetensors": MODEL}, deflate=False))
+    assert with_archives <= imported("inspect", "a.zip")
 
 
 def test_help_reads_nothing():

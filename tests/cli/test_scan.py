@@ -1,0 +1,254 @@
+"""`mscope scan` as people and CI servers use it: verdicts, exit codes, formats, policies, folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+
+import pytest
+
+from tests.builders.attacks import ATTACKS, CANARY
+from tests.builders.pickle_code import call, instance, pickled
+from tests.builders.safetensors_file import safetensors_bytes
+from tests.builders.samples import SAMPLES
+from tests.builders.torch_code import ordered, tensor
+from tests.builders.torch_file import torch_zip_bytes
+from tests.command import mscope, process, words
+
+EVIL = torch_zip_bytes(call("posix.system", f"touch {CANARY}"), stem="evil")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "index.pkl").write_bytes(EVIL)
+    (tmp_path / "good.pt").write_bytes(SAMPLES["state_dict.pt"])
+    (tmp_path / "shop.pkl").write_bytes(pickled(instance("shop.Model")))
+    (tmp_path / "odd.pkl").write_bytes(pickled(call("copy.copy", 1)))
+    (tmp_path / "evil.pt").write_bytes(EVIL)
+    (tmp_path / "cut.pt").write_bytes(SAMPLES["state_dict.pt"][:-30])
+    (tmp_path / "README.md").write_text("# A model\n")
+    yield tmp_path
+    assert not (tmp_path / CANARY).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["good.pt"], 0), (["shop.pkl"], 0), (["odd.pkl"], 1), (["evil.pt"], 1), (["cut.pt"], 3), (["none.pt"], 3), (["README.md"], 3),
+        (["shop.pkl", "--fail-on", "unknown"], 1), (["odd.pkl", "--fail-on", "dangerous"], 0), (["evil.pt", "--fail-on", "dangerous"], 1),
+        (["evil.pt", "--fail-on", "never"], 0), (["cut.pt", "evil.pt"], 1), (["cut.pt", "good.pt"], 3), (["cut.pt", "--fail-on", "never"], 3),
+        (["good.pt", "--fail-on", "sometimes"], 2), (["good.pt", "-f", "pdf"], 2), (["good.pt", "-f", "junit"], 2), (["good.pt", "-o", "x.xml"], 2), ([], 2), (["good.pt", "--limit", "no=1"], 2),
+        (["good.pt", "--policy", "none.toml"], 2), (["good.pt", "-o", "good.pt"], 2),
+    ],
+)  # fmt: skip
+def test_exit_codes(here, arguments, code):
+    assert mscope("scan", *arguments).code == code
+
+
+def test_what_a_person_reads(here):
+    done = mscope("scan", "evil.pt", columns=100)
+    assert done.out.splitlines()[:4] == [
+        "Path                           evil.pt",
+        f"Verdict                        dangerous: calls posix.system('touch {CANARY}')",
+        f"Size                           {len(EVIL)} B",
+        "torch.load(weights_only=True)  refuses posix.system at byte 2",
+    ]
+    assert re.search(r"✗ evil/data.pkl byte \d+: it calls posix.system\('touch", done.out)
+    assert "Not looked at" not in done.out
+
+
+def test_a_folder(here):
+    done = mscope("scan", ".", columns=120)
+    assert done.code == 1
+    lines = done.out.splitlines()
+    table = lines[lines.index("Verdict     File       Why") + 1 :][:5] if "Verdict     File       Why" in lines else lines
+    assert words(done.out).startswith("Path . Verdict 1 dangerous, 1 suspicious, 2 unknown, 1 safe, 1 not judged Files 6")
+    order = [
+        line.split()[0] for line in table if line.split() and line.split()[0] in ("dangerous", "suspicious", "unknown", "safe")
+    ]
+    assert order[:3] == ["dangerous", "suspicious", "unknown"]
+    assert "1 file is no models: README.md" in words(done.out)
+    assert "index.pkl" not in done.out
+
+
+def test_every_width(here):
+    for columns in (60, 100, 160):
+        done = mscope("scan", ".", columns=columns)
+        assert max(len(line) for line in done.out.splitlines()) <= columns
+
+
+def test_two_hundred_files(here):
+    folder = here / "many"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"m{number:03}.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+    (folder / "m100.bin").write_bytes(ATTACKS["reduce"][0])
+    began = time.monotonic()
+    done = mscope("scan", "many")
+    assert time.monotonic() - began < 20
+    assert (done.code, done.err) == (1, "")
+    assert words(done.out).startswith("Path many Verdict 1 dangerous, 200 safe Files 201")
+    assert "(141 more: 141 safe)" in done.out
+    document = json.loads(mscope("scan", "many", "-f", "json").out)
+    assert len(document["checkpoints"][0]["files"]) == 201
+
+
+def test_json_has_everything(here):
+    done = mscope("scan", "evil.pt", "shop.pkl", "-f", "json")
+    document = json.loads(done.out)
+    assert (document["schema"], document["errors"]) == ("mscope.scan/1", [])
+    (report,) = document["checkpoints"]
+    assert (report["verdict"], report["file_count"]) == ("dangerous", 2)
+    assert [(row["path"], row["verdict"]) for row in report["files"]] == [("evil.pt", "dangerous"), ("shop.pkl", "unknown")]
+    (found, other) = report["findings"]
+    assert (found["level"], found["code"], found["member"], found["subject"], found["opcode"]) == (
+        "dangerous", "dangerous-import", "evil/data.pkl", "posix.system", "REDUCE",
+    )  # fmt: skip
+    assert (other["code"], other["member"]) == ("unjudged-import", "")
+    assert {(row["module"], row["name"], row["level"]) for row in report["imports"]} == {
+        ("posix", "system", "dangerous"), ("shop", "Model", "unknown"),
+    }  # fmt: skip
+    assert report["calls"][0]["call"] == f"posix.system('touch {CANARY}')"
+    assert report["not_looked_at"] == []
+
+
+def test_sarif_is_sarif(here):
+    """The properties that SARIF 2.1.0 requires, and those that GitHub does."""
+    done = mscope("scan", "evil.pt", "odd.pkl", "cut.pt", "shop.pkl", "-f", "sarif")
+    document = json.loads(done.out)
+    assert document["version"] == "2.1.0"
+    assert document["$schema"].endswith("sarif-schema-2.1.0.json")
+    (run,) = document["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert run["tool"]["driver"]["name"] == "modelscope-cli"
+    assert len({rule["id"] for rule in rules}) == len(rules)
+    assert run["invocations"][0]["executionSuccessful"] is False
+    assert any("cut.pt" in note["message"]["text"] for note in run["invocations"][0]["toolExecutionNotifications"])
+    levels = set()
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["message"]["text"]
+        place = result["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] in ("evil.pt", "odd.pkl", "cut.pt", "shop.pkl")
+        assert place["region"] in ({"startLine": 1},) or place["region"]["byteOffset"] >= 0
+        assert result["partialFingerprints"]
+        levels.add(result["level"])
+    assert levels == {"error", "warning", "note"}
+    evil = next(result for result in run["results"] if result["level"] == "error")
+    assert evil["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "evil.pt/evil/data.pkl"
+
+
+def test_sarif_of_a_check(here):
+    done = mscope("check", "good.pt", "--max-size", "1 B", "-f", "sarif")
+    (result,) = json.loads(done.out)["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == ("max-size", "error")
+
+
+def test_documents_from_one_scan(here):
+    files = ["out.json", "out.sarif", "out.md", "out.html", "out.csv", "out.tsv"]
+    done = mscope("scan", "evil.pt", "good.pt", *[part for file in files for part in ("-o", file)])
+    assert (done.code, done.err) == (1, "")
+    assert "dangerous" in done.out  # the log has the verdict whatever goes into files
+    for file in files:
+        text = (here / file).read_text(encoding="utf-8")
+        assert "dangerous" in text or file == "out.sarif", file
+        assert "posix.system" in text, file
+
+
+def test_a_policy(here):
+    (here / "ours.toml").write_text(
+        '[[allow]]\nnames = ["shop.*"]\nreason = "ours"\n[[deny]]\nnames = ["collections.OrderedDict"]\nreason = "no"\n'
+    )
+    done = mscope("scan", "shop.pkl", "--fail-on", "unknown", "--policy", "ours.toml")
+    assert (done.code, done.err) == (0, "")
+    assert mscope("scan", "good.pt", "--policy", "ours.toml").code == 1
+    (here / "bad.toml").write_text("[[allow]]\nnames = ['shop.*']\n")
+    refused = mscope("scan", "shop.pkl", "--policy", "bad.toml")
+    assert (refused.code, "say why" in words(refused.err)) == (2, True)
+
+
+def test_hostile_names_are_shown_and_not_sent(here):
+    odd = "m\x1b[31m\n::error::x"
+    (here / "odd.pt").write_bytes(torch_zip_bytes({"x": call(f"os.{odd.replace(chr(10), '')}", "\x1b]0;x\x07")}, stem=odd))
+    for format in ("table", "json", "sarif", "markdown", "csv", "html"):
+        done = mscope("scan", "odd.pt", "-f", format)
+        assert "\x1b" not in done.out, format
+        assert "\x07" not in done.out, format
+        assert "\n::error" not in done.out, format
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_what_is_no_file_in_a_folder(here):
+    os.mkfifo(here / "pipe.pt")
+    (here / "loop").symlink_to(here)
+    (here / "gone.pt").symlink_to(here / "nothing")
+    done = process("scan", ".")
+    assert done.returncode == 1
+    assert "FIFO" in done.stderr
+    assert "gone.pt: a symbolic link to something that is not there" in done.stderr
+
+
+def test_missing_shards_are_told_of_a_folder(here):
+    folder = here / "set"
+    folder.mkdir()
+    (folder / "model-00001-of-00002.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+    index = {"weight_map": {"w": "model-00001-of-00002.safetensors", "v": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    done = mscope("scan", "set")
+    assert (done.code, "model-00002-of-00002.safetensors" in done.err) == (3, True)
+
+
+def test_chat_templates_are_shown_as_text(here):
+    (here / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ ''.__class__ }} hello"}))
+    done = mscope("scan", "tokenizer_config.json")
+    assert done.code == 1
+    assert "{{ ''.__class__ }} hello" in done.out
+    assert "__class__: a way out of a template engine" in words(done.out)
+
+
+GUARD = """
+import os, sys
+allowed = set(sys.stdlib_module_names) | {"modelscope_cli", "typer", "rich", "msgspec", "click", "shellingham", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_doc", "colorama", "org"}
+def stop(what):
+    sys.stderr.write(what + chr(10))
+    sys.stderr.flush()
+    os._exit(99)
+def watch(event, arguments):
+    if event == "import" and arguments[0].split(".")[0] not in allowed:
+        stop(f"imported {arguments[0]}")
+    if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class", "os.remove", "os.rename", "shutil.rmtree"):
+        stop(f"did {event} {arguments}")
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+") :
+        stop(f"opened {arguments}")
+from modelscope_cli.cli.app import main
+sys.argv = ["mscope", "scan", *sys.argv[1:]]
+sys.addaudithook(watch)
+main()
+"""
+
+
+def test_nothing_is_executed_imported_written_or_connected_to(here):
+    """An audit hook sees what Python does in the process."""
+    import subprocess
+
+    for number, (data, _, _) in enumerate(ATTACKS.values()):
+        (here / f"attack{number}.pkl").write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", GUARD, "."], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr[-2000:]
+    assert "dangerous" in done.stdout
+
+
+def test_help_tells_levels_and_exit_codes():
+    done = mscope("scan", "--help")
+    for word in ("safe", "unknown", "suspicious", "dangerous", "--fail-on", "--policy", "Exit codes"):
+        assert word in done.out
+
+
+def test_an_optimizer_beside_a_model_is_judged_too(here):
+    (here / "optimizer.bin").write_bytes(torch_zip_bytes(ordered({"w": tensor()}), {"0": 24}))
+    assert mscope("scan", "optimizer.bin").code == 0
