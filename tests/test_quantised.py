@@ -424,3 +424,20 @@ def test_the_order_is_that_of_the_file():
     ledger = ledger_of(quantised_tensors(lambda out, into: gptq(4, out, into)), {"quant_method": "gptq", "bits": 8})
     assert list(ledger.packed) == sorted(ledger.packed)
     assert ledger.quantised.problems[0][0] == min(ledger.packed)
+
+
+def test_state_whose_length_differs_from_layer_to_layer_stands_aside(tmp_path):
+    """bitsandbytes writes a float into it, which has a digit more here than there."""
+    linear, said, *_ = LAYOUTS["bitsandbytes nf4"]
+    tensors = quantised_tensors(linear)
+    state = [name for name in tensors if ".quant_state." in name]
+    uneven = {**tensors, state[3]: ("U8", (91,))}
+    for made, rows in ((tensors, 0), (uneven, 1)):
+        checkpoint = opened(safetensors_bytes(made), "model.safetensors")
+        checkpoint.config = {"quantization_config": said}
+        overview = inspect(checkpoint)
+        labels = [row.label for row in walk(overview.rows)]
+        assert any("0–1" in label for label in labels)
+        aside = [row for row in overview.rows if row.label == "(quantisation state)"]
+        assert [(row.tensors, row.nbytes) for row in aside] == [(len(state), len(state) * 90 + 1)] * rows
+        assert sum(row.nbytes for row in overview.rows) == checkpoint.nbytes

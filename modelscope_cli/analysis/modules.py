@@ -19,10 +19,10 @@ from modelscope_cli.analysis.execution_order import run_order
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import DEEPEST, LEVELS, MOST_MODULES, MOST_PARTS, PATH_CHARACTERS, cut
-from modelscope_cli.analysis.optimizer_rows import optimizer_rows
 from modelscope_cli.analysis.quantised_kinds import quantised_kind
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
+from modelscope_cli.analysis.rows_aside import optimizer_rows, uneven_rows, uneven_state
 from modelscope_cli.analysis.size_row import SizeRow
 from modelscope_cli.core.tensor import Shape
 
@@ -126,12 +126,16 @@ class ModuleTree:
         }
         recorded = ledger.checkpoint.modules if self.classes or empty else {}
         chosen = range(len(ledger)) if lines is None else list(lines)
+        uneven: list[int] = []
+        if aside := uneven_state(ledger):
+            uneven = [line for line in chosen if line in aside]
+            chosen = [line for line in chosen if line not in aside]
         for deepest in LEVELS:
             optimizer = self._gather(chosen, deepest)
             if self._registers(recorded, deepest) or not deepest:
                 break
         self.shape = self._shape_of("")
-        self.rows = self._rows_inside(self.shape, 1, False) + optimizer_rows(ledger, optimizer)
+        self.rows = self._rows_inside(self.shape, 1, False) + uneven_rows(ledger, uneven) + optimizer_rows(ledger, optimizer)
 
     # Building ---------------------------------------------------------------------------------------------------------
 

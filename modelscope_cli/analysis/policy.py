@@ -73,7 +73,9 @@ class Policy:
         if found is not None:
             return found
         parts = name.split(".")
-        special = [part for part in (*parts, *module.split(".")[1:]) if len(part) > 4 and part.startswith("__") and part.endswith("__")]
+        special = [
+            part for part in (*parts, *module.split(".")[1:]) if len(part) > 4 and part.startswith("__") and part.endswith("__")
+        ]
         if special and module.rpartition(".")[2] != "__main__":
             return Judgement(DANGEROUS, "leads through special attributes out of the object")
         if len(parts) > 1:

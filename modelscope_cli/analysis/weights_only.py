@@ -11,7 +11,20 @@ from typing import NamedTuple
 from modelscope_cli.analysis.policy_levels import PYTHON2
 from modelscope_cli.core.checkpoint import PickleTrace
 
-_KINDS = ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat", "Double", "Float", "Half", "Int", "Long", "Short")
+_KINDS = (
+    "BFloat16",
+    "Bool",
+    "Byte",
+    "Char",
+    "ComplexDouble",
+    "ComplexFloat",
+    "Double",
+    "Float",
+    "Half",
+    "Int",
+    "Long",
+    "Short",
+)
 _STORAGES = {f"{kind}Storage" for kind in _KINDS}
 _TENSORS = {f"{kind}Tensor" for kind in _KINDS if not kind.startswith("Complex")}
 _SPARSE = _TENSORS - {"BoolTensor"}

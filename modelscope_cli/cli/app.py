@@ -136,7 +136,8 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except OSError as error:  # the disk behind a redirection is full
-        code = unwritable(error)
+        failed = unwritable(error)
+        code = getattr(error.__context__, "exit_code", failed)  # of wrong usage, which nobody could be told about
     except (ModelscopeError, MemoryError, RecursionError) as error:  # beyond the reading, where each file answers for itself
         code = unworkable(error)
     leave(code if isinstance(code, int) else 0 if code is None else 1)

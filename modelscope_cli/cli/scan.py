@@ -86,7 +86,9 @@ def scan(
     """Check the options, then scan; the help text is HELP."""
     wanted = outputs(format, output, TABLE)
     if any(each.format == "junit" for each in wanted):
-        raise typer.BadParameter("junit has no place for findings: write .sarif, or use check --forbid-unsafe", param_hint="'--format'")
+        raise typer.BadParameter(
+            "junit has no place for findings: write .sarif, or use check --forbid-unsafe", param_hint="'--format'"
+        )
     if all(each.file is not None for each in wanted):
         wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
     run(paths, chosen_policy(policy), wanted, color, fail_on, limits(limit), github=github, policy_path=policy)

@@ -280,6 +280,8 @@ class Archive:
         leaf = member.name.rpartition("/")[2]
         if leaf in RECORDS and member.size < 256:
             return False
+        if leaf.endswith(".npy") and not head.startswith(b"\x93NUMPY"):
+            self.walk.unseen(f"{self.prefix}{member.name}", "it is called .npy and is no array")
         if not any(head):
             return False
         return not (leaf.endswith(".npy") and head.startswith(b"\x93NUMPY") and b"O" not in head[:256])

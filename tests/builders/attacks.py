@@ -55,7 +55,11 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
     "reduce": (proto() + SYSTEM + STOP, "posix.system", "the first published: M. Slaviero, Sour Pickles, Black Hat 2011"),
     "inst": (b"(S'" + COMMAND.encode() + b"'\niposix\nsystem\n.", "posix.system", "Sour Pickles, 2011"),
     "obj": (MARK + name("posix.system") + text(COMMAND) + OBJ + STOP, "posix.system", "fickling pull request 108"),
-    "newobj": (proto() + name("subprocess.Popen") + value((COMMAND,)) + NEWOBJ + STOP, "subprocess.Popen", "CPython Lib/pickletools.py"),
+    "newobj": (
+        proto() + name("subprocess.Popen") + value((COMMAND,)) + NEWOBJ + STOP,
+        "subprocess.Popen",
+        "CPython Lib/pickletools.py",
+    ),
     "newobj_ex": (
         four(stacked("subprocess", "Popen") + value((COMMAND,)) + value({"shell": True}) + NEWOBJ_EX),
         "subprocess.Popen",
@@ -66,8 +70,22 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
     "python 2 name": (b"c__builtin__\neval\n(S'1'\ntR.", "__builtin__.eval", "CPython Lib/_compat_pickle.py"),
     "out of the memo": (
         four(
-            short("posix") + MEMOIZE + POP + short("system") + MEMOIZE + POP + short("torch") + short("Size") + b"0" + b"0"
-            + b"h\x00" + b"h\x01" + STACK_GLOBAL + short(COMMAND) + TUPLE1 + REDUCE
+            short("posix")
+            + MEMOIZE
+            + POP
+            + short("system")
+            + MEMOIZE
+            + POP
+            + short("torch")
+            + short("Size")
+            + b"0"
+            + b"0"
+            + b"h\x00"
+            + b"h\x01"
+            + STACK_GLOBAL
+            + short(COMMAND)
+            + TUPLE1
+            + REDUCE
         ),
         "posix.system",
         "picklescan issue 22",
@@ -77,15 +95,25 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
         "posix.system",
         "picklescan issue 22",
     ),
-    "dotted name": (four(stacked("torch.serialization", "os.system") + short(COMMAND) + TUPLE1 + REDUCE), "torch.serialization.os.system", "GHSA-5j3x-jp52-966f"),
-    "submodule": (proto() + call("asyncio.unix_events._UnixSubprocessTransport._start", COMMAND) + STOP, "asyncio.unix_events._UnixSubprocessTransport._start", "CVE-2025-10157"),
+    "dotted name": (
+        four(stacked("torch.serialization", "os.system") + short(COMMAND) + TUPLE1 + REDUCE),
+        "torch.serialization.os.system",
+        "GHSA-5j3x-jp52-966f",
+    ),
+    "submodule": (
+        proto() + call("asyncio.unix_events._UnixSubprocessTransport._start", COMMAND) + STOP,
+        "asyncio.unix_events._UnixSubprocessTransport._start",
+        "CVE-2025-10157",
+    ),
     "getattr chain": (
         proto() + call("builtins.getattr", name("torch.serialization.os"), "system") + value((COMMAND,)) + REDUCE + STOP,
         "builtins.getattr",
         "GHSA-q5qq-mvfm-j35x",
     ),
     "builtins of numpy": (
-        four(stacked("numpy", "__builtins__") + short("eval") + TUPLE2), "numpy.__builtins__", "modelscan issue 330",
+        four(stacked("numpy", "__builtins__") + short("eval") + TUPLE2),
+        "numpy.__builtins__",
+        "modelscan issue 330",
     ),
     "state of a function": (
         four(stacked("numpy", "size") + EMPTY_DICT + EMPTY_DICT + short("shape") + value(1) + SETITEM + TUPLE2 + BUILD),
@@ -104,13 +132,25 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
     ),
     "extension code": (proto() + b"\x82\x01" + EMPTY_TUPLE + REDUCE + STOP, "copyreg.extension 1", "CPython Lib/copyreg.py"),
     "then garbage": (proto() + SYSTEM + b"\xff\xff", "posix.system", "CVE-2025-1944's kin: what ran before the error has run"),
-    "second pickle": (proto() + value({}) + STOP + proto() + SYSTEM + STOP, "posix.system", "picklescan, malicious pickles in a row"),
-    "text around it": (proto() + value(["x" * 300]) + POP + SYSTEM + POP + value({"a": 1}) + STOP, "posix.system", "fickling, insertion of code"),
+    "second pickle": (
+        proto() + value({}) + STOP + proto() + SYSTEM + STOP,
+        "posix.system",
+        "picklescan, malicious pickles in a row",
+    ),
+    "text around it": (
+        proto() + value(["x" * 300]) + POP + SYSTEM + POP + value({"a": 1}) + STOP,
+        "posix.system",
+        "fickling, insertion of code",
+    ),
     "nested torch.save": (
-        proto() + call("torch.storage._load_from_bytes", proto() + SYSTEM + STOP) + STOP, "posix.system", "torch/storage.py",
+        proto() + call("torch.storage._load_from_bytes", proto() + SYSTEM + STOP) + STOP,
+        "posix.system",
+        "torch/storage.py",
     ),
     "bound for defaultdict": (
-        proto() + call("collections.defaultdict", name("os.getcwd")) + STOP, "os.getcwd", "modelaudit, call graph of factories",
+        proto() + call("collections.defaultdict", name("os.getcwd")) + STOP,
+        "os.getcwd",
+        "modelaudit, call graph of factories",
     ),
     "mutated class": (
         proto() + built(name("torch.nn.modules.linear.Linear"), (None, {"forward": name("posix.system")})) + STOP,
