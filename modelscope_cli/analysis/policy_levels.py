@@ -15,17 +15,20 @@ Row = tuple[str, str, str, str]
 
 # Names that Python 2 pickles use for modules that are called otherwise now (CPython Lib/_compat_pickle.py).
 PYTHON2 = {
-    "__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg", "cPickle": "pickle", "Queue": "queue", "commands": "subprocess",
-    "SocketServer": "socketserver", "ConfigParser": "configparser", "repr": "reprlib", "FileDialog": "tkinter.filedialog", "Tkinter": "tkinter",
-    "SimpleDialog": "tkinter.simpledialog", "tkColorChooser": "tkinter.colorchooser", "tkCommonDialog": "tkinter.commondialog", "Dialog": "tkinter.dialog",
-    "Tkdnd": "tkinter.dnd", "tkFont": "tkinter.font", "tkMessageBox": "tkinter.messagebox", "ScrolledText": "tkinter.scrolledtext", "Tkconstants": "tkinter.constants",
-    "Tix": "tkinter.tix", "ttk": "tkinter.ttk", "tkFileDialog": "tkinter.filedialog", "tkSimpleDialog": "tkinter.simpledialog", "markupbase": "_markupbase",
-    "_winreg": "winreg", "thread": "_thread", "dummy_thread": "_dummy_thread", "dbhash": "dbm.bsd", "dumbdbm": "dbm.dumb", "dbm": "dbm.ndbm", "gdbm": "dbm.gnu",
-    "xmlrpclib": "xmlrpc.client", "SimpleXMLRPCServer": "xmlrpc.server", "DocXMLRPCServer": "xmlrpc.server", "httplib": "http.client", "htmlentitydefs": "html.entities",
-    "HTMLParser": "html.parser", "Cookie": "http.cookies", "cookielib": "http.cookiejar", "BaseHTTPServer": "http.server", "CGIHTTPServer": "http.server",
-    "SimpleHTTPServer": "http.server", "test.test_support": "test.support", "urlparse": "urllib.parse", "robotparser": "urllib.robotparser", "urllib2": "urllib.request",
-    "anydbm": "dbm", "_abcoll": "collections.abc", "UserDict": "collections", "UserList": "collections", "UserString": "collections", "whichdb": "dbm",
-    "StringIO": "io", "cStringIO": "io",
+    "__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg", "cPickle": "pickle", "Queue": "queue",
+    "commands": "subprocess", "SocketServer": "socketserver", "ConfigParser": "configparser", "repr": "reprlib",
+    "FileDialog": "tkinter.filedialog", "Tkinter": "tkinter", "SimpleDialog": "tkinter.simpledialog", "tkColorChooser":
+    "tkinter.colorchooser", "tkCommonDialog": "tkinter.commondialog", "Dialog": "tkinter.dialog", "Tkdnd": "tkinter.dnd",
+    "tkFont": "tkinter.font", "tkMessageBox": "tkinter.messagebox", "ScrolledText": "tkinter.scrolledtext", "Tkconstants":
+    "tkinter.constants", "Tix": "tkinter.tix", "ttk": "tkinter.ttk", "tkFileDialog": "tkinter.filedialog", "tkSimpleDialog":
+    "tkinter.simpledialog", "markupbase": "_markupbase", "_winreg": "winreg", "thread": "_thread", "dummy_thread":
+    "_dummy_thread", "dbhash": "dbm.bsd", "dumbdbm": "dbm.dumb", "dbm": "dbm.ndbm", "gdbm": "dbm.gnu", "xmlrpclib":
+    "xmlrpc.client", "SimpleXMLRPCServer": "xmlrpc.server", "DocXMLRPCServer": "xmlrpc.server", "httplib": "http.client",
+    "htmlentitydefs": "html.entities", "HTMLParser": "html.parser", "Cookie": "http.cookies", "cookielib": "http.cookiejar",
+    "BaseHTTPServer": "http.server", "CGIHTTPServer": "http.server", "SimpleHTTPServer": "http.server", "test.test_support":
+    "test.support", "urlparse": "urllib.parse", "robotparser": "urllib.robotparser", "urllib2": "urllib.request", "anydbm":
+    "dbm", "_abcoll": "collections.abc", "UserDict": "collections", "UserList": "collections", "UserString": "collections",
+    "whichdb": "dbm", "StringIO": "io", "cStringIO": "io",
 }  # fmt: skip
 
 # Modules of the standard library that are gone from some Pythons or private to others, so that every Python judges alike.

@@ -29,11 +29,12 @@ MOST_CALLS_LISTED = 400  # of a file, for machines
 
 # How grave a sign is by itself. What stands behind it (a pickle in a hidden member) is judged besides.
 SIGNS = {
-    "zip-headers-differ": SUSPICIOUS, "zip-encrypted-flag": SUSPICIOUS, "zip-two-ends": SUSPICIOUS, "zip-hidden-member": SUSPICIOUS,
-    "zip-duplicate": SUSPICIOUS, "zip-prefix": SUSPICIOUS, "zip-trailing": SUSPICIOUS, "zip-gap": UNKNOWN, "zip-crc": SUSPICIOUS,
-    "zip-broken": UNKNOWN, "zip-name": UNKNOWN, "polyglot": SUSPICIOUS, "polyglot-broken": UNKNOWN, "tar-link": UNKNOWN, "tar-end": SAFE, "tar-duplicate": SUSPICIOUS,
-    "second-pickle": SUSPICIOUS, "after-stop": UNKNOWN, "pickle-broken": UNKNOWN, "pickle-limit": UNKNOWN, "object-array": UNKNOWN,
-    "template-gadget": DANGEROUS, "custom-code": UNKNOWN, "torchscript": SAFE, "script-files": SUSPICIOUS, "script-operators": UNKNOWN, "packaged-code": UNKNOWN,
+    "zip-headers-differ": SUSPICIOUS, "zip-encrypted-flag": SUSPICIOUS, "zip-two-ends": SUSPICIOUS, "zip-hidden-member":
+    SUSPICIOUS, "zip-duplicate": SUSPICIOUS, "zip-prefix": SUSPICIOUS, "zip-trailing": SUSPICIOUS, "zip-gap": UNKNOWN,
+    "zip-crc": SUSPICIOUS, "zip-broken": UNKNOWN, "zip-name": UNKNOWN, "polyglot": SUSPICIOUS, "polyglot-broken": UNKNOWN,
+    "tar-link": UNKNOWN, "tar-end": SAFE, "tar-duplicate": SUSPICIOUS, "second-pickle": SUSPICIOUS, "after-stop": UNKNOWN,
+    "pickle-broken": UNKNOWN, "pickle-limit": UNKNOWN, "object-array": UNKNOWN, "template-gadget": DANGEROUS, "custom-code":
+    UNKNOWN, "torchscript": SAFE, "script-files": SUSPICIOUS, "script-operators": UNKNOWN, "packaged-code": UNKNOWN,
     "risky-source": SUSPICIOUS, "keras-lambda": DANGEROUS,
 }  # fmt: skip
 

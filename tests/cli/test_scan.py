@@ -42,7 +42,8 @@ def here(tmp_path, monkeypatch):
         (["good.pt"], 0), (["shop.pkl"], 0), (["odd.pkl"], 1), (["evil.pt"], 1), (["cut.pt"], 3), (["none.pt"], 3), (["README.md"], 3),
         (["shop.pkl", "--fail-on", "unknown"], 1), (["odd.pkl", "--fail-on", "dangerous"], 0), (["evil.pt", "--fail-on", "dangerous"], 1),
         (["evil.pt", "--fail-on", "never"], 0), (["cut.pt", "evil.pt"], 1), (["cut.pt", "good.pt"], 3), (["cut.pt", "--fail-on", "never"], 3),
-        (["good.pt", "--fail-on", "sometimes"], 2), (["good.pt", "-f", "pdf"], 2), (["good.pt", "-f", "junit"], 2), (["good.pt", "-o", "x.xml"], 2), ([], 2), (["good.pt", "--limit", "no=1"], 2),
+        (["good.pt", "--fail-on", "sometimes"], 2), (["good.pt", "-f", "pdf"], 2),
+        (["good.pt", "-f", "junit"], 2), (["good.pt", "-o", "x.xml"], 2), ([], 2), (["good.pt", "--limit", "no=1"], 2),
         (["good.pt", "--policy", "none.toml"], 2), (["good.pt", "-o", "good.pt"], 2),
     ],
 )  # fmt: skip
@@ -213,7 +214,10 @@ def test_chat_templates_are_shown_as_text(here):
 
 GUARD = """
 import os, sys
-allowed = set(sys.stdlib_module_names) | {"modelscope_cli", "typer", "rich", "msgspec", "click", "shellingham", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_doc", "colorama", "org"}
+allowed = set(sys.stdlib_module_names) | {
+    "modelscope_cli", "typer", "rich", "msgspec", "click",
+    "shellingham", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_doc", "colorama", "org",
+}
 def stop(what):
     sys.stderr.write(what + chr(10))
     sys.stderr.flush()
@@ -221,7 +225,8 @@ def stop(what):
 def watch(event, arguments):
     if event == "import" and arguments[0].split(".")[0] not in allowed:
         stop(f"imported {arguments[0]}")
-    if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class", "os.remove", "os.rename", "shutil.rmtree"):
+    if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class",
+                 "os.remove", "os.rename", "shutil.rmtree"):
         stop(f"did {event} {arguments}")
     if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+") :
         stop(f"opened {arguments}")
