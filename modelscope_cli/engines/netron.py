@@ -24,9 +24,9 @@ from modelscope_cli.bridges.netron.hollow import hollow
 from modelscope_cli.bridges.netron.page import Model, assets
 from modelscope_cli.bridges.netron.server import Server
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.core.window import open_window
 from modelscope_cli.engines.registry import Wish
 from modelscope_cli.errors import DrawingError
+from modelscope_cli.formats.archive_paths import open_path
 from modelscope_cli.render.netron import render
 from modelscope_cli.report.painting import Painting
 
@@ -88,7 +88,7 @@ def serve_model(model: Model, wish: Wish, ready: Callable[[str], None]) -> None:
 @contextmanager
 def foreign(path: str) -> Iterator[Model]:
     need("netron", "the engine netron", "netron")
-    with open_window(path) as window:
+    with open_path(path) as window:
         if window.size > LARGEST:
             raise DrawingError(
                 f"{window.size:,} bytes are more than Netron takes (the most is {LARGEST:,})", path=path, hint=HINT
@@ -108,7 +108,10 @@ def archive(checkpoint: Checkpoint, *, values: bool) -> Iterator[Model]:
     path, nbytes = checkpoint.files[0].path, checkpoint.files[0].nbytes
     title = os.path.basename(path)
     name = path if path.lower().endswith(SUFFIXES) else f"{path}.pt"
-    light = hollow(path) if nbytes > (LARGEST if values else SMALL) else None
+    light = None
+    if nbytes > (LARGEST if values else SMALL):
+        with open_path(path) as window:
+            light = hollow(window)
     if light is not None:
         yield Model(name, title, light)
         return

@@ -8,7 +8,14 @@ import zipfile
 import pytest
 
 from modelscope_cli.bridges.netron import hollow as module
-from modelscope_cli.bridges.netron.hollow import SMALL, hollow
+from modelscope_cli.bridges.netron.hollow import SMALL
+from modelscope_cli.core.window import open_window
+from modelscope_cli.formats.archive_paths import open_path
+
+
+def hollow(path) -> bytes | None:
+    with open_window(str(path)) as window:
+        return module.hollow(window)
 
 
 def archive(path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> str:
@@ -82,3 +89,13 @@ def test_a_name_that_is_there_twice_is_not_decided(tmp_path):
         made.writestr("net/b.py", b"two")
     path.write_bytes(path.read_bytes().replace(b"net/b.py", b"net/a.py"))
     assert hollow(str(path)) is None
+
+
+def test_an_archive_in_an_archive(tmp_path):
+    inner = archive(tmp_path / "net.pt", {"net/data/0": bytes(SMALL + 1), "net/data.pkl": b"graph", "net/code/a.py": b"code"})
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as outer:
+        outer.write(inner, "net.pt")
+    with open_path(str(tmp_path / "outer.zip!/net.pt")) as window:
+        made = module.hollow(window)
+    assert made is not None
+    assert made == hollow(inner)

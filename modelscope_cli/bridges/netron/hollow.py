@@ -12,6 +12,10 @@ import io
 import re
 import zipfile
 import zlib
+from typing import Any
+
+from modelscope_cli.core.window import Window
+from modelscope_cli.errors import ModelscopeError
 
 STORAGE = re.compile(r"(^|/)(data|constants|tensors)/\d+$")
 SMALL = 0x40000  # bytes of a tensor that stays: these Netron unpacks at once
@@ -20,11 +24,38 @@ MOST = 256 << 20  # bytes that are copied
 MOST_MEMBERS = 200_000
 
 
-def hollow(path: str) -> bytes | None:
+class WindowFile(io.RawIOBase):
+    """A window as the file that zipfile wants."""
+
+    def __init__(self, window: Window):
+        self.window = window
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = max(0, offset + (0, self.position, self.window.size)[whence])
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.window.read(self.position, min(len(buffer), max(0, self.window.size - self.position)))
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
+
+
+def hollow(window: Window) -> bytes | None:
     """The archive; None where it is not a sound one, or large even so."""
     made = io.BytesIO()
     try:
-        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(made, "w") as copy:
+        with zipfile.ZipFile(io.BufferedReader(WindowFile(window))) as archive, zipfile.ZipFile(made, "w") as copy:
             members = archive.infolist()
             empty = {member.filename for member in members if member.file_size > SMALL and STORAGE.search(member.filename)}
             copied = sum(member.file_size for member in members if member.filename not in empty)
@@ -38,6 +69,6 @@ def hollow(path: str) -> bytes | None:
                     continue
                 copy.writestr(zipfile.ZipInfo(member.filename), b"", zipfile.ZIP_DEFLATED)
                 copy.filelist[-1].file_size = member.file_size  # written into the directory at the end
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
+    except (ModelscopeError, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
         return None
     return made.getvalue()
