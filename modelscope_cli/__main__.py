@@ -1,17 +1,20 @@
 """`python -m modelscope_cli`, and the console script."""
 
 import os
+import signal
 import sys
 
 
 def main() -> None:
-    """Run the command. Ctrl-C ends it without a word from the first moment on, while modules are still being loaded."""
-    try:
-        from modelscope_cli.cli.app import main as run
+    """Run the command. Ctrl-C ends it without a word from the first moment on."""
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heard:  # nothing has to be put away while modules are loaded, and an exception in the middle of that can get lost
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from modelscope_cli.cli.app import main as run
 
-        run()
-    except KeyboardInterrupt:
-        os._exit(130)
+    if heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
 
 
 if __name__ == "__main__":

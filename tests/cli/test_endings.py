@@ -91,13 +91,14 @@ def test_ctrl_c_ends_it_without_a_word(slow, arguments, after):
 
 
 def test_ctrl_c_at_any_moment_of_the_start(slow):
-    """While modules are loaded, too. (Before Python itself is up there is nobody to answer for it.)"""
+    """While modules are loaded, too: then it is killed, which a shell reports as 130."""
     codes = []
     for step in range(16):
         code, out, err = ended(signal.SIGINT, 0.05 + step * 0.01, "inspect", "slow.safetensors")
-        if b"site.py" in err or code == -signal.SIGINT:  # the interpreter was starting
+        if b"modelscope_cli" not in err and err:  # the interpreter itself was starting, and says so
             continue
-        assert (code, out, err) == (130, b"", b"")
+        assert code in (130, -signal.SIGINT)
+        assert (out, err) == (b"", b"")
         codes.append(code)
     assert codes
 
@@ -254,10 +255,11 @@ def test_a_file_system_that_is_full(large, there):
 
 FAILING = """
 import sys
+reason = sys.argv.pop()
 from modelscope_cli.analysis import overview
 from modelscope_cli.errors import LimitError
 def inspect(*_):
-    raise {"memory": MemoryError, "depth": RecursionError, "limit": LimitError("modules", 1, 2, path="a.pt")}[sys.argv.pop()]
+    raise {"memory": MemoryError, "depth": RecursionError, "limit": LimitError("modules", 1, 2, path="a.pt")}[reason]
 overview.inspect = inspect
 from modelscope_cli.cli.app import main
 main()

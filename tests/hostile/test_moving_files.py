@@ -200,7 +200,8 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", [("inspect",), ("report", "-o", "out.md"), ("check", "--max-size", "1GB"), ("baseline", "save"), ("visualize", "-f", "svg")], ids=lambda each: each[0])  # fmt: skip
+@pytest.mark.parametrize("command", [("inspect",), ("report", "-o", "out.md"), ("check", "--max-size", "1GB"), ("baseline", "save"),
+    ("visualize", "-f", "svg")], ids=lambda each: each[0])  # fmt: skip
 @pytest.mark.skipif(not hasattr(os, "pread"), reason="no os.pread")
 @pytest.mark.parametrize("good", [0, 1])
 def test_a_disk_that_fails_ends_with_a_sentence(tmp_path, command, good):
