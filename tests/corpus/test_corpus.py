@@ -12,12 +12,18 @@ from modelscope_cli.analysis.grouping import KEYS, Grouping
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.overview import inspect, to_report
 from modelscope_cli.analysis.size_row import total
+from modelscope_cli.core.window import open_window
+from modelscope_cli.errors import UnsupportedFeatureError
+from modelscope_cli.formats.known import recognise
+from modelscope_cli.formats.registry import READ_FORMATS
 from modelscope_cli.report.document import EVERYTHING
 from tests.corpus.fetch import CannotFetchError, fetch, files
 
 pytestmark = pytest.mark.corpus
 
 FILES = files()
+NAMED = [file for file in FILES if file.format not in READ_FORMATS]
+READ = [file for file in FILES if file.format in READ_FORMATS]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,19 @@ def path(request, unreachable):
 
 
 @pytest.mark.parametrize(
-    ("file", "path"), [(file, file) for file in FILES], ids=[f"{file.package}/{file.path}" for file in FILES], indirect=["path"]
+    ("file", "path"), [(file, file) for file in NAMED], ids=[f"{file.package}/{file.path}" for file in NAMED], indirect=["path"]
+)
+def test_published_file_that_is_named_only(file, path):
+    with open_window(str(path)) as window:
+        found = recognise(window)
+    assert found is not None
+    assert found.kind.name == file.format
+    with pytest.raises(UnsupportedFeatureError, match="not read yet"):
+        modelscope_cli.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("file", "path"), [(file, file) for file in READ], ids=[f"{file.package}/{file.path}" for file in READ], indirect=["path"]
 )
 def test_published_file(file, path):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
@@ -59,6 +77,6 @@ def test_published_file(file, path):
 
 
 def test_list_is_varied():
-    assert {file.format for file in FILES} == {"torch-zip", "torch-legacy", "safetensors"}
+    assert {file.format for file in FILES} >= {"torch-zip", "torch-legacy", "safetensors", "torchscript", "onnx", "tflite"}
     assert len({file.package for file in FILES}) > 10
     assert len(FILES) > 30
