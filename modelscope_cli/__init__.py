@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers know it by its name; importing it would take longer than all the rest here
 if TYPE_CHECKING:
     from modelscope_cli.checks.check import Check
     from modelscope_cli.core.checkpoint import Checkpoint

@@ -1,7 +1,7 @@
 """`python -m modelscope_cli`, and the console script."""
 
+import _signal as signal  # type: ignore[import-not-found]  # built into Python: the module with the friendlier name takes a while
 import os
-import signal
 import sys
 
 

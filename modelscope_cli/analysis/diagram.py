@@ -35,13 +35,17 @@ class DiagramOptions(NamedTuple):
     fold: bool = True
 
 
-def draw(checkpoint: Checkpoint, options: DiagramOptions) -> Diagram:
-    """The diagram. Raises DrawingError when there is nothing to draw or more than can be read."""
-    ledger = Ledger(checkpoint)
+def draw(checkpoint: Checkpoint, options: DiagramOptions, known: ModuleTree | None = None) -> Diagram:
+    """The diagram. Raises DrawingError when there is nothing to draw or more than can be read.
+
+    `known` is the tree of all lines of the checkpoint, where somebody has it already.
+    """
+    ledger = Ledger(checkpoint) if known is None else known.ledger
     if options.root:  # which is the first row itself
         options = options._replace(root=find_root(ledger, options.root), levels=options.levels and options.levels + 1)
     lines = model_lines(ledger, options.root)
-    tree = ModuleTree(ledger, lines, fold=options.fold)
+    same = known is not None and options.fold and len(lines) == len(ledger)
+    tree = known if known is not None and same else ModuleTree(ledger, lines, fold=options.fold)
     refuse_too_large(tree, lines, options)
     draughtsman = Draughtsman(ledger, sum([ledger.parameters[line] for line in lines]))
     blocks, flows = draughtsman.joined(draughtsman.parts(tree.rows, "", 1, options.levels, OTHER))

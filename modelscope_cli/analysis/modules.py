@@ -462,7 +462,9 @@ class ModuleTree:
         apart = whole is None and several  # tensors beside modules have rows of their own
         for line in self.lines.get(path, _NONE):
             found[line] = (written, self._tensor_kind(line) if apart else kind)
-        labels = {child: fold_label(names) for names, _ in self._folded(shape.children) for child in names}
+        labels: dict[str, str] = {}
+        for names, _ in self._folded(shape.children):
+            labels.update(dict.fromkeys(names, fold_label(names)))
         places = self.inside.get(like, _NOTHING)
         for place, (child, inside) in zip(self._ordered(places), shape.children, strict=True):
             below = f"{written}.{labels[child]}" if written else labels[child]

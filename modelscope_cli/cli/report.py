@@ -154,15 +154,13 @@ def pictures(overview: Overview) -> list[Section]:
     from modelscope_cli.analysis.byte_tree import byte_tree
     from modelscope_cli.cli.problems import say
     from modelscope_cli.engines import diagram
-    from modelscope_cli.engines.registry import Wish
     from modelscope_cli.errors import DrawingError
     from modelscope_cli.render.plain import visible
     from modelscope_cli.report.document import Areas, Drawing
 
     drawn: list[Section] = []
     try:
-        light, dark = (diagram.draw(overview.checkpoint, Wish("svg", theme=theme)).data.decode() for theme in ("light", "dark"))
-        drawn.append(Drawing("diagram", "Diagram", light, dark))
+        drawn.append(Drawing("diagram", "Diagram", *diagram.light_and_dark(overview.checkpoint, overview.tree)))
     except DrawingError as problem:
         say(f"mscope: {visible(overview.checkpoint.path)}: without a diagram: {visible(problem.message)}")
     if overview.checkpoint.nbytes:

@@ -44,6 +44,13 @@ class TolerantMachine(PickleMachine):
         self.inner = 0  # pickles in one another
         self.persistent_load = self._load
 
+    def forget(self) -> None:
+        """Let go of all that the trace does not need. Bound methods among it are cycles, and nothing collects those."""
+        self.stack, self.memo = [], {}
+        self.persistent_load = PersistentId  # type: ignore[assignment]
+        self.refill = None
+        self.readers = {}
+
     def _load(self, pid: Any, offset: int) -> Any:
         if type(pid) is tuple and len(pid) > 2 and len(self.keys) < MOST_PIDS:
             if pid[0] == "storage":

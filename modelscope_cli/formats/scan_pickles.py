@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
 MOST_IN_A_ROW = 2_000
+OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
 NAME = re.compile(r"[\w.<>$ -]+")
 NEVER_FIRST = frozenset(b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\xff\xfe")
@@ -85,6 +86,8 @@ class Series:
             self.keep(machine, problem, TORCH if stacked else None)
             count += 1
         self.walk.budget -= len(self.data)
+        if count >= MOST_IN_A_ROW and self.position < self.window.size:
+            self.walk.unseen(self.where, f"what follows its first {MOST_IN_A_ROW:,} pickles")
         if not stacked:
             self._rest(count)
         for number, raw in self.nested:
@@ -96,7 +99,10 @@ class Series:
         """Run the pickle at the position, and go behind it."""
         readers: Any = {("torch.storage", "_load_from_bytes"): self._load_from_bytes}
         name = self.where or self.window.name
-        machine = TolerantMachine(self.data, name, self.walk.limits, None, self.more, self.position, readers)
+        bounds = self.walk.limits._replace(opcodes=max(0, self.walk.opcodes))
+        if not bounds.opcodes:
+            raise LimitError("opcodes", self.walk.limits.opcodes, "more in all its pickles together", path=name)
+        machine = TolerantMachine(self.data, name, bounds, None, self.more, self.position, readers)
         problem: ModelscopeError | None = None
         try:
             machine.run()
@@ -105,6 +111,8 @@ class Series:
         except RecursionError:
             problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
         self.position = machine.end
+        self.walk.opcodes -= machine.opcodes + OVERHEAD
+        machine.forget()
         return machine, problem
 
     def keep(self, machine: TolerantMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:

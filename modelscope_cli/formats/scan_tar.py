@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from modelscope_cli.containers.tar_directory import read_tar_directory
 from modelscope_cli.core.scanned import TORCH
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import ModelscopeError
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 TORCH_MEMBERS = ("sys_info", "pickle", "storages", "tensors")
 RECORDS = ("storages", "tensors")  # pickles with raw numbers in between
-PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+PICKLE_START = re.compile(rb"\x80[\x02-\x05]")
 SEARCHED = 4 << 20
 MOST_TRIES = 2_000
 
@@ -57,21 +57,14 @@ def _records(walk: Walk, content: Window, where: str, depth: int) -> None:
     data = content.head(min(content.size, SEARCHED))
     if content.size > SEARCHED:
         walk.unseen(where, f"records behind the first {SEARCHED:,} bytes")
-    position, tries = 2, 0
-    while tries < MOST_TRIES:
-        starts = [at for mark in PICKLE_STARTS if (at := data.find(mark, position)) >= 0]
-        if not starts:
+    for tries, match in enumerate(PICKLE_START.finditer(data, 2)):
+        begin = match.start()
+        if tries >= MOST_TRIES or walk.opcodes <= 0:
+            walk.unseen(where, f"what may be pickles from byte {begin:,} on")
             return
-        tries += 1
-        begin = min(starts)
         series = Series(
             walk, content.cut(begin, content.size - begin, content.name), f"{where} at byte {begin:,}", depth + 1, TORCH
         )
-        try:
-            machine, problem = series.one()
-        except ModelscopeError:
-            position = begin + 2
-            continue
+        machine, problem = series.one()
         if machine.globals and (problem is None or any(use.calls for use in machine.globals.values())):
             series.keep(machine, None)
-        position = begin + max(2, machine.end if problem is None else 2)

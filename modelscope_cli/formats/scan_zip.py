@@ -290,8 +290,10 @@ class Archive:
         """A window on a member's content; raises LimitError for more than may be unpacked."""
         if member.method == STORED:
             return self.window.cut(member.start, member.stored, where)
-        limit = min(self.walk.limits.pickle_bytes, self.walk.budget)
-        data = self.directory.read(member, limit, "pickle_bytes")
+        left = max(0, self.walk.budget)
+        if left < min(member.size, self.walk.limits.pickle_bytes):
+            raise LimitError("scanned_bytes", self.walk.limits.scanned_bytes, f"{member.size:,} bytes more", path=where)
+        data = self.directory.read(member, self.walk.limits.pickle_bytes, "pickle_bytes")
         self.walk.budget -= len(data)
         return MemoryWindow(data, where)
 

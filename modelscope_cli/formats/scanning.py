@@ -26,6 +26,7 @@ from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 
 HEAD = 1 << 12
 DEEPEST = 8  # containers in one another
+FILES = 4  # times nested_files: members that are looked into
 MOST_UNSEEN = 200
 MOST_SIGNS = 2_000
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -68,6 +69,7 @@ class Walk:
         self.found = found
         self.limits = limits
         self.budget = limits.scanned_bytes
+        self.opcodes = limits.opcodes + limits.opcodes // 2  # instructions that may still be run, of all pickles together
         self.files = 0
         self.known: dict[str, PickleTrace] = {}  # pickles of torch that a reader has run from end to end, by their place
         self.stacked: list[PickleTrace] = []  # the same of the first five of torch.save before 1.6
@@ -97,8 +99,8 @@ class Walk:
             if depth > DEEPEST:
                 raise LimitError("nested_files", DEEPEST, f"more than {DEEPEST} in one another", path=window.name)
             self.files += 1
-            if self.files > self.limits.members:
-                raise LimitError("members", self.limits.members, self.files, path=window.name)
+            if self.files > self.limits.nested_files * FILES:
+                raise LimitError("nested_files", self.limits.nested_files * FILES, self.files, path=window.name)
             self._by_content(window, where, depth)
         except ModelscopeError as problem:
             self.unseen(where, str(problem.message))
@@ -166,7 +168,7 @@ class Walk:
 
     def _unpacked(self, window: Window, where: str, depth: int, kind: str, make: Callable[[], Any]) -> None:
         """A compressed stream, as joblib and tar write them, unpacked in memory."""
-        most = min(self.limits.pickle_bytes, self.budget)
+        most = max(0, min(self.limits.pickle_bytes, self.budget))
         data = bytearray()
         try:
             engine = make()

@@ -1,4 +1,4 @@
-"""Run `mscope inspect` and print its exit code, seconds and peak memory as JSON.
+"""Run `mscope inspect`, or the command that MEASURED names, and print its exit code, seconds and peak memory as JSON.
 
 A program of its own, because the peak of a child is never less than that of the process it was started from.
 """
@@ -6,6 +6,7 @@ A program of its own, because the peak of a child is never less than that of the
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -15,7 +16,7 @@ CEILING = 3 << 30  # bytes of address space: what fails should fail alone
 
 
 def main(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "modelscope_cli", "inspect", *arguments]
+    command = [sys.executable, "-m", "modelscope_cli", os.environ.get("MEASURED", "inspect"), *arguments]
     began = time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, timeout=25, preexec_fn=_confine, check=False)

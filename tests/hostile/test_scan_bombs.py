@@ -1,0 +1,45 @@
+"""Files that would keep a scanner busy for ever: each ends in words, in time and within memory, and is not called safe."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from tests.builders.pickle_code import MARK, call, name, pickled, proto
+from tests.builders.tar_file import TarEntry, tar_bytes
+from tests.builders.zip_archive import Entry, zip_bytes
+
+TINY = proto() + name("a.b") + b")R."
+
+
+def tar_of(storages: bytes) -> bytes:
+    parts = {"sys_info": pickled({}), "pickle": pickled({}), "tensors": pickled(0), "storages": storages}
+    return tar_bytes([TarEntry(member, data) for member, data in parts.items()])
+
+
+BOMBS = {
+    "members.zip": lambda: zip_bytes([Entry(f"m{number}", TINY) for number in range(60_000)], zip64=True),
+    "pickles.zip": lambda: zip_bytes(
+        [Entry(f"n{n}.pkl", b"\x80\x02X\0\0\0\x02" + bytes(50 << 20), deflate=True) for n in range(8)]
+    ),
+    "row.pkl": lambda: TINY * 100_000,
+    "starts.tar": lambda: tar_of(pickled(1) + b"\x80\x02" * 2_000_000),
+    "nested.pkl": lambda: (
+        proto()
+        + b"".join(call("torch.storage._load_from_bytes", TINY + bytes([n & 255, n >> 8])) + b"0" for n in range(12_000))
+        + b"N."
+    ),
+    "headers.zip": lambda: b"PK\x03\x04" * 2_000_000,
+    "ends.zip": lambda: zip_bytes([Entry("a", TINY)], comment=b"PK\x05\x06" * 15_000),
+    "zeros.pt": lambda: gzip.compress(bytes(300 << 20), 1),
+    "strange.pkl": lambda: proto() + MARK + b"N)R0" * 1_000_000 + b"0N.",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb(bounded, monkeypatch, bomb):
+    monkeypatch.setenv("MEASURED", "scan")
+    found = bounded(BOMBS[bomb](), bomb)
+    assert found.code in (0, 1, 3)
+    assert bomb == "ends.zip" or found.code != 0, found
