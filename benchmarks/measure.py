@@ -34,8 +34,8 @@ class RunError(Exception):
     """The command did not exit with 0; the message names the last line that says why."""
 
 
-def once(command: Sequence[str], keep_output: bool = False) -> Sample:
-    """Run a command to its end. Its output goes to a file or nowhere, so that no pipe has to be drained meanwhile."""
+def once(command: Sequence[str], keep_output: bool = False, fine: Sequence[int] = (0,)) -> Sample:
+    """Run a command to its end; exit codes other than `fine` raise RunError. Its output goes to a file or nowhere, so that no pipe has to be drained meanwhile."""
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as kept, open(os.devnull, "wb") as nowhere:
         start = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=kept if keep_output else nowhere, stderr=errors)
@@ -46,7 +46,7 @@ def once(command: Sequence[str], keep_output: bool = False) -> Sample:
         if keep_output:
             kept.seek(0)
             output = kept.read().decode(errors="replace")
-        if child.returncode != 0:
+        if child.returncode not in fine:
             errors.seek(0)
             lines = (output + errors.read().decode(errors="replace")).strip().splitlines() or ["no message"]
             said = next((line for line in reversed(lines) if "Error" in line), lines[-1])

@@ -11,7 +11,7 @@ import random
 
 import pytest
 
-from modelscope_cli.containers import unpacked
+from modelscope_cli.containers import temporary
 from modelscope_cli.containers.compressed import BZIP2, GZIP, XZ, ZSTD, Codec, Stream, codec_of
 from modelscope_cli.containers.unpacked import BUDGETS, Budget, UnpackedWindow
 from modelscope_cli.containers.zstd_frames import content_size
@@ -229,14 +229,14 @@ def test_nothing_is_left_when_nobody_looks(tmp_path, monkeypatch):
 def test_temporary_files_lie_where_tmpdir_says(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert unpacked.folder() == str(tmp_path)
+    assert temporary.folder() == str(tmp_path)
 
 
 @pytest.mark.skipif(not os.path.isdir("/var/tmp"), reason="there is no /var/tmp")
 def test_temporary_files_lie_on_a_disk_where_nothing_is_said(monkeypatch):
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.delenv(name, raising=False)
-    assert unpacked.folder() == "/var/tmp"
+    assert temporary.folder() == "/var/tmp"
 
 
 def test_too_little_room_is_said_before(monkeypatch):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.experts import expert_facts
+from modelscope_cli.analysis.expert_facts import expert_facts
 from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, MANY_ROWS, QUERY
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
@@ -71,6 +71,7 @@ HEADS = (
     "ff_out",
     "vocab_proj",
     "unembed",
+    "unembedding",
     "proj_out",
     "cls.predictions.decoder",
     "predictions.decoder",
@@ -399,12 +400,12 @@ def _dense(name: str, shape: Shape) -> bool:
 
 def _experts(found: Architecture) -> None:
     """Routed experts: how many a layer has, how many a token uses and how many parameters, where config.json tells."""
-    expert_facts(found.ledger, found.outline, found.weights, lambda path: _expert_width(found, path), found.add)
+    expert_facts(found.ledger, found.outline, found.weights, lambda path, first: _expert_width(found, path, first), found.add)
 
 
-def _expert_width(found: Architecture, path: str) -> str:
-    """The feed-forward size of one expert."""
-    first = f"{path}.{found.stacks[path].groups[0][0]}." if path in found.stacks else f"{path}."
+def _expert_width(found: Architecture, path: str, expert: str) -> str:
+    """The feed-forward size of one expert; `expert` names it where they are modules of their own."""
+    first = f"{path}.{expert}." if expert else f"{path}."
     inside = {name[len(first) :]: shape for name, shape in found.weights.items() if name.startswith(first) and len(shape) == 2}
     gate = _named(inside, GATES)
     cube = next((shape for name, shape in found.cubes.items() if name.startswith(first) and "ffn_gate_exps" in name), None)
@@ -422,6 +423,7 @@ def output_heads(ledger: Ledger, outline: Outline) -> list[OutputHead]:
 def _output_heads(found: Architecture, embedding: str) -> list[OutputHead]:
     weights = found.weights
     named = [path for path in weights if path != embedding and _named_head(path)]
+    named.sort(key=lambda path: any(part.isdecimal() for part in path.split(".")))  # that of the model before those in its layers
     heads = [_output_head(found, path, embedding) for path in named if weights[path][:1] == weights[embedding][:1]]
     if heads:
         return heads

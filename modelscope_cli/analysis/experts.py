@@ -1,70 +1,64 @@
 """Mixtures of experts: how many experts there are, how many a token uses, and how many parameters that makes active.
 
-Everything works for every token but the routed experts, of which a token uses some: so
+Everything works for every token but the routed experts, of which a token uses some, and layers that predict the tokens after the
+next one, which a model can run without: so
 
-    active = parameters − routed + routed × used / experts
+    active = parameters − prediction layers − routed + routed × used / experts
 
-Router, shared experts, attention, norms and embeddings count wholly. Experts are modules of their own (experts.0, expert_0),
-slices of one tensor (experts.gate_up_proj, ffn_up_exps), or rows of one matrix (DBRX). How many a token uses stands in no
-tensor: config.json says it (GGUF: expert_used_count), or the model type does.
+Router, shared experts, attention, norms and embeddings count wholly. Experts are modules of their own (experts.0, expert_0,
+experts.up_projs.0), slices of one tensor (experts.gate_up_proj, switch_mlp.up_proj, mlp1_weight, ffn_up_exps), or rows of one
+matrix (DBRX). How many a token uses stands in no tensor: config.json says it (GGUF: expert_used_count), or the model type does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+from modelscope_cli.analysis.experts_config import NEEDED, Part, Used, part_of
 from modelscope_cli.analysis.kinds import LAYER_EXPERTS
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
 from modelscope_cli.core.tensor import Shape
 
-CONFIG_ACTIVE = (
-    "num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_top_k", "moe_topk", "moe_k", "num_selected_experts",
-    "top_k_experts", "router_top_k",
-)  # fmt: skip
-CONFIG_EXPERTS = (
-    "num_local_experts",
-    "n_routed_experts",
-    "num_experts",
-    "moe_num_experts",
-    "num_routed_experts",
-    "moe_nums_expert",
-)
-CONFIG_SHARED = ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts")
-INNER = (
-    "text_config",
-    "ffn_config",
-    "llm_config",
-    "thinker_config",
-    "language_config",
-)  # parts of a config.json one level down
-BY_TYPE = {"switch_transformers": 1, "nllb-moe": 2, "nllb_moe": 2}  # model types that have a fixed number
-LISTS = ("experts", "deepspeed_experts", "local_experts")
+LISTS = ("experts", "deepspeed_experts", "local_experts", "switch_mlp")
 ROUTERS = ("gate", "router", "wg", "ffn_gate_inp", "layer", "classifier", "linear")  # last names of a router
 SHARED = re.compile(r"(?:^|[._])shared_experts?(?:[._]|$)|_shexp")
 NUMBERED = re.compile(r"(?:expert_?)?(\d+)")
-SLICED = re.compile(r"(?:^|\.)(?:block_sparse_moe|moe)\.(?:input_linear|output_linear)(?:\.|$)")  # Granite
+SLICED = re.compile(
+    r"(?:(?P<Granite>(?:.+\.)?(?:block_sparse_moe|moe))\.(?:input|output)_linear|(?P<OpenAI>(?:.+\.)?mlp)\.mlp[12]_(?:weight|bias))(?:\..*)?"
+)
+AHEAD = re.compile(r"(.*?(?:^|\.)\d+)\.(?:nextn\.)?eh_proj\.")  # joins a layer's input with the token before (DeepSeek, GLM, GGUF)
+AHEAD_WORDS = re.compile(r"(?:^|\.)mtp(?:_\w+)?\.")  # Qwen3-Next, MiMo, ERNIE
+LOTS = ("text", "images")
 
 
 class Pool(NamedTuple):
-    """The routed experts of one layer, or of several equal ones: `experts` in each of `layers`, and all their parameters."""
+    """Routed experts that are alike: `experts` in each of `layers`, all their parameters, and how many of each layer a token uses.
+
+    `part` of the model, where it has several; `first` names one expert where they are modules; `evidence` says what shows them.
+    """
 
     path: str
+    part: str
     experts: int
     layers: int
     parameters: int
+    used: Used
+    first: str
     evidence: str
+    lot: str = ""
 
 
 class Mixture(NamedTuple):
-    """The routed experts of a model. `used`: by a token, None where nothing says; `source`: what says it."""
+    """The routed experts of a model; `ahead`: parameters of layers that predict further tokens, and what these are called."""
 
     pools: list[Pool]
     shared: bool  # whether there are experts that every token uses
-    used: int | None
-    source: str
+    ahead: int
+    layers_ahead: str
 
     @property
     def routed(self) -> int:
@@ -72,47 +66,82 @@ class Mixture(NamedTuple):
 
     def active(self, parameters: int) -> int | None:
         """Of so many parameters in all those that one token uses."""
-        if self.used is None:
-            return None
-        idle = sum(pool.parameters - pool.parameters * min(self.used, pool.experts) // pool.experts for pool in self.pools)
-        return parameters - idle
+        idle = 0
+        for pool in self.pools:
+            if pool.used.count is None:
+                return None
+            idle += pool.parameters - pool.parameters * pool.used.count // pool.experts
+        return parameters - self.ahead - idle
 
 
 def read_experts(ledger: Ledger, outline: Outline, weights: Mapping[str, Shape]) -> Mixture | None:
     """The routed experts; None where there are none. `weights`: module path → shape of its matrix."""
-    config = flat_config(ledger.checkpoint.config)
-    stated = next((value for name in CONFIG_EXPERTS if type(value := config.get(name)) is int and value > 0), None)
+    config, source = ledger.checkpoint.config, ledger.checkpoint.config_from
+    ahead = _layers_ahead(outline, part_of("", config, source))
     pools: dict[str, _Sum] = {}
-    known: dict[str, object] = {}
-    shared = False
+    shared, aside, heads = False, 0, dict.fromkeys(ahead)
     ordered = sorted(zip(outline.lines, outline.copies, strict=True), key=lambda pair: -len(ledger.shapes[pair[0][1]]))
     for (name, line), copies in ordered:
-        if not ledger.parameters[line]:
+        parameters = ledger.parameters[line] * copies
+        if not parameters:
+            continue
+        if (head := _is_ahead(name, ahead)) is not None:
+            aside += parameters
+            heads.setdefault(head)
             continue
         if SHARED.search(name):
             shared = True
             continue
-        found = _place(name, ledger.shapes[line], stated, known)
-        if found is None:
-            continue
-        path, experts, evidence = found
-        known.setdefault(path, experts)
-        pool = pools.setdefault(path, _Sum(experts, evidence))
-        pool.parameters += ledger.parameters[line] * copies
-        pool.layers = max(pool.layers, copies)
-        pool.named.add(str(experts))
-    if not pools:
-        return None
-    listed = [_pool(path, pool, outline, weights) for path, pool in pools.items()]
-    listed = [pool for pool in listed if pool.experts > 0]
-    used, source = _used(config, ledger.checkpoint.config_from)
-    return Mixture(listed, shared, used, source) if listed else None
+        packed = ledger.packed.get(line)
+        shape = ledger.shapes[line] if packed is None else packed.shape or ()
+        found = _place(name, shape, config, source, pools)
+        if found is not None:
+            pool = pools.setdefault(found.path, _Sum(found, part_of(found.path, config, source)))
+            pool.add(found, parameters, copies, outline)
+    listed = [pool for path, summed in pools.items() for pool in summed.pools(path, outline, weights)]
+    return Mixture(listed, shared, aside, ", ".join(heads) if len(heads) < 4 else f"{len(heads):,} layers") if listed else None
 
 
-def _place(name: str, shape: Shape, stated: int | None, known: Mapping[str, object]) -> tuple[str, int | str, str] | None:
-    """(path of the pool, experts or the name of this one, evidence) of a tensor of routed experts.
+# Prediction layers -------------------------------------------------------------------------------------------------------
 
-    `stated`: experts by the configuration; `known`: experts of pools that cubes have told of, to which their biases belong.
+
+def _layers_ahead(outline: Outline, part: Part) -> list[str]:
+    """Paths of the layers that predict further tokens: by what only they hold, or behind the layers that config.json counts."""
+    found = dict.fromkeys(match[1] for name, _ in outline.lines if (match := AHEAD.match(name)))
+    count, more = part.layers(), part.config.get("num_nextn_predict_layers")
+    if count and type(more) is int and 0 < more < count:
+        for path, stack in outline.stacks.items():
+            if stack.size == count + more:
+                numbers = [group[0] for group in stack.groups if int(group[0][:18]) >= count]
+                found |= dict.fromkeys(f"{path}.{number}" if path else number for number in numbers)
+    return list(found)
+
+
+def _is_ahead(name: str, layers: Sequence[str]) -> str | None:
+    """The prediction layer that a tensor is in."""
+    match = AHEAD_WORDS.search(name)
+    if match:
+        return name[: match.end() - 1]
+    return next((layer for layer in layers if name.startswith(f"{layer}.")), None)
+
+
+# Places ------------------------------------------------------------------------------------------------------------------
+
+
+class _Place(NamedTuple):
+    """Where a tensor of routed experts belongs: its pool, and how many experts it holds, or which one of the list at `listed`."""
+
+    path: str
+    experts: int
+    number: str
+    listed: str
+    evidence: str
+
+
+def _place(name: str, shape: Shape, config: dict[str, object], source: str, known: Mapping[str, _Sum]) -> _Place | None:
+    """The place of a tensor of routed experts; None for any other. `shape` is () where a quantised weight does not tell its own.
+
+    `known`: pools that cubes have told of, to which biases belong.
     """
     parts = name.split(".")
     at = next((position for position, part in enumerate(parts[:-1]) if part in LISTS), None)
@@ -121,95 +150,126 @@ def _place(name: str, shape: Shape, stated: int | None, known: Mapping[str, obje
             at += 1
         path, number = ".".join(parts[: at + 1]), parts[at + 1]
         if NUMBERED.fullmatch(number) and at + 2 < len(parts):
-            return path, number, path
-        if len(shape) > 2 or (shape and shape[0] in (stated, known.get(path))):
-            return path, shape[0], f"{name} has {shape[0]:,} slices"
-        if stated and shape and shape[0] % stated == 0:
-            return path, stated, f"{name} has {shape[0]:,} rows for {stated:,} experts"
+            return _Place(path, 0, number, path, path)
+        if at + 3 < len(parts) and parts[at + 2].isdecimal() and len(shape) < 3:
+            listed = f"{path}.{number}"
+            return _Place(path, 0, parts[at + 2], listed, listed)
+        stated = part_of(path, config, source).experts()
+        if len(shape) > 2 or (shape and shape[0] in (stated, known[path].experts if path in known else None)):
+            return _Place(path, shape[0], "", "", f"{name} has {shape[0]:,} slices")
+        if stated and len(shape) == 2 and shape[0] % stated == 0:
+            return _Place(path, stated, "", "", f"{name} has {shape[0]:,} rows for {stated:,} experts")
         return None
     if LAYER_EXPERTS.search(name) and shape:
-        return name.partition(".ffn_")[0], shape[0], f"{name} has {shape[0]:,} slices"
-    if SLICED.search(name) and len(shape) == 3:
-        return name.rpartition("_linear")[0].rpartition(".")[0], shape[0], f"{name} has {shape[0]:,} slices"
+        return _Place(name.partition(".ffn_")[0], shape[0], "", "", f"{name} has {shape[0]:,} slices")
+    sliced = SLICED.fullmatch(name)
+    if sliced:
+        path = sliced["Granite"] or sliced["OpenAI"]
+        if len(shape) == 3 or (shape and path in known and shape[0] == known[path].experts):
+            return _Place(path, shape[0], "", "", f"{name} has {shape[0]:,} slices")
     flat = re.fullmatch(r"(.+\.ffn_(?:gate|up|down))\.(\d+)\.\w+", name)  # GGUF before its experts were put together
     if flat:
-        return flat[1].rpartition(".")[0] + ".ffn", flat[2], flat[1]
+        return _Place(flat[1].rpartition(".")[0] + ".ffn", 0, flat[2], flat[1], flat[1])
     return None
 
 
 class _Sum:
-    """A pool on the way: `experts` is a number, or the name of the first one where each is a module of its own."""
+    """A pool on the way: `experts` is their number, or 0 where each is a module of its own: `members` has the parameters of each."""
 
-    __slots__ = ("evidence", "experts", "layers", "named", "parameters")
+    __slots__ = ("_groups", "evidence", "experts", "layers", "listed", "members", "parameters", "part")
 
-    def __init__(self, experts: int | str, evidence: str):
-        self.experts = experts
-        self.evidence = evidence
+    def __init__(self, place: _Place, part: Part):
+        self.experts = place.experts
+        self.evidence = place.evidence
+        self.listed = place.listed
+        self.part = part
         self.layers = self.parameters = 0
-        self.named: set[str] = set()
+        self.members: dict[str, int] = {}
+        self._groups: dict[str, dict[str, list[str]]] = {}
+
+    def add(self, place: _Place, parameters: int, copies: int, outline: Outline) -> None:
+        """Take in a tensor that stands for `copies` with so many parameters in all. Equal experts are folded: one stands for several."""
+        self.parameters += parameters
+        group = [place.number]
+        if place.listed:
+            groups = self._groups.get(place.listed)
+            if groups is None:
+                stack = outline.stacks.get(place.listed)
+                groups = self._groups[place.listed] = {names[0]: names for names in stack.groups} if stack else {}
+            group = groups.get(place.number, group)
+            for member in group:
+                self.members[member] = self.members.get(member, 0) + parameters // len(group)
+        self.layers = max(self.layers, copies // len(group))
+
+    def pools(self, path: str, outline: Outline, weights: Mapping[str, Shape]) -> list[Pool]:
+        """Pools of experts that are alike and of which a token uses as many."""
+        if self.experts:
+            return self._of_layers(Pool(path, self.part.name, self.experts, self.layers, self.parameters, _NONE, "", self.evidence), outline)
+        if self.listed != path and len(self.members) != self.part.experts():
+            return []  # modules in a list within a module called experts: nothing says that these are the experts
+        said = f"{self.evidence}{_router(path, len(self.members), weights)}"
+        sizes = Counter(self.members.values())
+        if len(sizes) == 1:
+            first = next(iter(self.members))
+            whole = Pool(path, self.part.name, len(self.members), self.layers, self.parameters, _NONE, first, said)
+            return self._of_layers(whole, outline)
+        return self._of_sizes(path, said, outline)
+
+    def _of_layers(self, pool: Pool, outline: Outline) -> list[Pool]:
+        """A pool of equal layers, divided by how many experts a token uses in each."""
+        numbers = _layer_numbers(pool.path, outline)
+        used = self.part.used(numbers if numbers is not None and len(numbers) == pool.layers else None)
+        if len(used) == 1:
+            return [pool._replace(used=_within(used[0], pool.experts))]
+        each = pool.parameters // pool.layers
+        return [
+            pool._replace(layers=count, parameters=each * count, used=_within(entry, pool.experts))
+            for entry, count in Counter(used).items()
+        ]
+
+    def _of_sizes(self, path: str, said: str, outline: Outline) -> list[Pool]:
+        """Pools of experts of several sizes in one layer, as config.json lists them; else nothing says which of them a token uses."""
+        ordered = sorted(self.members.items(), key=lambda member: int(NUMBERED.fullmatch(member[0])[1][:18]))  # type: ignore[index]
+        lots, taken = self.part.lots(), 0
+        pools: list[Pool] = []
+        for count in lots if sum(lots) == len(ordered) and self.part.two_kinds() and len(lots) == len(LOTS) else []:
+            inside = ordered[taken : taken + count]
+            taken += count
+            if len({parameters for _, parameters in inside}) > 1:
+                break
+            parameters = sum(parameters for _, parameters in inside)
+            pool = Pool(path, self.part.name, count, self.layers, parameters, _NONE, inside[0][0], said, LOTS[len(pools)])
+            used = self.part.used(_layer_numbers(path, outline))[0]
+            pools.append(pool._replace(used=_within(used, count) if not pools or used.count is None else Used(0, used.source)))
+        if len(pools) == len(LOTS):
+            return pools
+        why = "a layer has experts of several sizes: how many parameters a token uses depends on which of them it goes to"
+        return [Pool(path, self.part.name, len(ordered), self.layers, self.parameters, Used(None, why), ordered[0][0], said)]
 
 
-def _pool(path: str, pool: _Sum, outline: Outline, weights: Mapping[str, Shape]) -> Pool:
-    """A pool with its experts counted: those that are modules of their own are folded, so that one stands for several."""
-    if isinstance(pool.experts, int):
-        return Pool(path, pool.experts, pool.layers, pool.parameters, pool.evidence)
-    stack = outline.stacks.get(path) or outline.stacks.get(pool.evidence)
-    count, copies = (stack.size, stack.copies) if stack is not None else (len(pool.named), pool.layers)
+_NONE = Used(None, NEEDED)
+
+
+def _within(used: Used, experts: int) -> Used:
+    """A token uses no more experts than there are, whatever is written."""
+    if used.count is None or used.count <= experts:
+        return used
+    return Used(experts, f"{used.source} is {used.count:,}, and a layer has {experts:,}")
+
+
+def _router(path: str, experts: int, weights: Mapping[str, Shape]) -> str:
+    """The router beside a list of experts, where its matrix has a row or a column for each."""
     around = path.removesuffix(path.rpartition(".")[2])
-    router = next((name for name in weights if name.startswith(around) and name[len(around) :] in ROUTERS), None)
-    said = f"{pool.evidence}; the router {router} has {weights[router][0]:,} rows" if router else pool.evidence
-    return Pool(path, count, copies, pool.parameters, said)
+    for name, shape in weights.items():
+        if name.startswith(around) and name[len(around) :] in ROUTERS and experts in shape:
+            return f"; the router {name} has {experts:,} {'rows' if shape[0] == experts else 'columns'}"
+    return ""
 
 
-def flat_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the part that is about the language model, or about its experts, at the top."""
-    flat = dict(config)
-    for name in INNER:
-        inner = flat.get(name)
-        if isinstance(inner, dict):
-            flat |= {key: value for key, value in inner.items() if key != "model_type" or "model_type" not in flat}
-    return flat
-
-
-def _used(config: Mapping[str, Any], source: str) -> tuple[int | None, str]:
-    """How many experts a token uses, and what says so. A list is one number a layer, and counts where all are the same."""
-    for name in CONFIG_ACTIVE:
-        value = config.get(name)
-        if isinstance(value, list) and value and all(inner == value[0] for inner in value):
-            value = value[0]
-        if type(value) is int and value > 0:
-            return value, f"{name} in {source}" if source.endswith(".json") else source
-    by_type = BY_TYPE.get(str(config.get("model_type")))
-    return by_type, f"a {config['model_type']} model" if by_type else ""
-
-
-Add = Callable[..., None]
-
-
-def expert_facts(
-    ledger: Ledger, outline: Outline, weights: Mapping[str, Shape], width: Callable[[str], str], add: Add
-) -> Mixture | None:
-    """Add what there is to say: experts, and active parameters. `width(path)`: what one expert is, in words."""
-    mixture = read_experts(ledger, outline, weights)
-    if mixture is None:
-        return None
-    largest = max(mixture.pools, key=lambda pool: (pool.experts, pool.parameters))
-    layers = sum(pool.layers for pool in mixture.pools if pool.experts == largest.experts)
-    where = f"{largest.experts:,} in each of {layers:,} layers" if layers > 1 else f"{largest.experts:,} in a layer"
-    used = f", {mixture.used:,} active a token" if mixture.used else ""
-    beside = ", and shared ones" if mixture.shared else ""
-    add("experts", "Experts", largest.experts, f"{where}{width(largest.path)}{used}{beside}", largest.evidence)
-    whole = ledger.total_parameters()
-    active = mixture.active(whole)
-    if active is None:
-        text = "needs num_experts_per_tok in a config.json"
-        held = f"{mixture.routed:,} of {whole:,} are in routed experts"
-        add("active_parameters", "Active", None, text, held, inferred=False)
-        return mixture
-    share = f"{100 * active / whole:.1f} %" if whole else ""
-    rest = whole - mixture.routed
-    sizes = {pool.experts for pool in mixture.pools}
-    part = f"{mixture.used:,}/{largest.experts:,}" if len(sizes) == 1 else f"{mixture.used:,} a layer"
-    evidence = f"{rest:,} + {part} × {mixture.routed:,} in routed experts ({mixture.source}); embeddings count"
-    add("active_parameters", "Active", active, f"{active:,} a token, {share} of {whole:,}", evidence)
-    return mixture
+def _layer_numbers(path: str, outline: Outline) -> list[int] | None:
+    """The numbers of the layers that the one at `path` stands for."""
+    parts = path.split(".")
+    at = next((position for position, part in enumerate(parts) if part.isdecimal()), None)
+    stack = outline.stacks.get(".".join(parts[:at])) if at is not None else None
+    group = next((names for names in stack.groups if names[0] == parts[at]), None) if stack and at is not None else None
+    return [int(number[:18]) for number in group] if group else None

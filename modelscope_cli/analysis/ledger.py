@@ -54,7 +54,7 @@ class Ledger:
         parts = [name.rpartition(".") for name in tensors.names]
         self.parents = [part[0] for part in parts]
         self.leaves = [part[2] for part in parts]
-        rejoin(tensors.names, self.parents, self.leaves)
+        rejoin(tensors.names, self.parents, self.leaves, tensors.dtypes)
         self.parents = spread(self.parents)
         self.roles_result: Roles = assign_roles(checkpoint, self.parents, self.leaves)
         self.quantised: Quantised = quantise(checkpoint, self.parents, self.leaves, self.roles_result)

@@ -18,7 +18,7 @@ from modelscope_cli.analysis.quantisation_schemes import (
     one_to_one,
     settled,
 )
-from modelscope_cli.analysis.quantised import WHOLE, Packed
+from modelscope_cli.analysis.quantised import INTEGERS, SINGLE, WHOLE, Packed
 from modelscope_cli.core.tensor import Shape
 
 BYTES = ("uint8", "int8")
@@ -64,7 +64,7 @@ def packed_floats(main: str, module: Module, said: Said) -> Layout | None:
 def bitmask(main: str, module: Module, said: Said) -> Layout | None:
     """compressed-tensors, sparse: the values that are not zero, and a bit for every element."""
     mask = matrix(module, "bitmask")
-    if mask is None or module["bitmask"].dtype.name not in BYTES:
+    if mask is None or module["bitmask"].dtype.name not in BYTES or len(module[main].shape) != 1:
         return None
     shape = (mask[0], mask[1] * 8)
     if said.shape is not None and said.shape[0] == mask[0] and -(-said.shape[1] // 8) == mask[1]:
@@ -77,6 +77,8 @@ def bitsandbytes_4bit(main: str, module: Module, said: Said) -> Layout | None:
     (functional.py: quantize_4bit, QuantState.as_dict)."""
     held, maxima = module[main], module.get(f"{main}.absmax")
     if maxima is None:
+        return None
+    if held.dtype.kind not in INTEGERS and 1 not in held.shape[:1] + held.shape[1:2]:  # another type is a column, too
         return None
     elements = 2 * held.nbytes
     if said.shape is not None and math.prod(said.shape) + 1 == elements:  # an odd number of elements leaves half a byte
@@ -114,7 +116,7 @@ def bitnet(main: str, module: Module, said: Said) -> Layout | None:
     if packed is None or module[main].dtype.name != "uint8" or scale.numel != 1:
         return None
     shape = (packed[0] * 4, packed[1])
-    return Layout(main, Packed("BitNet", "weight", math.prod(shape), shape, 2, WHOLE, "quant_method of the configuration", configured=True))  # fmt: skip
+    return Layout(main, Packed("BitNet", "weight", math.prod(shape), shape, 2, SINGLE, "quant_method of the configuration", configured=True))  # fmt: skip
 
 
 def whole_integers(main: str, module: Module, said: Said) -> Layout | None:
@@ -123,6 +125,7 @@ def whole_integers(main: str, module: Module, said: Said) -> Layout | None:
         return None
     found, scale = one_to_one("INT8", main, module, "weight and weight_scale"), module["weight_scale"].shape
     group = group_of(module[main].shape[-1], scale[-1]) if len(scale) == len(module[main].shape) > 1 else None
+    group = SINGLE if math.prod(scale) == 1 else group
     return found._replace(packed=found.packed._replace(group=group))
 
 
@@ -146,7 +149,9 @@ def quanto(main: str, module: Module, said: Said) -> Layout | None:
 
 
 def aqlm(main: str, module: Module, said: Said) -> Layout | None:
-    """AQLM: codes [out / g, in / h, books], codebooks [books, entries, g, h] (aqlm/inference.py)."""
+    """AQLM: codes int8 or int16 [out / g, in / h, books], codebooks [books, entries, g, h] (aqlm/inference.py)."""
+    if module[main].dtype.name not in ("int8", "int16"):
+        return None
     codes, books = module[main].shape, module["codebooks"].shape
     if len(codes) != 3 or len(books) != 4 or 0 in codes or 0 in books or codes[2] != books[0]:
         return None
@@ -158,7 +163,7 @@ def aqlm(main: str, module: Module, said: Said) -> Layout | None:
 def quip(main: str, module: Module, said: Said) -> Layout | None:
     """QuIP#: indices into a lattice; signs SU of the inputs and SV of the outputs (quip-sharp, lib/linear)."""
     inputs, out = module["SU"].shape, module["SV"].shape
-    if len(inputs) != 1 or len(out) != 1:
+    if len(inputs) != 1 or len(out) != 1 or module[main].dtype.kind not in INTEGERS:
         return None
     shape = (out[0], inputs[0])
     bits = exact(8 * module[main].nbytes, math.prod(shape))
@@ -166,15 +171,17 @@ def quip(main: str, module: Module, said: Said) -> Layout | None:
 
 
 def mxfp4_blocks(main: str, module: Module, said: Said) -> Layout | None:
-    """gpt-oss: bytes of two elements in blocks of 32, scales for each (transformers, integrations/mxfp4.py)."""
-    stem, blocks = main.removesuffix("_blocks"), module[main].shape
-    scales = module[f"{stem}_scales"].shape
+    """gpt-oss: bytes of two elements in blocks of 32, scales for each: weight_blocks (transformers, integrations/mxfp4.py), or
+    weight.blocks (gpt_oss/torch/weights.py)."""
+    stem, blocks = main[: -len("_blocks")], module[main].shape
+    beside = f"{main.removesuffix('blocks')}scales"
+    scales = module[beside].shape
     if len(blocks) < 3 or blocks[:-1] != scales or module[main].dtype.name != "uint8":
         return None
     shape = (*blocks[:-2], blocks[-2] * blocks[-1] * 2)
     bits = 4
-    into = Packed("MXFP4", stem, math.prod(shape), shape, bits, blocks[-1] * 2, f"{main} and {stem}_scales")
-    return Layout(main, into, (f"{stem}_scales",))
+    into = Packed("MXFP4", stem, math.prod(shape), shape, bits, blocks[-1] * 2, f"{main} and {beside}")
+    return Layout(main, into, (beside,))
 
 
 def torchao(main: str, module: Module, said: Said) -> Layout | None:

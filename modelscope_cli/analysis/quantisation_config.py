@@ -15,17 +15,18 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.quantisation_rules import MOST_RULES, Budget, Rules
 from modelscope_cli.analysis.quantisation_schemes import Said
-from modelscope_cli.analysis.quantised import WHOLE
+from modelscope_cli.analysis.quantised import WHOLE, module_name
 from modelscope_cli.core.checkpoint import QUANTISATION_FILES, SOURCE, quantisation_of
 from modelscope_cli.core.tensor import Shape
 
 TITLES = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "compressed-tensors": "compressed-tensors", "mxfp4": "MXFP4",
     "fp8": "FP8", "fbgemm_fp8": "FP8", "modelopt": "ModelOpt", "quark": "Quark", "hqq": "HQQ", "torchao": "torchao", "eetq": "EETQ",
-    "quanto": "quanto", "aqlm": "AQLM", "bitnet": "BitNet", "mlx": "MLX", "vptq": "VPTQ", "spqr": "SpQR",
+    "quanto": "quanto", "aqlm": "AQLM", "bitnet": "BitNet", "mlx": "MLX", "vptq": "VPTQ", "spqr": "SpQR", "exl2": "EXL2", "exl3": "EXL3",
 }  # fmt: skip
 BIT_KEYS = ("bits", "num_bits", "nbits", "w_bit", "weight_bits", "wbits")
 GROUP_KEYS = ("group_size", "q_group_size", "weight_group_size")
+MIXED = ("exl2", "exl3")  # methods whose "bits" are what was aimed at over all modules
 LEFT_OUT_KEYS = (
     "ignore",
     "modules_to_not_convert",
@@ -110,7 +111,7 @@ class QuantisationConfig:
 
     def shape(self, path: str) -> Shape | None:
         """The shape that the sizes of the configuration give a matrix under one of the usual names: [out, in]."""
-        return self.sizes.get(path.rpartition(".")[2])
+        return self.sizes.get(module_name(path))
 
 
 def _method(raw: dict[str, Any]) -> str:
@@ -139,6 +140,8 @@ def _settings(raw: dict[str, Any], method: str) -> dict[str, Any]:
 
 
 def _bits(settings: dict[str, Any], method: str) -> int | None:
+    if method in MIXED:
+        return None
     for key in BIT_KEYS:
         value = settings.get(key)
         if isinstance(value, int | float) and type(value) is not bool and 0 < value <= 64:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 
 from modelscope_cli.analysis.quantisation_schemes import Layout, Module, Said, by_count, exact, group_of, matrix, settled, width
-from modelscope_cli.analysis.quantised import Packed
+from modelscope_cli.analysis.quantised import INTEGERS, Packed
 
 INT32 = ("int32", "uint32")
 BYTES = ("uint8", "int8")
+MLX_FLOATS = {64: ("NVFP4", 4), 128: ("MXFP4", 4), 256: ("MXFP8", 8)}  # by bits × group
 
 
 def gptq(main: str, module: Module, said: Said) -> Layout | None:
@@ -180,21 +181,26 @@ def marlin_sparse(main: str, module: Module, said: Said) -> Layout | None:
 
 
 def mlx(main: str, module: Module, said: Said) -> Layout | None:
-    """MLX and Metal: uint32 in rows of outputs, scales [out, groups]. The shapes show only bits × group."""
-    packed, scales = matrix(module, main), matrix(module, "scales")
-    if packed is None or scales is None or module[main].dtype.name != "uint32" or scales[0] != packed[0]:
+    """MLX and Metal: uint32 in rows of outputs, scales [out, groups], for experts in one tensor [experts, out, …]. The shapes show only
+    bits × group, but scales in bytes are those of floats, of which there are few kinds (mlx/ops.cpp: quantize)."""
+    held, scale = module[main], module["scales"]
+    *lead, cells = held.shape or (0,)
+    *others, groups = scale.shape or (0,)
+    if not lead or lead != others or 0 in held.shape or held.dtype.name != "uint32":
         return None
-    product = exact(32 * packed[1], scales[1])  # bits × elements of a group
-    bits = said.bits or (exact(product, said.group) if product and said.group else None)
+    product = exact(32 * cells, groups)  # bits × elements of a group
+    floats = MLX_FLOATS.get(product or 0) if scale.dtype.name == "uint8" else None
+    bits = (floats[1] if floats else None) or said.bits or (exact(product, said.group) if product and said.group else None)
     if not bits or not product or product % bits:
         return None
-    inputs, problem = scales[1] * (product // bits), ""
+    shape, problem = (*lead, groups * (product // bits)), ""
     if said.group not in (None, product // bits):
         problem = (
             f"the configuration says {bits} bits in groups of {said.group}, weight and scales show groups of {product // bits}"
         )
+    name = f"MLX {floats[0]}" if floats else "MLX"
     into = Packed(
-        "MLX", "weight", packed[0] * inputs, (packed[0], inputs), bits, product // bits, "weight and scales", configured=True
+        name, "weight", math.prod(shape), shape, bits, product // bits, "weight and scales", configured=floats is None
     )
     return Layout(main, into, problem=problem)
 
@@ -222,7 +228,7 @@ def higgs(main: str, module: Module, said: Said) -> Layout | None:
 def hqq(main: str, module: Module, said: Said) -> Layout | None:
     """HQQ: rows of a group each; with a column of scales there is a row for each (hqq/core/quantize.py, bitpack.py)."""
     packed, scale = matrix(module, main), matrix(module, "scale")
-    if packed is None:
+    if packed is None or (module[main].dtype.kind not in INTEGERS and said.method != "hqq" and "nbits" not in module):
         return None
     elements = scale[0] * packed[1] if scale and scale[1] == 1 and scale[0] >= packed[0] else 0
     if elements:

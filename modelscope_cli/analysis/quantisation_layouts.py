@@ -29,6 +29,7 @@ from modelscope_cli.analysis.quantisation_integers import (
     mlx,
     packed_ints,
 )
+from modelscope_cli.analysis.quantisation_engines import exl2, exl3, nunchaku
 from modelscope_cli.analysis.quantisation_schemes import Held, Layout, Module, Said, Scheme, as_stored
 from modelscope_cli.analysis.quantised import INTEGERS
 
@@ -40,13 +41,21 @@ HQQ_HELPERS = ("scale", "zero", "scale_q", "zero_q", "meta_scale", "meta_zero", 
                "view_as_float", "quant_scale", "quant_zero", "compute_dtype", "offload_meta", "encoded_state_dict", "stores_quant_config",
                "channel_wise", "optimize", "round_zero")  # fmt: skip
 
+EXL2_HELPERS = ("q_scale", "q_scale_max", "q_groups", "q_perm", "q_invperm", "q_group_map")
+NUNCHAKU_HELPERS = ("wscales", "wzeros", "wtscale", "wcscales", "smooth", "smooth_orig", "smooth_factor", "smooth_factor_orig", "proj_down", "proj_up",
+                    "lora_down", "lora_up")  # fmt: skip
+
 # Rows with the same `main` are tried in this order.
 SCHEMES = (
+    Scheme("SVDQuant", "qweight", ("wscales",), nunchaku, NUNCHAKU_HELPERS),
     Scheme("AWQ", "qweight", ("scales",), awq_fast, GPTQ_HELPERS, ("awq",)),
     Scheme("AWQ", "qweight", ("scales", "qzeros"), awq_gemv, GPTQ_HELPERS, ("awq",)),
     Scheme("AWQ", "qweight", ("scales",), awq, GPTQ_HELPERS, ("awq",)),
     Scheme("GPTQ (Marlin)", "qweight", ("scales",), marlin, GPTQ_HELPERS, ("gptq",)),
     Scheme("GPTQ", "qweight", (), gptq, GPTQ_HELPERS, ("gptq", "auto-round", "intel/auto-round")),
+    Scheme("EXL2", "q_weight", ("q_scale", "q_groups"), exl2, EXL2_HELPERS, ("exl2",)),
+    Scheme("EXL3", "trellis", ("suh", "svh"), exl3, ("suh", "svh", "mcg", "mul1"), ("exl3",)),
+    Scheme("EXL3", "trellis", ("su", "sv"), exl3, ("su", "sv", "mcg", "mul1"), ("exl3",)),
     Scheme("FP-Quant", "qweight", ("scales",), bytes_packed, GPTQ_HELPERS, ("fp_quant", "bitblas")),
     Scheme("GPTQ (Marlin)", "B", ("s",), marlin, ("s", "workspace"), ("gptq", "marlin")),
     Scheme("compressed-tensors", "weight_packed", ("scale_packed",), marlin_sparse, ("scale_packed", "meta", "zero_point_packed")),
@@ -67,6 +76,9 @@ SCHEMES = (
     Scheme("quanto", "weight._data", ("weight._scale",), quanto, ("weight._scale", "weight._shift", "input_scale", "output_scale"), ("quanto",)),
     Scheme("quanto", "weight._data._data", ("weight._scale",), quanto, ("weight._scale", "weight._shift", "input_scale", "output_scale"), ("quanto",)),
 )  # fmt: skip
+
+COMMON = ("B", "codes", "compressed", "trellis")  # words that mean something else in other models
+WIDEST = 32  # bits of the integers that others are packed into: those of 64 are indices
 
 _BY_MAIN: dict[str, list[Scheme]] = {}
 for _scheme in SCHEMES:
@@ -93,18 +105,18 @@ def _layout(main: str, held: Held, module: Module, said: Said) -> Layout | None:
             layout = row.read(main, module, said)
             if layout is not None:
                 return layout._replace(helpers=(*layout.helpers, *row.helpers))
-    if main.endswith("_blocks") and f"{main.removesuffix('_blocks')}_scales" in module:
+    if main.endswith(("_blocks", ".blocks")) and f"{main.removesuffix('blocks')}scales" in module:
         return mxfp4_blocks(main, module, said)
     if main.endswith("_qdata"):
         return torchao(main, module, said)
-    if held.dtype.kind not in INTEGERS:
+    if held.dtype.kind not in INTEGERS or (held.dtype.bits or 0) > WIDEST:
         return None
     if main.endswith("_packed") and not rows:
         return packed_ints(main, module, said) or packed_floats(main, module, said)
     if f"{main}_weight_scale" in module:
         return packed_floats(main, module, said)
     beside = [leaf for row in rows for leaf in (*row.beside, *row.helpers) if leaf in module]
-    if not rows or (main == "weight" and not beside and not said.method):
+    if not rows or (main in COMMON and not said.method) or (main == "weight" and not beside and not said.method):
         return None
     fitting = {row.name for row in rows if all([leaf in module for leaf in row.beside])}
     name = next((row.name for row in rows if said.method in row.methods), "") or (

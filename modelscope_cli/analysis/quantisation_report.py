@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.quantisation_summary import Share, Summary, summary, unexplained
-from modelscope_cli.analysis.quantised import WHOLE
+from modelscope_cli.analysis.quantisation_biases import doubtful
+from modelscope_cli.analysis.quantisation_summary import Share, Summary, overlooked, summary, unexplained
+from modelscope_cli.analysis.quantised import SINGLE, WHOLE, module_name
 from modelscope_cli.analysis.roles import HELPER
 from modelscope_cli.report.document import MACHINES, PEOPLE, Column, Count, Fact, Finding, Inferred, Row, Table
 
@@ -82,21 +83,21 @@ def _scheme(found: Summary, share: Share) -> Row:
     parts = [share.scheme]
     if share.bits is None:
         parts.append("bits not known, counted as stored")
+    elif share.mixed:
+        parts.append(f"{share.bits:.2f} bits on average")
     elif not share.scheme.startswith(("FP8", "torch ")):
         parts.append(f"{share.bits} bits")
     group, block = share.group, found.block(share) if share.scheme.startswith("FP8") else None
     if block:
-        rows, columns = ledger.shapes[share.line]
-        whole = block[0] >= rows and block[1] >= columns
-        parts.append(
-            "a scale a tensor" if whole else "a scale a row" if block == (1, columns) else f"blocks of {block[0]} × {block[1]}"
-        )
-    elif group == WHOLE:
-        parts.append("a scale a row")
+        *lead, rows, columns = ledger.shapes[share.line]
+        whole = f"a scale {'an expert' if lead else 'a tensor'}" if block[0] >= rows and block[1] >= columns else ""
+        parts.append(whole or ("a scale a row" if block == (1, columns) else f"blocks of {block[0]} × {block[1]}"))
+    elif group in (WHOLE, SINGLE):
+        parts.append("a scale a row" if group == WHOLE else "a scale a tensor")
     elif group:
         parts.append(f"groups of {group}")
     value: dict[str, Any] = {
-        "scheme": share.scheme, "bits": share.bits, "group": None if group == WHOLE else group, "tensors": share.tensors,
+        "scheme": share.scheme, "bits": share.bits, "group": None if group in (WHOLE, SINGLE) else group, "tensors": share.tensors,
         "parameters": share.elements, "bytes": share.nbytes,
     }  # fmt: skip
     if block:
@@ -129,7 +130,7 @@ def _kept(found: Summary) -> list[Row]:
         return []
     named = ", ".join(name for name, _ in dtypes.most_common(3))
     rest = len(lines) - len(found.plain)
-    matrices = Counter([ledger.parents[line].rpartition(".")[2] or ledger.names[line] for line in found.plain])
+    matrices = Counter([module_name(ledger.parents[line]) or ledger.names[line] for line in found.plain])
     evidence = ", ".join(
         filter(None, [_modules(matrices), f"{rest:,} {'vector' if rest == 1 else 'vectors'}" if rest > 0 else ""])
     )
@@ -186,18 +187,44 @@ def quantisation_findings(ledger: Ledger) -> list[Finding]:
     if not found.shares and found.config.method:
         text = f"{source} says {found.config.title}, but no tensor of the file is quantised in a way that is known"
         told.append(Finding("warning", "not-quantised", "", text))
-    return told + _integers(ledger)
+    return told + _biases(ledger) + _integers(ledger)
+
+
+def _biases(ledger: Ledger) -> list[Finding]:
+    """Biases that a writer of GPTQ may have made."""
+    lines, whole = ledger.quantised.unused, ledger.total_parameters()
+    if lines:
+        source, elements = ledger.quantised.config.source or "config.json", sum([ledger.owned[line] for line in lines])
+        text = f"{len(lines):,} biases ({elements:,} elements) are not counted: the model of {source} has none, GPTQ wrote zeros in their place"
+        return [Finding("info", "biases", "", text)]
+    lines = doubtful(ledger.quantised, ledger.parents, ledger.leaves, ledger.roles)
+    if not lines:
+        return []
+    less = whole - sum([ledger.parameters[line] for line in lines])
+    text = f"{len(lines):,} biases stand beside the GPTQ weights; if they are the zeros that AutoGPTQ writes, the model has {less:,} parameters"
+    return [Finding("info", "biases", "", text)]
 
 
 def _integers(ledger: Ledger) -> list[Finding]:
     """Weights stored as integers of which nothing tells how they are packed."""
     lines = unexplained(ledger)
     if not lines:
-        return []
+        return _overlooked(ledger)
     names = _listed([ledger.names[line] for line in lines])
     word = f"{len(lines):,} {'weight is' if len(lines) == 1 else 'weights are'}"
     text = f"{word} stored as integers, and nothing tells their bits: counted as stored ({names})"
     return [Finding("info", "packed", "", text)]
+
+
+def _overlooked(ledger: Ledger) -> list[Finding]:
+    """Integers of an unknown layout that are most of the file."""
+    lines = overlooked(ledger)
+    if not lines:
+        return []
+    share = sum([ledger.nbytes[line] for line in lines]) / max(sum(ledger.nbytes), 1)
+    text = f"{len(lines):,} {_tensors(len(lines))} of integers take {100 * share:.0f} % of the bytes and are named like no weight that is known: "
+    text += f"counted as buffers, not as parameters ({_listed([ledger.names[line] for line in lines])})"
+    return [Finding("warning" if ledger.total_parameters() else "info", "packed", "", text)]
 
 
 def _modules(counted: Counter[str]) -> str:

@@ -3,13 +3,15 @@ says of it all, held against the tensors."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.kinds import EMBEDDING_NAME, HEAD_NAME, NORM_NAME
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.quantised import INTEGERS
-from modelscope_cli.analysis.roles import BIAS, HELPER, WEIGHT
+from modelscope_cli.analysis.adapter_parts import PARTS
+from modelscope_cli.analysis.quantised import INTEGERS, module_name
+from modelscope_cli.analysis.roles import BIAS, BUFFER, HELPER, WEIGHT
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.quantisation_config import QuantisationConfig
@@ -23,14 +25,16 @@ FLOAT8 = {
     "float8_e5m2fnuz": "FP8 (E5M2 FNUZ)",
 }
 ENOUGH = 4_096  # modules, to say which are quantised
+PACKING = 32  # bits of the widest integers that others are packed into
 PLAIN = ("float16", "bfloat16", "float32", "float64")
 
 
 class Share(NamedTuple):
-    """The weights of one scheme: `tensors`, `elements` in the model, their `nbytes`, and a line that stands for them."""
+    """The weights of one scheme: `tensors`, `elements` in the model, their `nbytes`, and a line that stands for them. `bits` are a
+    mean where `mixed`."""
 
     scheme: str
-    bits: int | None
+    bits: float | None
     group: int | None
     tensors: int
     elements: int
@@ -38,6 +42,7 @@ class Share(NamedTuple):
     line: int
     configured: bool
     evidence: str
+    mixed: bool = False
 
 
 class Summary:
@@ -74,11 +79,15 @@ class Summary:
         groups: dict[tuple[object, ...], list[int]] = {}
         for line, packed in ledger.packed.items():
             if ledger.roles[line] in (WEIGHT, BIAS):
-                groups.setdefault((packed.scheme, packed.bits, packed.group), []).append(line)
+                bits = None if packed.mixed else packed.bits
+                groups.setdefault((packed.scheme, bits, packed.group), []).append(line)
         found = []
         for lines in groups.values():
             packed = ledger.packed[lines[0]]
-            found.append(self._share(packed.scheme, packed.bits, packed.group, lines, packed.configured, packed.evidence))
+            share = self._share(packed.scheme, packed.bits, packed.group, lines, packed.configured, packed.evidence)
+            if packed.mixed and share.elements:
+                share = share._replace(bits=round(8 * share.nbytes / share.elements, 2), mixed=True)
+            found.append(share)
         named: dict[str, list[int]] = {}
         for line in self.by_dtype:
             named.setdefault(ledger.dtypes[line].name, []).append(line)
@@ -98,21 +107,29 @@ class Summary:
         return Share(scheme, bits, group, len(lines), elements, nbytes, lines[0], configured, evidence)
 
     def block(self, share: Share) -> tuple[int, int] | None:
-        """Rows and columns that share a scale in float8 with scales of blocks: 128 × 128."""
+        """Rows and columns that share a scale in float8: 128 × 128 in blocks, all of them with one scale for the tensor."""
         ledger, line = self.ledger, share.line
-        weight, parent = ledger.shapes[line], ledger.parents[line]
-        for leaf in ("weight_scale_inv", "weight_scale"):
+        weight, parent, own = ledger.shapes[line], ledger.parents[line], ledger.leaves[line]
+        if len(weight) < 2:
+            return None
+        for leaf in (f"{own}_scale_inv", f"{own}_scale", f"{own}_weight_scale", "scale_weight"):
             name = f"{parent}.{leaf}" if parent else leaf
             other = ledger.names.index(name) if name in ledger.names else -1
-            if other >= 0 and len(weight) == len(ledger.shapes[other]) == 2 and 0 not in ledger.shapes[other]:
-                rows, columns = ledger.shapes[other]
-                return -(-weight[0] // rows), -(-weight[1] // columns)
+            if other < 0 or 0 in ledger.shapes[other]:
+                continue
+            scale = ledger.shapes[other]
+            if math.prod(scale) == 1:
+                return weight[-2], weight[-1]
+            if scale == weight[:1] and len(weight) == 2:
+                return 1, weight[1]
+            if len(scale) == len(weight):
+                return -(-weight[-2] // scale[-2]), -(-weight[-1] // scale[-1])
         return None
 
     def modules(self) -> Counter[str]:
-        """Last names of the modules that are quantised, as the first thousands of them show."""
+        """Names of the modules that are quantised, as the first thousands of them show."""
         parents = self.ledger.parents
-        return Counter([parents[line].rpartition(".")[2] for line in self.lines[:ENOUGH]])
+        return Counter([module_name(parents[line]) for line in self.lines[:ENOUGH]])
 
     @property
     def quantised(self) -> int:
@@ -182,6 +199,8 @@ class Summary:
         for line in self.plain:
             path = ledger.parents[line]
             last = path.rpartition(".")[2]
+            if module_name(path) in PARTS:  # of an adapter
+                continue
             if ledger.leaves[line] != "weight" or len(ledger.shapes[line]) != 2 or config.left_out.first(path) is not None:
                 continue
             if last in alike or (config.explicit and self._linear(last) and self._targeted(path)):
@@ -208,6 +227,22 @@ def unexplained(ledger: Ledger) -> list[int]:
         for line, (dtype, role) in enumerate(zip(ledger.dtypes, ledger.roles, strict=True))
         if role == WEIGHT and dtype.kind in INTEGERS and (line not in ledger.packed or ledger.packed[line].bits is None)
     ]
+
+
+def overlooked(ledger: Ledger) -> list[int]:
+    """Lines of integers that count as buffers although they take more bytes than all else: weights in a layout nobody told us of?
+
+    Integers of 64 bits are indices, and what a file itself records as a buffer is one."""
+    if not ledger.quantised.integers:
+        return []
+    recorded = ledger.checkpoint.tensors.recorded
+    lines = [
+        line
+        for line, (dtype, role) in enumerate(zip(ledger.dtypes, ledger.roles, strict=True))
+        if role == BUFFER and dtype.kind in INTEGERS and (dtype.bits or 0) <= PACKING and line not in recorded
+    ]
+    taken = sum([ledger.nbytes[line] for line in lines])
+    return lines if 2 * taken > sum(ledger.nbytes) else []
 
 
 def summary(ledger: Ledger) -> Summary | None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from modelscope_cli.analysis.adapter_parts import PARTS
 from modelscope_cli.analysis.roles import BIAS, BUFFER, HELPER, WEIGHT, Roles
 from modelscope_cli.core.checkpoint import Checkpoint, quantisation_of
+from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.tensor import Shape
 
 if TYPE_CHECKING:
@@ -22,18 +24,22 @@ if TYPE_CHECKING:
 
 # Leaves that make a module worth a look, beside those of the leaf `weight` that are integers.
 MAINS = frozenset(
-    {"qweight", "B", "weight_packed", "compressed", "W_q", "codes", "Qidxs", "weight._data", "weight._data._data"}
-)
+    {
+        "qweight", "B", "weight_packed", "compressed", "W_q", "codes", "Qidxs", "weight._data", "weight._data._data", "q_weight", "trellis",
+    }
+)  # fmt: skip
 SIGNS = frozenset({"SCB", "weight.SCB", "weight_scales"})
-MAIN_ENDS = (".absmax", "_blocks", "_qdata", "_packed")
+MAIN_ENDS = (".absmax", "_blocks", ".blocks", "_qdata", "_packed")
 BELOW_WEIGHT = frozenset({"absmax", "nested_absmax", "quant_map", "nested_quant_map", "SCB"})  # bitsandbytes
 STATE = ("bitsandbytes__nf4", "bitsandbytes__fp4")
 QUANTO = frozenset({"_data", "_scale", "_shift"})
+BLOCKS = frozenset({"blocks", "scales"})  # of one weight, in the files of gpt-oss as OpenAI writes them
 TORCH_PACKED = "_packed_params._packed_params"  # torch's quantised Linear: (weight, bias)
 MODEL = (WEIGHT, BIAS, BUFFER, HELPER)
 CACHE_SCALES = frozenset({"k_scale", "v_scale", "q_scale", "prob_output_scale"})  # of attention, where the cache is quantised
 INTEGERS = ("int", "uint")
-WHOLE = -1  # instead of a group: one scale for a whole row, or for everything
+INNER = ("base_layer", "original_module")  # what an adapter's wrapper calls the module that it wraps (PEFT)
+WHOLE, SINGLE = -1, -2  # instead of a group: one scale for a whole row, one for the whole tensor
 
 
 class Packed(NamedTuple):
@@ -41,7 +47,8 @@ class Packed(NamedTuple):
 
     `into` is its name in the model, `elements` and `shape` (torch order; None where only the number is known) are those of the
     model. `bits` an element, None where nothing tells: then `elements` are those stored. `group`: elements of a row that share
-    a scale. `evidence`: the tensors that show it; with `configured` it is the configuration that does.
+    a scale. `evidence`: the tensors that show it; with `configured` it is the configuration that does. `mixed`: the bits differ
+    from row to row, `bits` is their mean, rounded.
     """
 
     scheme: str
@@ -52,14 +59,17 @@ class Packed(NamedTuple):
     group: int | None = None
     evidence: str = ""
     configured: bool = False
+    mixed: bool = False
 
 
 class Quantised:
-    """`packed`: line → what it is in the model. `problems`: (line, sentence), one a kind."""
+    """`packed`: line → what it is in the model. `problems`: (line, sentence), one a kind. `unused`: lines of biases that the writer made
+    for modules that have none."""
 
     def __init__(self, checkpoint: Checkpoint):
         self.packed: dict[int, Packed] = {}
         self.problems: list[tuple[int, str]] = []
+        self.unused: list[int] = []
         self.summary: Summary | Literal[False] | None = None  # kept here by quantisation_summary.py
         dtypes = checkpoint.tensors.dtypes
         self.dtypes = dict(zip(map(id, dtypes), dtypes, strict=True))  # each that occurs, by its id
@@ -83,14 +93,23 @@ class Quantised:
         return self._config
 
 
-def rejoin(names: list[str], parents: list[str], leaves: list[str]) -> None:
+def module_name(path: str) -> str:
+    """The name of a module in the model by its path in the file: q_proj of …q_proj.base_layer, lora_A of …q_proj.lora_A.default."""
+    parts = path.rsplit(".", 3)[-3:]
+    if len(parts) > 1 and parts[-1] in INNER:
+        return parts[-2]
+    return parts[-2] if len(parts) > 1 and parts[-2] in PARTS else parts[-1]
+
+
+def rejoin(names: list[str], parents: list[str], leaves: list[str], dtypes: list[DType]) -> None:
     """Helpers whose names hang below that of the weight, q_proj.weight.absmax, count to the module of the weight, q_proj: the lists
-    are changed so that its leaf is "weight.absmax"."""
+    are changed so that its leaf is "weight.absmax". So do the parts of a weight that is none itself, mlp1_weight.blocks."""
     kinds = set(leaves)
     below = not kinds.isdisjoint(BELOW_WEIGHT) or not kinds.isdisjoint(STATE)
     quanto = {"_data", "_scale"} <= kinds
     packed = "0" in kinds and any(parent.endswith(TORCH_PACKED) for parent in parents)
-    if not (below or quanto or packed):
+    blocks = _in_blocks(parents, leaves, dtypes) if kinds >= BLOCKS else frozenset()
+    if not (below or quanto or packed or blocks):
         return
     known = set(names) if below else set()
     for line, (parent, leaf) in enumerate(zip(parents, leaves, strict=True)):
@@ -105,9 +124,20 @@ def rejoin(names: list[str], parents: list[str], leaves: list[str]) -> None:
             parents[line] = stem.rpartition(".")[0]
         elif packed and leaf in ("0", "1") and parent.endswith(TORCH_PACKED):
             parents[line] = parent.removesuffix(TORCH_PACKED).rstrip(".")
+        elif blocks and leaf in BLOCKS and parent in blocks:
+            parents[line] = parent.rpartition(".")[0]
         else:
             continue
         leaves[line] = names[line][len(parents[line]) + 1 :] if parents[line] else names[line]
+
+
+def _in_blocks(parents: list[str], leaves: list[str], dtypes: list[DType]) -> frozenset[str]:
+    """The weights that are kept as bytes in blocks and their scales."""
+    whole, scaled = [
+        {parent for parent, leaf, dtype in zip(parents, leaves, dtypes, strict=True) if leaf == part and dtype.name == "uint8"}
+        for part in ("blocks", "scales")
+    ]
+    return frozenset({parent for parent in whole & scaled if parent.endswith("weight")})
 
 
 def quantise(checkpoint: Checkpoint, parents: list[str], leaves: list[str], found: Roles) -> Quantised:
@@ -121,6 +151,10 @@ def quantise(checkpoint: Checkpoint, parents: list[str], leaves: list[str], foun
         _subclasses(checkpoint, leaves, found, result)
     if {"scale", "zero_point"} <= kinds:
         _torch_quantised(checkpoint, parents, leaves, found, result)
+    if "bias" in kinds and result.packed:
+        from modelscope_cli.analysis.quantisation_biases import set_aside
+
+        set_aside(checkpoint, parents, leaves, found, result)
     if not kinds.isdisjoint(CACHE_SCALES) and (result.packed or HELPER in found.roles):
         for line, leaf in enumerate(leaves):
             if leaf in CACHE_SCALES and found.roles[line] in MODEL:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import adapter_parts, conventions
 from modelscope_cli.analysis.kinds import ROPE_FACTORS
-from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.checkpoint import Checkpoint, quantisation_of
+from modelscope_cli.core.dtype import DType
 
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
 HELPER = "helper"  # scales, zeros and the like of a quantised weight
@@ -56,6 +57,7 @@ QUANTISATION_HELPERS = frozenset({
     "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point", "weight_shape", "weight_g_idx", "input_scale", "output_scale", "input_amax",
     "scales", "qzeros", "g_idx", "SCB", "absmax", "quant_map", "nested_absmax", "nested_quant_map", "weight_format", "k_scale", "v_scale",
     "activation_scale", "input_scale_ub", "weight_global_scale", "input_global_scale", "input_zero_point", "weight_scales",
+    "scale_weight", "scale_input", "comfy_quant", "scaled_fp8",
 })  # fmt: skip
 HELPER_ENDS = (
     "_scales",
@@ -66,6 +68,7 @@ HELPER_ENDS = (
     "_activation_scale",
 )  # of experts kept in one tensor
 PACKED_WEIGHTS = frozenset({"qweight", "weight_packed", "weight", "weight_blocks", "in_proj_weight", "_weight"})
+MARKER = "scaled_fp8"  # ComfyUI's: an empty tensor in float8 that says how the others were scaled
 
 # State entries → optimizer; the first row whose entries are all there counts.
 OPTIMIZERS = (
@@ -224,7 +227,14 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     if HELPER in known.values():
         owners = {leaf.removesuffix(end) for leaf in known for end in HELPER_ENDS if leaf.endswith(end)}
         weights = {leaf for leaf in known if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks") or leaf in owners}
-        packed = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf in weights}
+        declared = bool(quantisation_of(checkpoint.config))
+        whole = set() if declared else {key for key, dtype in dtypes.items() if _is_plain(dtype)}
+        keys = map(id, tensors.dtypes)
+        packed = {
+            parent
+            for parent, leaf, key in zip(parents, leaves, keys, strict=True)
+            if leaf in weights and key not in whole
+        }
         if "weight_u" in known:
             spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
     for line in lines:
@@ -238,7 +248,9 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             if leaf == "weight_v":
                 role = BUFFER if parent in spectral else WEIGHT
             else:
-                role = HELPER if parent in packed or "." in leaf else WEIGHT
+                marks = leaf == MARKER and not _is_plain(tensors.dtypes[line])
+                helps = parent in packed or "." in leaf or marks
+                role = HELPER if helps else BUFFER if id(tensors.dtypes[line]) in integral else WEIGHT
         elif role == BIAS:
             shape = shapes[line]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
@@ -247,7 +259,7 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             role == WEIGHT
             and id(tensors.dtypes[line]) in integral
             and leaf not in PACKED_WEIGHTS
-            and not leaf.endswith("_blocks")
+            and not leaf.endswith(("_blocks", ".blocks"))
         ):
             role = BUFFER  # torch trains no integers
         roles[line] = role
@@ -260,6 +272,11 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
                 roles[line] = BUFFER
 
 
+def _is_plain(dtype: DType) -> bool:
+    """Whether it is a dtype that models are trained in, of which no quantised weight is: a scale beside one is a parameter."""
+    return dtype.kind in ("float", "complex") and dtype.block == 1 and (dtype.bits or 0) >= 16
+
+
 def role_of_leaf(leaf: str) -> str:
     """The role that the last part of a name suggests; HELPER needs a look at its neighbours."""
     if leaf in BUFFER_LEAVES:
@@ -267,7 +284,7 @@ def role_of_leaf(leaf: str) -> str:
     if leaf in QUANTISATION_HELPERS or leaf == "weight_v" or leaf.endswith(HELPER_ENDS):
         return HELPER
     if "." in leaf:  # below the name of its weight, as weight.absmax is: see quantised.py
-        return WEIGHT if leaf.endswith(("_data", ".0")) else BIAS if leaf.endswith(".1") else HELPER
+        return WEIGHT if leaf.endswith(("_data", ".0", ".blocks")) else BIAS if leaf.endswith(".1") else HELPER
     if leaf.endswith(("bias", "bias_orig")) or leaf.startswith(("bias_", "b_ih", "b_hh")) or leaf == "beta":
         return BIAS
     if leaf.endswith(("_observer", "_fake_quant")):

@@ -49,11 +49,18 @@ ZSTD = Codec("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), (
 DEFLATE = Codec("deflate", re.compile(rb"(?!)"), ())  # only inside zip archives: nothing tells it by its first bytes
 CODECS = (GZIP, BZIP2, XZ, ZSTD)
 ZIP_METHODS = {8: DEFLATE, 12: BZIP2, 93: ZSTD, 95: XZ}
+OTHER_METHODS = {1: "shrunk", 6: "imploded", 9: "Deflate64", 14: "LZMA", 97: "WavPack", 98: "PPMd", 99: "AES"}  # of zip members
 
 
 def codec_of(head: bytes) -> Codec | None:
     """The codec that a file begins with, or None."""
     return next((codec for codec in CODECS if codec.magic.match(head)), None)
+
+
+def method_named(method: int) -> str:
+    """A way of zip that is not read, with its name where it has one."""
+    name = OTHER_METHODS.get(method)
+    return f"zip compression method {method}" + (f" ({name})" if name else "")
 
 
 class Inflater:

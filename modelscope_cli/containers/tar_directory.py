@@ -6,7 +6,8 @@
               257 "ustar" (POSIX: with 00 behind it; GNU: with blanks; absent in tars of Unix V7)   345 prefix of the name
 
 Numbers are octal text, or big-endian binary with the first bit set (GNU). The checksum is the sum of the header's bytes with
-its own field taken as blanks. A member of kind x or g (pax) or L (GNU) describes the next one, or all that follow: a long name, a large size.
+its own field taken as blanks. A member of kind x or g (pax), L or K (GNU) describes the next one, or all that follow: a long name
+or target of a link, a large size.
 There is no directory at the end, so every header is read. Facts: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual.
 """
 
@@ -26,20 +27,24 @@ ZEROS = bytes(BLOCK)
 CHECKSUM = slice(148, 156)
 BLANKS = 8 * ord(" ")
 FILE_KINDS = b"\0" + b"07"  # old and new ordinary files, and contiguous ones
+HARD_LINK, SYMBOLIC_LINK = b"1", b"2"
+LINKS = (HARD_LINK, SYMBOLIC_LINK)
 PAX_NEXT, PAX_ALL, LONG_NAME, LONG_LINK = b"x", b"g", b"L", b"K"
 DESCRIPTIONS = (PAX_NEXT, PAX_ALL, LONG_NAME, LONG_LINK)
+LONGEST_TARGET = 4_097  # characters kept of where a link leads: systems take 4,096
 LONGEST_DESCRIPTION = 1 << 20  # bytes of a pax or long-name member
 _fields = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x").unpack
 
 
 class TarMember(NamedTuple):
-    """A member: where its header (with what describes it) begins, and the bytes start..stop of its data."""
+    """A member: where its header (with what describes it) begins, and the bytes start..stop of its data. `target`: of a link."""
 
     name: str
     kind: bytes
     header: int
     start: int
     stop: int
+    target: str = ""
 
     @property
     def is_file(self) -> bool:
@@ -97,7 +102,7 @@ def read_tar_directory(window: Window, limits: Limits) -> TarDirectory:
         block = window.read(position, BLOCK, "tar header")
         if block == ZEROS:
             break
-        name, kind, size = _parse(block, position, window.name)
+        name, kind, size, target = _parse(block, position, window.name)
         if kind not in DESCRIPTIONS:
             size = _claimed_size(following.get("size", everywhere.get("size")), size, position, window.name)
         start = position + BLOCK
@@ -114,7 +119,8 @@ def read_tar_directory(window: Window, limits: Limits) -> TarDirectory:
             _describe(window, kind, start, size, everywhere if kind == PAX_ALL else following)
             continue
         name = following.get("path", everywhere.get("path", name))
-        members.append(TarMember(name, kind, first, start, start + size))
+        target = following.get("linkpath", everywhere.get("linkpath", target)) if kind in LINKS else ""
+        members.append(TarMember(name, kind, first, start, start + size, target[:LONGEST_TARGET]))
         following = {}
         first = position
     else:
@@ -124,8 +130,8 @@ def read_tar_directory(window: Window, limits: Limits) -> TarDirectory:
     return TarDirectory(window, members, min(first, window.size), notes)
 
 
-def _parse(block: bytes, position: int, path: str) -> tuple[str, bytes, int]:
-    """(name, kind, size) of a header."""
+def _parse(block: bytes, position: int, path: str) -> tuple[str, bytes, int, str]:
+    """(name, kind, size, target of a link) of a header."""
     if not _checksum_fits(block):
         raise CorruptFileError("a tar header with a wrong checksum", path=path, offset=position)
     fields = _fields(block)
@@ -133,7 +139,8 @@ def _parse(block: bytes, position: int, path: str) -> tuple[str, bytes, int]:
     name = raw.split(b"\0", 1)[0]
     if magic == b"ustar\0" and prefix[:1] != b"\0":
         name = prefix.split(b"\0", 1)[0] + b"/" + name
-    return name.decode("utf-8", "surrogateescape"), kind, _number(size, position, path)
+    target = fields[8].split(b"\0", 1)[0].decode("utf-8", "surrogateescape") if kind in LINKS else ""
+    return name.decode("utf-8", "surrogateescape"), kind, _number(size, position, path), target
 
 
 def _checksum_fits(block: bytes) -> bool:
@@ -170,8 +177,8 @@ def _describe(window: Window, kind: bytes, start: int, size: int, found: dict[st
     if size > LONGEST_DESCRIPTION:
         raise LimitError("header_bytes", LONGEST_DESCRIPTION, size, path=window.name, offset=start)
     data = window.read(start, size, "tar header")
-    if kind == LONG_NAME:
-        found["path"] = data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    if kind in (LONG_NAME, LONG_LINK):
+        found["path" if kind == LONG_NAME else "linkpath"] = data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
     if kind not in (PAX_NEXT, PAX_ALL):
         return
     position = 0
@@ -181,6 +188,6 @@ def _describe(window: Window, kind: bytes, start: int, size: int, found: dict[st
         if not length.isdigit() or not space - position < int(length) <= len(data) - position:
             raise CorruptFileError("a pax header that is damaged", path=window.name, offset=start + position)
         key, _, value = data[space + 1 : position + int(length) - 1].partition(b"=")
-        if key in (b"path", b"size"):
+        if key in (b"path", b"size", b"linkpath"):
             found[key.decode()] = value.decode("utf-8", "surrogateescape")
         position += int(length)

@@ -1,8 +1,7 @@
 """A window on what a compressed one unpacks to: a temporary file without a name, filled as far as somebody reads.
 
-Nothing is held in memory, and nothing stays behind, whatever ends the program: the file has no name from the start (on Windows
-the system removes it when it is closed). It lies in TMPDIR, else in /var/tmp, because /tmp is often memory. Filling can be
-taken back (`release`) and is then done again when somebody reads, so that several archives together take no more room than one may.
+Nothing is held in memory, and nothing stays behind (containers/temporary.py). Filling can be taken back (`release`) and is then
+done again when somebody reads, so that several archives together take no more room than one may.
 A `Budget` counts what is unpacked behind one path; breaking it raises LimitError before the disk is full.
 """
 
@@ -14,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from modelscope_cli.containers.compressed import Stream
+from modelscope_cli.containers.temporary import check_room, folder, no_room, temporary_file
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.window import CutWindow, Window
-from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, SourceError
+from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 
 PIECE = 1 << 20  # bytes unpacked at a time
 ZEROS = bytes(PIECE)
-ROOM_LEFT = 16 << 20  # bytes of the disk that are never asked for
 
 Progress = Callable[[int, int], None]  # (bytes of the archive that are done, bytes there are)
 
@@ -219,41 +218,3 @@ def without_traceback(problem: ModelscopeError) -> ModelscopeError:
     again: ModelscopeError = type(problem).__new__(type(problem), *problem.args)
     again.__dict__.update(problem.__dict__)
     return again
-
-
-def temporary_file() -> Any:
-    """A file without a name, closed and gone with the program."""
-    import tempfile
-
-    return tempfile.TemporaryFile(buffering=0, prefix="mscope-", dir=folder())
-
-
-def folder() -> str:
-    """Where temporary files of any size belong: TMPDIR and its like, else /var/tmp, which is on a disk."""
-    import tempfile
-
-    if not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")) and os.access("/var/tmp", os.W_OK):
-        return "/var/tmp"
-    return tempfile.gettempdir()
-
-
-def check_room(nbytes: int, path: str) -> None:
-    """Raises SourceError where the disk has no room for so many bytes more."""
-    import shutil
-
-    free = shutil.disk_usage(folder()).free
-    if nbytes + ROOM_LEFT > free:
-        what = f"unpacking it takes {nbytes:,} bytes or more, and {folder()} has {free:,} bytes left"
-        raise SourceError(what, path=path, hint="make room there, or set TMPDIR to a folder that has more")
-
-
-def no_room(error: OSError, place: str, path: str) -> SourceError:
-    """The system's refusal to write a temporary file, in our words."""
-    import errno
-
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    why = "there is no room left" if full else (error.strerror or type(error).__name__).lower()
-    hint = (
-        "make room there, or set TMPDIR to a folder that has more" if full else "set TMPDIR to a folder that can be written to"
-    )
-    return SourceError(f"it cannot be unpacked into {place}: {why}", path=path, hint=hint)

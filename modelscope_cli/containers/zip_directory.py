@@ -80,7 +80,9 @@ class ZipDirectory:
 
     def _inflate(self, member: Member, raw: bytes) -> bytes:
         if member.method != DEFLATED:
-            raise UnsupportedFeatureError(f"zip compression method {member.method}", path=f"{self.window.name}:{member.name}")
+            from modelscope_cli.containers.compressed import method_named
+
+            raise UnsupportedFeatureError(method_named(member.method), path=f"{self.window.name}:{member.name}")
         try:
             engine = zlib.decompressobj(-15)
             data = engine.decompress(raw, member.size + 1)

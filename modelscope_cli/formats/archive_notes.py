@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from modelscope_cli.core.checkpoint import Note
 from modelscope_cli.formats.archive import Archive
 
-WHOLE = "zip-trailing zip-two-ends zip-prefix tar-end archive-links archive-special archive-outside"  # of the archive, not of a member
+WHOLE = "zip-trailing zip-two-ends zip-prefix tar-end archive-links archive-special archive-outside archive-trailing"  # of the archive, not of a member
 
 
 def notes_on(archive: Archive, paths: Iterable[str], *, inner: bool = False) -> list[Note]:

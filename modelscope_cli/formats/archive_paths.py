@@ -98,7 +98,8 @@ def reach(path: str, limits: Limits) -> tuple[Archive, str]:
 
     Archives that somebody holds open are used, others are opened. Raises SourceError where there is no archive.
     """
-    from modelscope_cli.formats.archive import OPENED, open_file
+    from modelscope_cli.formats.archive import OPENED
+    from modelscope_cli.formats.archive_opening import open_file
 
     places = [at for at, letter in enumerate(path) if letter == "!"]
     for at in reversed(places):

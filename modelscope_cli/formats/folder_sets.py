@@ -3,7 +3,7 @@
     model.safetensors, pytorch_model.bin, model.fp16.safetensors …   one model in several forms: what from_pretrained takes
     adapter_model.safetensors, adapter_model.bin                     the same of an adapter
     x.Q4_K_M.gguf, x.Q8_0.gguf                                       one model in several quantisations: what llama.cpp takes
-    epoch_1.pth, epoch_2.pth, best.pth, last.pth                     steps of one training: the best, or the last
+    epoch_1.pth, epoch_2.pth, best.pth, last.pth                     steps of one training (folder_steps.py): the best, or the last
     anything else                                                    all of them
 
 Facts: transformers and diffusers look for safetensors first and for a variant only when asked (`variant="fp16"`); `llama-cli -hf`
@@ -22,6 +22,7 @@ from modelscope_cli.formats.composites import SLICE, natural
 from modelscope_cli.formats.folder_candidates import Candidate
 from modelscope_cli.formats.folder_candidates import candidates as candidates
 from modelscope_cli.formats.folder_names import Said, is_adapter
+from modelscope_cli.formats.folder_steps import step_of
 from modelscope_cli.formats.folder_walk import Listing, below
 from modelscope_cli.formats.target import Target
 
@@ -53,13 +54,6 @@ QUANTISED = re.compile(
     r"(?P<stem>.*?)[-._](?P<quantisation>(UD-)?(I?Q\d\w*|TQ\d_\d|B?F16|F32|FP16|FP32|MXFP4\w*))\.gguf", re.IGNORECASE
 )
 USUAL = ("Q4_K_M", "Q8_0")  # quantisations, best first
-STEP_NAME = re.compile(
-    r"(?P<of>.*?)[-_.]?((?<![a-z])(epochs?|ep|steps?|iter|iteration|global[-_]?step|ckpt|checkpoint|snapshot)[-_=]?|(?<=model)_(?=\d{4}))\d.*",
-    re.IGNORECASE,
-)
-BEST = re.compile(r"(?P<of>.*?)(?<![a-z])best(?![a-z]).*", re.IGNORECASE)
-LAST = re.compile(r"(?P<of>.*?)(?<![a-z])(last|latest|final)(?![a-z]).*", re.IGNORECASE)
-ANY_MODEL = ("model", "checkpoint", "ckpt", "weights", "net", "state")  # words that do not tell one model from another
 
 
 class Choice(NamedTuple):
@@ -183,20 +177,14 @@ def usual_of(several: list[tuple[str, T]]) -> tuple[str, T]:
 
 
 def _one_step(listing: Listing, folder: str, found: list[Candidate], choice: Choice) -> list[Candidate]:
-    """Of steps of one training take the best, by name, or the last."""
+    """Of steps of one training take the best, by name, or the last. A link to one (best.pth) tells of it too."""
     groups: dict[str, list[tuple[int, tuple[list[int], str], Candidate]]] = {}
     for one in found:
         if one.target.index_path is None and one.target.reader is None and one.target.shards is None:
-            matches = [
-                (rank, match["of"])
-                for name in (one.name, *one.links)
-                for rank, pattern in ((2, BEST), (1, LAST), (0, STEP_NAME))
-                if (match := pattern.fullmatch(name))
-            ]
-            if matches:
-                rank, of = max(matches, key=lambda pair: pair[0])
-                model = of.strip("-_. ").lower()
-                groups.setdefault("" if model in ANY_MODEL else model, []).append((rank, natural(one.name), one))
+            steps = [step for name in (one.name, *one.links) if (step := step_of(name)) is not None]
+            if steps:
+                rank = max(step.rank for step in steps)
+                groups.setdefault(steps[0].model, []).append((rank, natural(one.name), one))
     taken = []
     for several in groups.values():
         if len(several) > 1:

@@ -193,7 +193,7 @@ LAYOUTS: dict[str, tuple[Callable[[int, int], Tensors], dict[str, Any] | None, s
         lambda out, into: {"weight": ("I8", (into, out)), "weight_scales": ("F16", (out,))}, {"quant_method": "eetq"}, "EETQ", 8, -1,
     ),
     "bitnet": (
-        lambda out, into: {"weight": ("U8", (out // 4, into)), "weight_scale": ("BF16", (1,))}, {"quant_method": "bitnet"}, "BitNet", 2, -1,
+        lambda out, into: {"weight": ("U8", (out // 4, into)), "weight_scale": ("BF16", (1,))}, {"quant_method": "bitnet"}, "BitNet", 2, -2,
     ),
     "higgs": (
         lambda out, into: {
@@ -212,6 +212,38 @@ LAYOUTS: dict[str, tuple[Callable[[int, int], Tensors], dict[str, Any] | None, s
         )
         for bits in (1, 2, 3, 4, 8)
     },
+    "mlx mxfp4": (
+        lambda out, into: {"weight": ("U32", (out, into // 8)), "scales": ("U8", (out, into // 32))}, None, "MLX MXFP4", 4, 32,
+    ),
+    "exl2": (
+        lambda out, into: {
+            "q_weight": ("I32", (into * 4 // 32, out)), "q_invperm": ("I16", (into,)), "q_scale": ("I32", (into // 128, out // 8)),
+            "q_scale_max": ("F16", (into // 128,)), "q_groups": ("I16", (2 * (into // 128),)),
+        },
+        {"quant_method": "exl2", "bits": 4.25, "head_bits": 6}, "EXL2", 4, None,
+    ),
+    "exl3": (
+        lambda out, into: {"trellis": ("I16", (into // 16, out // 16, 48)), "suh": ("F16", (into,)), "svh": ("F16", (out,)), "mcg": ("I32", ())},
+        {"quant_method": "exl3", "bits": 3.5}, "EXL3", 3, None,
+    ),
+    "nunchaku": (
+        lambda out, into: {
+            "qweight": ("I8", (out, into // 2)), "wscales": ("BF16", (into // 64, out)), "smooth_factor": ("BF16", (into,)),
+            "smooth_factor_orig": ("BF16", (into,)), "proj_down": ("BF16", (into, 32)), "proj_up": ("BF16", (out, 32)),
+        },
+        None, "SVDQuant", 4, 64,
+    ),
+    "nunchaku nvfp4": (
+        lambda out, into: {
+            "qweight": ("I8", (out, into // 2)), "wscales": ("F8_E4M3", (into // 16, out)), "wcscales": ("BF16", (out,)), "wtscale": ("BF16", (1,)),
+            "smooth": ("BF16", (into,)), "lora_down": ("BF16", (into, 32)), "lora_up": ("BF16", (out, 32)),
+        },
+        None, "SVDQuant NVFP4", 4, 16,
+    ),
+    "nunchaku awq": (
+        lambda out, into: {"qweight": ("I32", (out // 4, into // 2)), "wscales": ("BF16", (into // 64, out)), "wzeros": ("BF16", (into // 64, out))},
+        None, "AWQ (Nunchaku)", 4, 64,
+    ),
     "aqlm": (
         lambda out, into: {"codes": ("I16", (out, into // 8, 2)), "codebooks": ("F16", (2, 256, 1, 8)), "scales": ("F16", (out, 1, 1, 1))},
         {"quant_method": "aqlm"}, "AQLM", 2, None,
