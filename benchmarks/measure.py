@@ -35,7 +35,10 @@ class RunError(Exception):
 
 
 def once(command: Sequence[str], keep_output: bool = False, fine: Sequence[int] = (0,)) -> Sample:
-    """Run a command to its end; exit codes other than `fine` raise RunError. Its output goes to a file or nowhere, so that no pipe has to be drained meanwhile."""
+    """Run a command to its end; other exit codes than `fine` raise RunError.
+
+    Its output goes to a file or nowhere, so that no pipe has to be drained meanwhile.
+    """
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as kept, open(os.devnull, "wb") as nowhere:
         start = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=kept if keep_output else nowhere, stderr=errors)

@@ -69,7 +69,7 @@ def kinds(shapes, **rest) -> dict[str, tuple[str, str]]:
         ("m.q_proj.lora_A.weight", Place("m.q_proj", "LoRA", "down", None)),
         ("m.q_proj.lora_B.default.weight", Place("m.q_proj", "LoRA", "up", "default")),
         ("m.q_proj.lora_B.my_task.bias", Place("m.q_proj", "LoRA", "up_bias", "my_task")),
-        ("m.emb.lora_embedding_A", Place("m.emb", "LoRA", "down", None)),
+        ("m.emb.lora_embedding_A", Place("m.emb", "LoRA", "rows_down", None)),
         ("m.q_proj.lora_magnitude_vector.default.weight", Place("m.q_proj", "DoRA", "magnitude", "default")),
         ("lora_unet_x.lora_down.weight", Place("lora_unet_x", "LoRA", "down", None)),
         ("lora_unet_x.alpha", Place("lora_unet_x", "", "alpha", None)),

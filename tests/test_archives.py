@@ -260,14 +260,14 @@ def test_links_and_devices_are_said_and_not_followed(write, tmp_path):
     (tmp_path / "secret.safetensors").write_bytes(OTHER)
     members = (
         special("link.safetensors", tarfile.SYMTYPE, str(tmp_path / "secret.safetensors")),
-        special("hard.safetensors", tarfile.LNKTYPE, "model.safetensors"),
         special("dev", tarfile.CHRTYPE),
         special("pipe", tarfile.FIFOTYPE),
         special("folder", tarfile.DIRTYPE),
     )
     checkpoint = read(write(tarred({"model.safetensors": MODEL}, *members), "a.tar"))
     assert len(checkpoint.tensors) == 2
-    assert said(checkpoint, "archive-links") == "links in the archive are not followed: 2 (link.safetensors, hard.safetensors)"
+    lost = "links that do not lead to a file of the archive are not followed: 1 (link.safetensors)"
+    assert said(checkpoint, "archive-links") == lost
     assert said(checkpoint, "archive-special") == "members that are no ordinary files are not read: 2 (dev, pipe)"
 
 

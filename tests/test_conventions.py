@@ -117,6 +117,39 @@ def test_masks_without_an_original_are_what_they_were():
     assert ledger.roles == ["weight", "weight"]
 
 
+def roles_of(shapes) -> dict[str, str]:
+    ledger = Ledger(checkpoint_of(shapes))
+    return {name.rpartition(".")[2]: role for name, role in zip(ledger.names, ledger.roles, strict=True)}
+
+
+def test_queries_keys_values_and_u_are_no_spectral_norm():
+    shapes = {f"attn.weight_{letter}": (8, 8) for letter in "qkvu"}
+    assert set(roles_of(shapes).values()) == {"weight"}
+    assert Ledger(checkpoint_of(shapes)).total_parameters() == 256
+
+
+@pytest.mark.parametrize("weight", ["weight", "weight_orig", "weight_bar"])
+def test_u_and_v_of_a_spectral_norm_are_buffers(weight):
+    found = roles_of({f"fc.{weight}": (8, 4), "fc.weight_u": (8,), "fc.weight_v": (4,)})
+    assert found == {weight: "weight", "weight_u": "buffer", "weight_v": "buffer"}
+
+
+def test_a_codebook_of_running_averages_is_no_parameter():
+    """As EnCodec keeps it: nothing of it is trained."""
+    codebook = {"inited": (1,), "cluster_size": (64,), "embed": (64, 8), "embed_avg": (64, 8)}
+    shapes = of("quantizer.layers.0.codebook", codebook) | {"fc.weight": (4, 8)}
+    assert Ledger(checkpoint_of(shapes)).total_parameters() == 32
+    assert set(roles_of(shapes).values()) == {"buffer", "weight"}
+
+
+@pytest.mark.parametrize("missing", ["embed_avg", "cluster_size"])
+def test_an_embedding_beside_one_of_the_averages_is_trained(missing):
+    codebook = {"cluster_size": (64,), "embed": (64, 8), "embed_avg": (64, 8)}
+    del codebook[missing]
+    assert roles_of(of("a", codebook))["embed"] == "weight"
+    assert roles_of(of("a", codebook) | {"b.embed_avg": (2,), "b.cluster_size": (2,)})["embed"] == "weight"
+
+
 def test_the_class_that_is_recorded_keeps_its_name():
     shapes = of("conv", {"weight_g": (8, 1, 1), "weight_v": (8, 4, 3)})
     assert row(shapes, classes={"conv": "torch.nn.modules.conv.Conv1d"})[0] == "weight-normed Conv1d"
@@ -191,8 +224,16 @@ def test_a_module_called_module_inside_is_no_wrapper():
     assert findings({"encoder.module.weight": (4, 4), "head.weight": (2, 4)}) == {}
 
 
-def test_a_part_with_a_prefix():
-    assert findings({"module.a.weight": (4, 4), "b.weight": (2, 4)})["wrapped"].startswith("1 of 2 names begin with module.")
+def test_a_module_called_module_beside_others_is_no_wrapper():
+    assert findings({"module.a.weight": (4, 4), "b.weight": (2, 4)}) == {}
+    assert findings({"module.a.weight": (4, 4), "_orig_mod.b.weight": (2, 4)})["wrapped"].startswith(
+        "1 of 2 names begin with _orig_mod."
+    )
+
+
+def test_an_averaged_model_counts_beside_the_wrapper():
+    shapes = {"n_averaged:int64": (), "module.a.weight": (4, 4), "module.b.weight": (2, 4)}
+    assert findings(shapes)["wrapped"].startswith("all 2 other names begin with module., from")
 
 
 def test_lightning():

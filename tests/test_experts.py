@@ -138,7 +138,9 @@ def test_a_number_for_each_layer():
     found, whole = facts(checkpoint_of(mixtral(**SMALL), config={"moe_topk": [1, 2, 2]}))
     active = found["active_parameters"]
     assert active.value == whole - ROUTED + ROUTED // 3 // 4 + 2 * ROUTED // 3 * 2 // 4
-    assert active.evidence.startswith(f"{whole - ROUTED:,} + 1/4 × {ROUTED // 3:,} + 2/4 × {2 * ROUTED // 3:,} in routed experts")
+    assert active.evidence.startswith(
+        f"{whole - ROUTED:,} + 1/4 × {ROUTED // 3:,} + 2/4 × {2 * ROUTED // 3:,} in routed experts"
+    )
     assert found["experts"].text == (
         "4 in a layer, each a gated MLP of 24, 1 active a token; 4 in each of 2 layers, each a gated MLP of 24, 2 active a token"
     )
@@ -197,7 +199,9 @@ def test_parts_of_a_model_have_numbers_of_their_own():
 def test_layers_that_predict_further_tokens_are_not_active(config, names):
     shapes = {"model.embed_tokens.weight": (50, 16)} | some_experts("model", [4, 4, 4])
     ahead = {f"model.layers.2.{name}": (16, 32) for name in names} | {"model.layers.2.shared_head.head.weight": (50, 16)}
-    found, whole = facts(checkpoint_of(shapes | ahead | {"lm_head.weight": (50, 16)}, config=config | {"num_experts_per_tok": 1}))
+    found, whole = facts(
+        checkpoint_of(shapes | ahead | {"lm_head.weight": (50, 16)}, config=config | {"num_experts_per_tok": 1})
+    )
     layer = 4 * 16 + 2 * 16 * 16 + 2 * 8 * 16 + 4 * 3 * 6 * 16 + 16 * 32 + 50 * 16
     assert found["active_parameters"].value == whole - layer - 2 * 3 * 3 * 6 * 16
     assert worked_out(found["active_parameters"].evidence) == found["active_parameters"].value
@@ -219,7 +223,10 @@ def ernie():
     shapes = {"model.embed_tokens.weight": (50, 16)}
     for number in range(2):
         path = f"model.layers.{number}"
-        shapes |= attention(16, 8)(f"{path}.self_attn") | {f"{path}.mlp.gate.weight": (16, 4), f"{path}.mlp.gate.weight_1": (16, 4)}
+        shapes |= attention(16, 8)(f"{path}.self_attn") | {
+            f"{path}.mlp.gate.weight": (16, 4),
+            f"{path}.mlp.gate.weight_1": (16, 4),
+        }
         for expert in range(8):
             shapes |= gated(f"{path}.mlp.experts.{expert}", 12 if expert < 4 else 6, 16)
     return shapes
@@ -239,7 +246,9 @@ def test_experts_of_two_sizes():
     assert worked_out(active.evidence) == active.value
 
 
-@pytest.mark.parametrize("config", [{"moe_num_experts": [4, 4]}, {"model_type": "ernie4_5_moe_vl", "moe_num_experts": [3, 5]}, {}])
+@pytest.mark.parametrize(
+    "config", [{"moe_num_experts": [4, 4]}, {"model_type": "ernie4_5_moe_vl", "moe_num_experts": [3, 5]}, {}]
+)
 def test_experts_of_several_sizes_that_nothing_tells_apart(config):
     found, _ = facts(checkpoint_of(ernie(), config=config | {"moe_k": 3}))
     assert found["active_parameters"].value is None

@@ -6,15 +6,15 @@
     unet.up_blocks.0.attn1.processor.to_q_lora.down.weight                                    diffusers
 
 A weight change (delta) has the shape of the weight, out × in (× kernel). LoRA: up · down. LoHa: (w1_a · w1_b) ∘ (w2_a · w2_b).
-LoKr: w1 ⊗ w2. Names and shapes: PEFT's tuners (`peft/tuners/*/layer.py`), LyCORIS (`lycoris/modules`), kohya's networks/lora.py,
-diffusers' loaders, AdapterHub's adapters.
+LoKr: w1 ⊗ w2. Of an embedding it is rows × width. Names and shapes: PEFT's tuners (`peft/tuners/*/layer.py`), LyCORIS
+(`lycoris/modules`), kohya's networks/lora.py, diffusers' loaders, AdapterHub's adapters, XLabs' and ComfyUI's LoRAs.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.core.tensor import Shape
@@ -23,7 +23,7 @@ from modelscope_cli.core.tensor import Shape
 PARTS = {
     "lora_A": ("LoRA", "down"), "lora_B": ("LoRA", "up"), "lora_a": ("LoRA", "down"), "lora_b": ("LoRA", "up"),
     "lora_down": ("LoRA", "down"), "lora_up": ("LoRA", "up"), "lora_mid": ("LoRA", "mid"),
-    "lora_embedding_A": ("LoRA", "down"), "lora_embedding_B": ("LoRA", "up"),
+    "lora_embedding_A": ("LoRA", "rows_down"), "lora_embedding_B": ("LoRA", "rows_up"),
     "lora_magnitude_vector": ("DoRA", "magnitude"), "dora_scale": ("DoRA", "magnitude"),
     "lora_E": ("AdaLoRA", "values"), "ranknum": ("AdaLoRA", "ranknum"),
     **{f"hada_{part}": ("LoHa", part) for part in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
@@ -33,7 +33,22 @@ PARTS = {
     "vera_A": ("VeRA", "shared_A"), "vera_B": ("VeRA", "shared_B"),
     "oft_r": ("OFT", "rotation"), "oft_R": ("OFT", "rotation"), "oft_s": ("OFT", "scale"), "oft_blocks": ("OFT", "rotation"),
     "oft_diag": ("OFT", "rotation"), "boft_R": ("BOFT", "rotation"), "boft_s": ("BOFT", "scale"), "boft_P": ("BOFT", "order"),
-    "hra_u": ("HRA", "reflections"), "fourierft_spectrum": ("FourierFT", "spectrum"),
+    "hra_u": ("HRA", "reflections"), "fourierft_spectrum": ("FourierFT", "spectrum"), "waveft_spectrum": ("WaveFT", "spectrum"),
+    "miss_block": ("MiSS", "block"), "bone_block": ("Bone", "block"), "c3a_kernel": ("C3A", "kernel"), "beft_bias": ("BEFT", "shift"),
+    "shira_weight": ("SHiRA", "values"), "shira_indices": ("SHiRA", "indices"), "osf_svd_params": ("OSF", "factors"),
+    "road_theta": ("RoAd", "angles"), "road_alpha": ("RoAd", "lengths"), "psoft_R": ("PSOFT", "rotation"),
+    "delora_A": ("DeLoRA", "down"), "delora_B": ("DeLoRA", "up"), "delora_lambda": ("DeLoRA", "strength"),
+    "delora_w_norm": ("DeLoRA", "norms"), "hira_A": ("HiRA", "down"), "hira_B": ("HiRA", "up"),
+    "hira_embedding_A": ("HiRA", "rows_down"), "hira_embedding_B": ("HiRA", "rows_up"),
+    "gralora_A": ("GraLoRA", "down"), "gralora_B": ("GraLoRA", "up"),
+    "gralora_A_general": ("GraLoRA", "whole_down"), "gralora_B_general": ("GraLoRA", "whole_up"),
+    "randlora_lambda": ("RandLoRA", "lambda"), "randlora_gamma": ("RandLoRA", "gamma"),
+    "randlora_A": ("RandLoRA", "shared_A"), "randlora_B": ("RandLoRA", "shared_B"),
+    "pvera_lambda_b": ("PVeRA", "lambda_b"), "pvera_lambda_d": ("PVeRA", "lambda_d"),
+    "pvera_A": ("PVeRA", "shared_A"), "pvera_B": ("PVeRA", "shared_B"),
+    "lily_A": ("Lily", "down"), "lily_B": ("Lily", "up"), "lily_router": ("Lily", "router"),
+    "tinylora_v": ("TinyLoRA", "bank"), "tinylora_A": ("TinyLoRA", "down"), "tinylora_B": ("TinyLoRA", "up"),
+    "tinylora_P": ("TinyLoRA", "projection"), "trainable_tokens_delta": ("trainable tokens", "tokens"), "on_input": ("IA3", "side"),
     "vblora_logits_A": ("VB-LoRA", "down"), "vblora_logits_B": ("VB-LoRA", "up"), "vblora_vector_bank": ("VB-LoRA", "bank"),
     "prompt_embeddings": ("soft prompt", "prompt"), "adaption_prompt": ("LLaMA-Adapter", "prompt"),
     "adaption_gate": ("LLaMA-Adapter", "gate"), "adapter_down": ("bottleneck adapter", "down"),
@@ -42,10 +57,18 @@ PARTS = {
 HOLDERS = re.compile(r"(?:.*_)?lora\d*|lora_linear_layer")  # to_q_lora.down, to_q.lora.up
 HELD = ("down", "up", "mid")
 BESIDE = {"alpha": "alpha", "diff": "diff", "diff_b": "diff_b"}  # adapter parts where others stand beside them, else anything
-BUFFERS = ("ranknum", "vera_A", "vera_B", "boft_P")  # registered as buffers by their writers, as alpha is beside others
+FOUR = ("a1", "a2", "b1", "b2")  # LyCORIS' GLoRA: a2 · a1 is multiplied with the weight, b2 · b1 is added
+INSIDE = ("vector_a", "vector_b", "U_low", "S_low", "V_low")  # tensors of one part, by name: psoft_R.vector_a
+BUFFERS = (
+    "ranknum", "vera_A", "vera_B", "boft_P", "randlora_A", "randlora_B", "pvera_A", "pvera_B", "tinylora_A", "tinylora_B",
+    "tinylora_P", "delora_w_norm", "frod_V", "adamss_newB", "unilora_scales_A", "unilora_scales_B",
+)  # registered as buffers by PEFT: fixed projections, norms, orders; as alpha is beside others  # fmt: skip
+TOGETHER = (frozenset(("diff", "diff_b")), frozenset(FOUR), frozenset(("weight", "on_input")))  # parts that show each other
+DIFFERENCE = "weight difference"  # what LyCORIS calls full, and ComfyUI diff
 MARKS = re.compile(
-    r"(?<![^._\n])(?:lora|hada|lokr|ia3|vera|b?oft|hra|fourierft|vblora)\d*(?![^._\n])|prompt_embeddings|adaption_|"
-    r"adapter_(?:down|up)|ln_tuning|dora_scale|ranknum"
+    r"(?<![^._\n])(?:lora|hada|lokr|ia3|p?vera|b?oft|hra|fourierft|waveft|vblora|miss|bone|c3a|beft|shira|road|psoft|delora|hira|"
+    r"gralora|randlora|lily|tinylora)\d*(?![^._\n])|prompt_embeddings|adaption_|adapter_(?:down|up)|ln_tuning|dora_scale|ranknum|"
+    r"osf_svd_params|trainable_tokens"
 )  # a quick look whether a name may be one of an adapter
 FLAT = re.compile(r"(?:lora|lycoris|oft)_[a-z]\w*?_\d+(?:_|$)")
 FEW = 500  # different last parts of names up to which each is looked at
@@ -79,19 +102,37 @@ def place_of(name: str) -> Place | None:
         if known is None and HOLDERS.fullmatch(part) and stop < len(parts) and parts[stop] in HELD:
             known = ("LoRA", parts[stop])
             stop += 1
-            if part.endswith("_lora"):
+            if not part.startswith("lora"):  # to_q_lora, or qkv_lora1 beside qkv_lora2 (XLabs), which keeps its number
                 parts[position] = part.removesuffix("_lora")
                 start = position + 1
         if known is None:
             continue
         rest = parts[stop:]
-        named = next((word for word in rest if word not in OWN_WORDS), None)
+        inside = next((word for word in rest if word in INSIDE), None)
+        named = next(
+            (word for word in rest if word not in (*OWN_WORDS, inside) and not (part == "tinylora_v" and word.isdecimal())),
+            None,
+        )
+        if inside:
+            known = (known[0], inside)
+        if part == "trainable_tokens_delta" and start and parts[start - 1] == "token_adapter":
+            start -= 1
         if known[0] == "bottleneck adapter" and start >= 2 and parts[start - 2] == "adapters":
             return Place(".".join(parts[: start - 2]), *_of_bias(known, rest), parts[start - 1])
         return Place(".".join(parts[:start]), *_of_bias(known, rest), named)
     if parts[-1] in BESIDE:
         return Place(".".join(parts[:-1]), "", BESIDE[parts[-1]], None)
+    if len(parts) > 1 and parts[-2] in FOUR and parts[-1] == "weight":
+        return Place(".".join(parts[:-2]), "", parts[-2], None)
     return None
+
+
+def method_of(parts: Mapping[str, Shape], *, sure: bool) -> str | None:
+    """The method of parts that could be anything, each for itself; None where they are none. `sure`: the file is an adapter."""
+    if set(parts) >= set(FOUR) and delta_of("GLoRA", parts).shape:
+        return "GLoRA"
+    differences = {"diff", "diff_b"} & set(parts)
+    return DIFFERENCE if differences and (sure or len(differences) == 2) else None
 
 
 def _of_bias(known: tuple[str, str], rest: list[str]) -> tuple[str, str]:
@@ -138,15 +179,24 @@ def _holder(path: str) -> str:
 
 def delta_of(method: str, parts: Mapping[str, Shape]) -> Delta:
     """Rank and shape of the weight change that parts of one module make. Parts that do not fit leave both unknown."""
-    if method in ("LoRA", "DoRA", "AdaLoRA"):
+    if "rows_down" in parts or "rows_up" in parts:
+        rank, shape = _low_rank(parts.get("rows_down"), parts.get("rows_up"))
+        return Delta(method, rank, shape[::-1])
+    if method in ("LoRA", "DoRA", "AdaLoRA", "HiRA", "DeLoRA", "TinyLoRA"):
         return Delta(method, *_low_rank(parts.get("down"), parts.get("up")))
+    if method == "GLoRA":
+        return Delta(method, *_low_rank(parts.get("b1"), parts.get("b2")))
+    if method == DIFFERENCE:
+        return Delta(method, None, parts["diff"] if len(parts.get("diff", ())) > 1 else ())
+    if method in BLOCKS:
+        return BLOCKS[method](parts)
     if method == "LoHa":
         rank, shape = _product(parts, "w1", parts.get("t1"))
         return Delta(method, rank, shape)
     if method == "LoKr":
         return _kronecker(parts)
-    if method == "VeRA" and len(parts.get("lambda_d", ())) == 1:
-        return Delta(method, parts["lambda_d"][0], ())
+    if method in ("VeRA", "PVeRA") and len(parts.get("lambda_d", ())) == 1:
+        return Delta(method, parts["lambda_d"][0] // (2 if method == "PVeRA" else 1), ())  # PVeRA has mean and variance in one
     if method == "HRA" and len(parts.get("reflections", ())) == 2:
         return Delta(method, parts["reflections"][1], ())
     return Delta(method, None, ())
@@ -190,6 +240,42 @@ def _kronecker(parts: Mapping[str, Shape]) -> Delta:
     return Delta("LoKr", min(ranks, default=None), shape)
 
 
+def _lily(parts: Mapping[str, Shape]) -> Delta:
+    """down is rank × in; up has several experts of rank × out below each other."""
+    down, up = parts.get("down", ()), parts.get("up", ())
+    fits = len(down) == len(up) == 2 and down[0] and up[0] % down[0] == 0
+    return Delta("Lily", down[0] if down else None, (up[1], down[1]) if fits else ())
+
+
+def _gralora(parts: Mapping[str, Shape]) -> Delta:
+    """A grid of blocks: down is blocks × in of a block × rank, up is blocks × rank × out of a block."""
+    down, up = parts.get("down", ()), parts.get("up", ())
+    fits = len(down) == len(up) == 3 and down[0] == up[0] and down[2] == up[1]
+    return Delta("GraLoRA", down[2], (up[0] * up[2], down[0] * down[1])) if fits else Delta("GraLoRA", None, ())
+
+
+def _c3a(parts: Mapping[str, Shape]) -> Delta:
+    """Circulant blocks: out / size × in / size × size."""
+    kernel = parts.get("kernel", ())
+    return Delta("C3A", None, (kernel[0] * kernel[2], kernel[1] * kernel[2]) if len(kernel) == 3 else ())
+
+
+def _first(method: str, part: str) -> Callable[[Mapping[str, Shape]], Delta]:
+    """The rank is the first extent of a part; the shape of the weight does not show."""
+    return lambda parts: Delta(method, parts[part][0] if len(parts.get(part, ())) else None, ())
+
+
+BLOCKS: dict[str, Callable[[Mapping[str, Shape]], Delta]] = {
+    "Lily": _lily,
+    "GraLoRA": _gralora,
+    "C3A": _c3a,
+    "RandLoRA": _first("RandLoRA", "lambda"),
+    "OSF": _first("OSF", "S_low"),
+    "MiSS": _first("MiSS", "block"),
+    "PSOFT": _first("PSOFT", "vector_a"),
+}
+
+
 def written(shape: Shape) -> str:
     """The shape of a weight as a module says it: in → out, and a kernel."""
     kernel = f", {'×'.join(map(str, shape[2:]))}" if len(shape) > 2 else ""
@@ -206,12 +292,13 @@ def detail_of(delta: Delta, parts: Mapping[str, Shape]) -> str:
         return f"{down[1]:,} → {down[0]:,} → {up[0]:,}" if len(down) == len(up) == 2 else ""
     if delta.method == "IA3" and parts.get("scale"):
         scale = parts["scale"]
-        side = "inputs" if len(scale) > 1 and scale[0] == 1 else "outputs"
+        side = "activations" if "side" in parts else "inputs" if len(scale) > 1 and scale[0] == 1 else "outputs"
         return f"scales {math.prod(scale):,} {side}"
     if delta.method in ("OFT", "BOFT") and len(parts.get("rotation", ())) > 1:
         return f"{math.prod(parts['rotation'][:-2] or parts['rotation'][:1]):,} blocks"
-    if delta.method == "VeRA" and len(parts.get("lambda_b", ())) == 1:
+    if delta.method in ("VeRA", "PVeRA") and len(parts.get("lambda_b", ())) == 1:
         return f"{rank + ', ' if rank else ''}{parts['lambda_b'][0]:,} outputs"
-    if "prompt" in parts:
-        return " × ".join(f"{extent:,}" for extent in parts["prompt"])
+    single = next((parts[part] for part in ("prompt", "tokens", "diff", "diff_b") if part in parts), None)
+    if single is not None:
+        return " × ".join(f"{extent:,}" for extent in single)
     return rank

@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from modelscope_cli.analysis.adapters import METADATA, Adapter, number_of, plain, read_adapter
+from modelscope_cli.analysis.adapter_scaling import scaling_facts
+from modelscope_cli.analysis.adapters import METADATA, Adapter, plain, read_adapter
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.report.document import MACHINES, PEOPLE, Count, Fact, Facts
 
@@ -29,11 +30,11 @@ def adapter_facts(ledger: Ledger, names: Sequence[str] | None = None) -> Facts |
     if found is None:
         return None
     facts = [_kind(found), _base(found), *_ranks(found), _targets(found), *_layers(found), *_counts(found, ledger)]
-    return Facts("adapter", "Adapter", [fact for fact in facts if fact is not None])
+    return Facts("adapter", "Adapter", facts)
 
 
 def _kind(found: Adapter) -> Fact:
-    methods = Counter(change.delta.method for change in found.changed)
+    methods = [method for method, _ in Counter(change.delta.method for change in found.changed).most_common()]
     names = [PEFT_TYPES.get(str(found.config.get("peft_type")), name) if name == "soft prompt" else name for name in methods]
     words = {"DoRA": "DoRA (LoRA with a magnitude for each output)", "IA3": "IA3 (a scale for each activation)"}
     text = " and ".join(words.get(name, name) for name in names)
@@ -54,46 +55,14 @@ def _base(found: Adapter) -> Fact:
     return Fact("base_model", "Base", None, said)
 
 
-def _ranks(found: Adapter) -> list[Fact | None]:
+def _ranks(found: Adapter) -> list[Fact]:
     ranks = Counter(change.delta.rank for change in found.changed if change.delta.rank is not None)
     if not ranks:
         return []
     ordered = sorted(ranks.items())
     only = ordered[0][0] if len(ordered) == 1 else None
     text = f"{only:,}" if only is not None else _tally([(f"{rank:,}", count) for rank, count in ordered])
-    facts: list[Fact | None] = [Fact("rank", "Rank", only if only is not None else {str(r): c for r, c in ordered}, text)]
-    alpha = number_of(found.config.get("lora_alpha", found.config.get("alpha")))
-    stored = sum("alpha" in change.parts for change in found.changed)
-    pattern = found.config.get("alpha_pattern")
-    several = f"; others for {len(pattern):,} patterns of names" if isinstance(pattern, dict) and pattern else ""
-    if alpha is not None:
-        facts.append(Fact("alpha", "Alpha", alpha, f"{alpha:g}{several}  ({found.source})"))
-        facts.append(_scaling(found, alpha, [rank for rank, _ in ordered], bool(several)))
-    elif number_of(found.config.get("scaling")) is not None:
-        scale = found.config["scaling"]
-        facts.append(Fact("scaling", "Scaling", scale, f"{scale:g}  ({found.source})"))
-    else:
-        said = (
-            f"a tensor in each of {stored:,} modules, which is not read"
-            if stored
-            else "not said: needs lora_alpha in an adapter_config.json"
-        )
-        facts.append(Fact("alpha", "Alpha", None, said))
-    return facts
-
-
-def _scaling(found: Adapter, alpha: float, ranks: list[int], several: bool) -> Fact | None:
-    """alpha / rank, or alpha / √rank where the configuration says rank-stabilised."""
-    rooted = found.config.get("use_rslora") is True
-    scales = {rank: alpha / (math.sqrt(rank) if rooted else rank) for rank in ranks if rank}
-    if not scales:
-        return None
-    formula = "alpha / √rank" if rooted else "alpha / rank"
-    if len(scales) == 1:
-        text, value = f"{next(iter(scales.values())):.6g} = {formula}", next(iter(scales.values()))
-        return Fact("scaling", "Scaling", value, text + (", where no pattern says otherwise" if several else ""))
-    shown = [f"{scale:.6g} at rank {rank:,}" for rank, scale in list(scales.items())[:MOST_LISTED]]
-    return Fact("scaling", "Scaling", {str(rank): scale for rank, scale in scales.items()}, f"{formula}: {', '.join(shown)}")
+    return [Fact("rank", "Rank", only if only is not None else {str(r): c for r, c in ordered}, text), *scaling_facts(found)]
 
 
 def _targets(found: Adapter) -> Fact:
@@ -143,9 +112,10 @@ def _counts(found: Adapter, ledger: Ledger) -> list[Fact]:
     """Parameters, modules saved whole, and what merging adds."""
     whole = ledger.total_parameters()
     share = f"  ·  {100 * found.parameters / whole:.2f} % of those in the file" if found.beside and whole else ""
+    share += f"  ·  {found.copies:,} more are copies, which layers share" if found.copies else ""
     facts = [Fact("parameters", "Parameters", Count(found.parameters), f"{found.parameters:,}{share}")]
     if found.saved:
-        names = dict.fromkeys(target_of(path.partition(".modules_to_save")[0]) or "(top level)" for path in found.saved)
+        names = dict.fromkeys(target_of(path) or "(top level)" for path in found.saved)
         facts.append(
             Fact(
                 "saved_whole",
@@ -162,7 +132,8 @@ def _counts(found: Adapter, ledger: Ledger) -> list[Fact]:
     if shapes:
         listed = _listed([" × ".join(f"{extent:,}" for extent in shape) for shape, _ in shapes.most_common()], FEW_LISTED)
         part = f" from {100 * found.parameters / values:.2g} % as many parameters" if values > found.parameters else ""
-        text = f"{sum(shapes.values()):,} weight changes, out × in {listed}: {values:,} values{part}"
+        several = sum(shapes.values())
+        text = f"{several:,} weight change{'s' if several > 1 else ''}, out × in {listed}: {values:,} values{part}"
         facts.append(Fact("merging", "Merging adds", None, text, PEOPLE))
     else:
         method = found.changed[0].delta.method

@@ -280,7 +280,7 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
     for record_path, record in found.ledger.checkpoint.modules.items():
         if heads is None and isinstance(record.attributes.get("num_heads"), int) and record_path.startswith(path):
             heads, heads_from = record.attributes["num_heads"], "recorded num_heads"
-    kv_heads = _config_number(found, CONFIG_KV_HEADS)
+    kv_heads, head = _config_number(found, CONFIG_KV_HEADS), _config_number(found, ("head_dim",)) or 0
     query = next((shape for name, shape in layer.items() if _last(name) in QUERY), None)
     key = next((shape for name, shape in layer.items() if _last(name) in KEY), None)
     matrices = {name: shape for name, shape in layer.items() if len(shape) == 2}
@@ -315,13 +315,14 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
             (
                 s
                 for n, s in layer.items()
-                if _last(n) in ("dense", "out_proj", "o_proj", "c_proj", "wo", "attn_output")
+                if _last(n) in ("dense", "out", "out_proj", "o_proj", "c_proj", "wo", "attn_output")
                 and "mlp" not in n
                 and "ff" not in n
             ),
             None,
         )
-        width = output[1] if output and len(output) == 2 else into
+        said, kv_said = (heads or 0) * head, (kv_heads or 0) * head
+        width = said if said and out == said + 2 * kv_said else output[1] if output and len(output) == 2 else into
         if out == 3 * width:
             found.add("attention", "Attention", "MHA", f"MHA{given}", f"{name} is 3 × {width:,} rows")
         elif out > width and (out - width) % 2 == 0:

@@ -10,7 +10,17 @@ import re
 from collections.abc import Iterable, Mapping
 
 from modelscope_cli.analysis import adapter_parts, conventions
-from modelscope_cli.analysis.adapter_parts import BASE, BESIDE, Place, delta_of, detail_of, place_of, written
+from modelscope_cli.analysis.adapter_parts import (
+    BASE,
+    BESIDE,
+    TOGETHER,
+    Place,
+    delta_of,
+    detail_of,
+    method_of,
+    place_of,
+    written,
+)
 from modelscope_cli.analysis.kinds import CONV, EMBEDDING, LINEAR, MLP, Kind, kind_of
 from modelscope_cli.core.tensor import Shape
 
@@ -20,8 +30,11 @@ CATEGORIES = {"bottleneck adapter": MLP, "soft prompt": EMBEDDING}
 
 def may_be_assembled(name: str, inside: Iterable[str]) -> bool:
     """A quick look at the name of a module and the names directly in it."""
-    listed = " ".join([name, *inside])
-    return bool(conventions.MARKS.search(listed) or adapter_parts.MARKS.search(listed.replace(" ", ".")))
+    names = [name, *inside]
+    listed = " ".join(names)
+    return any(parts.issubset(names) for parts in TOGETHER) or bool(
+        conventions.MARKS.search(listed) or adapter_parts.MARKS.search(listed.replace(" ", "."))
+    )
 
 
 def assembled(name: str, parts: Mapping[str, Shape], class_name: str | None, *, top: bool) -> Kind | None:
@@ -29,6 +42,12 @@ def assembled(name: str, parts: Mapping[str, Shape], class_name: str | None, *, 
     placed = {part: place_of(f"{name}.{part}") for part in parts}
     if any(place is not None and place.method for place in placed.values()):
         return _adapted(name, parts, placed, class_name, top=top)
+    if all(place is not None and place.module == name for place in placed.values()):
+        own = {place.part: parts[part] for part, place in placed.items() if place is not None}
+        method = method_of(own, sure=False)
+        if method is not None:
+            delta = delta_of(method, own)
+            return Kind(method, detail_of(delta, own), CONV if math.prod(delta.shape[2:]) > 1 else LINEAR, whole=True)
     plain = conventions.plain_of(parts)
     if plain is None or any("." in leaf for leaf in plain.tensors):
         return None
@@ -50,6 +69,9 @@ def _adapted(
     modules: set[str] = set()
     for part, shape in parts.items():
         place = placed[part]
+        if part == "weight" and "on_input" in parts:
+            own["scale"] = shape  # LyCORIS keeps the scales of an (IA)³ under the name of a weight
+            continue
         if place is None or (not place.method and part not in BESIDE):
             base[part] = shape
             continue
@@ -64,10 +86,12 @@ def _adapted(
     delta = delta_of(method, own)
     category = CONV if math.prod(delta.shape[2:]) > 1 else CATEGORIES.get(method, LINEAR)
     if not base:
-        half = set(own) <= {"down"} or set(own) <= {"up"}
+        half = len(own) == 1 and not {"down", "up", "rows_down", "rows_up"}.isdisjoint(own)
         detail = _matrix(next(iter(parts.values()))) if half else detail_of(delta, own)
         return Kind(method, detail, category, whole=True)
     flat = {_without_wrapper(part): shape for part, shape in base.items()}
+    if len(delta.shape) > 1 and math.prod(flat.get("weight", ())) != math.prod(delta.shape) and "weight" in flat:
+        flat["weight"] = delta.shape  # that in the file is packed, and does not tell its shape
     if any("." in leaf for leaf in flat):
         return None
     found = kind_of(name, flat, {}, class_name, top=top)

@@ -26,6 +26,7 @@ from modelscope_cli.report.document import Finding
 
 WRAPPED = re.compile(rf"(?<![^.])(?:{'|'.join(WRAPPERS)})\.")
 PARTED = re.compile(rf"{PARAMETRIZATIONS}\.|_(?:g|orig|bar)$")
+COUNTED = "n_averaged"  # how often an AveragedModel was updated: it stands beside module.
 MOST_PREFIXES = 3  # prefixes that are told of
 STRIP = "torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, {prefix!r})"
 MEANINGS = {
@@ -56,9 +57,12 @@ def convention_findings(ledger: Ledger, names: Sequence[str] | None = None) -> l
 
 
 def wrapper_findings(ledger: Ledger) -> list[Finding]:
-    """Prefixes and parts of names from DistributedDataParallel, torch.compile, FSDP and their like."""
+    """Prefixes and parts of names from DistributedDataParallel, torch.compile, FSDP and their like.
+
+    A model may well have a module called module: only where all names begin so is it a wrapper.
+    """
     inner: Counter[str] = Counter()
-    prefixed: list[tuple[tuple[str, ...], int, int, str]] = []
+    prefixed: list[tuple[tuple[str, ...], int, int, str, bool]] = []
     for start, stop, path in _groups(ledger):
         skip = len(path) + 1 if path else 0
         runs: Counter[tuple[str, ...]] = Counter()
@@ -69,7 +73,13 @@ def wrapper_findings(ledger: Ledger) -> list[Finding]:
                 run += 1
             runs[tuple(parts[:run])] += 1
             inner.update(dict.fromkeys([part for part in parts[run:] if part in WRAPPERS and part.startswith("_")], 1))
-        prefixed += [(run, count, stop - start, path) for run, count in runs.items() if run]
+        averages = ledger.names[start:stop].count(path + "." * bool(path) + COUNTED)
+        whole = stop - start - averages
+        prefixed += [
+            (run, count, whole, path, bool(averages))
+            for run, count in runs.items()
+            if run and (count == whole or set(run) != {"module"})
+        ]
     found = [_prefix(*prefix) for prefix in prefixed[:MOST_PREFIXES] if not inner.keys() >= set(prefix[0])]
     return found + (_inside(inner) if inner else [])
 
@@ -85,9 +95,9 @@ def _inside(inner: Counter[str]) -> list[Finding]:
     return [Finding("info", "wrapped", "", text)]
 
 
-def _prefix(run: tuple[str, ...], count: int, whole: int, path: str) -> Finding:
+def _prefix(run: tuple[str, ...], count: int, whole: int, path: str, averages: bool) -> Finding:
     prefix = ".".join(run) + "."
-    of = f"all {whole:,}" if count == whole else f"{count:,} of {whole:,}"
+    of = f"all {whole:,}{' other' * averages}" if count == whole else f"{count:,} of {whole:,}"
     where = f" in {path}" if path else ""
     origins = "; ".join(dict.fromkeys(WRAPPERS[name] for name in run))
     text = f"{of} names{where} begin with {prefix}, from {origins}: a plain model has them without it; {STRIP.format(prefix=prefix)}"

@@ -6,6 +6,7 @@
     weight_orig, weight_mask                                  pruning: weight_orig ∘ mask
     parametrizations.weight.original0, .original1             weight norm since torch 2.0: g, v
     parametrizations.weight.original, .0._u, .0._v            spectral norm the same way; .0.base: orthogonal
+    embed, inited, embed_avg, cluster_size                    a codebook kept by running averages, which nothing trains (EnCodec)
 
 Facts: torch/nn/utils/{weight_norm,spectral_norm,prune,parametrize,parametrizations}.py. The weight itself is in none of these
 files; torch makes it when the model runs. g, v and originals are parameters; masks, u, v of a spectral norm and bases are buffers.
@@ -37,6 +38,8 @@ WEIGHT_NORM, SPECTRAL_NORM, PRUNED, ORTHOGONAL, PARAMETRIZED = (
     "parametrized",
 )
 ENDINGS = ("g", "v", "orig", "mask", "u", "bar")
+AVERAGES = ("embed_avg", "cluster_size")  # what a codebook is made of without training
+CODEBOOK = ("embed", "inited", "initted")
 _ENDED = re.compile(rf"(.+)_({'|'.join(ENDINGS)})")
 MARKS = re.compile(rf"(?:^| )(?:{PARAMETRIZATIONS}|\w+_(?:g|orig|bar))(?: |$)")  # among the names in a module
 
@@ -115,24 +118,42 @@ def parametrization(kept: Mapping[str, Shape]) -> str:
 
 
 def buffers(parents: Sequence[str], leaves: Sequence[str], distinct: Collection[str]) -> Iterator[int]:
-    """Lines that a convention keeps besides the parameters: masks of pruning, u and v of a spectral norm, orthogonal bases.
-
-    `distinct` are the different ones of `leaves`.
+    """Lines that a convention keeps besides the parameters: masks of pruning, u and v of a spectral norm, orthogonal bases, codebooks
+    that are running averages. `distinct` are the different ones of `leaves`.
     """
     if any(leaf in distinct for leaf in ("_u", "_v", "base")):
         for line, (parent, leaf) in enumerate(zip(parents, leaves, strict=True)):
             if leaf in ("_u", "_v", "base") and f"{PARAMETRIZATIONS}." in parent:
                 yield line
-    suffixed = {leaf for leaf in distinct if leaf.endswith(("_orig", "_bar"))}
-    if not suffixed:
+    if all(leaf in distinct for leaf in AVERAGES):
+        holders = [{parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == average} for average in AVERAGES]
+        codebooks = set.intersection(*holders)
+        yield from (
+            line
+            for line, (parent, leaf) in enumerate(zip(parents, leaves, strict=True))
+            if leaf in CODEBOOK and parent in codebooks
+        )
+    yield from _beside_originals(parents, leaves, distinct)
+
+
+def _beside_originals(parents: Sequence[str], leaves: Sequence[str], distinct: Collection[str]) -> Iterator[int]:
+    """weight_mask, weight_u and weight_v in modules that keep weight_orig or weight_bar; u and v also where the weight itself is kept."""
+    originals = {leaf for leaf in distinct if leaf.endswith(("_orig", "_bar"))}
+    if not originals and "weight_u" not in distinct:
         return
-    holders: dict[str, set[str]] = {}  # module → its tensors that have an original
+    kept: dict[str, set[str]] = {}  # module → its tensors that have an original
+    holders: dict[str, set[str]] = {"weight": set(), "weight_u": set()}
     for parent, leaf in zip(parents, leaves, strict=True):
-        if leaf in suffixed:
-            holders.setdefault(parent, set()).add(leaf.rpartition("_")[0])
+        if leaf in originals:
+            kept.setdefault(parent, set()).add(leaf.rpartition("_")[0])
+        elif leaf in holders:
+            holders[leaf].add(parent)
+    normed = holders["weight"] & holders["weight_u"]
     for line, (parent, leaf) in enumerate(zip(parents, leaves, strict=True)):
         tensor, _, ending = leaf.rpartition("_")
-        if ending in ("mask", "u", "v") and tensor in holders.get(parent, ()):
+        if (ending in ("mask", "u", "v") and tensor in kept.get(parent, ())) or (
+            leaf in ("weight_u", "weight_v") and parent in normed
+        ):
             yield line
 
 

@@ -25,10 +25,13 @@ from modelscope_cli.analysis.diff_around import (
     outside,
 )
 from modelscope_cli.analysis.diff_layout import other_layouts, same_layouts
+from modelscope_cli.analysis.diff_quantised import homes, other_shape, pair_packed, repacked
 from modelscope_cli.analysis.diff_ties import Books, settle
 from modelscope_cli.analysis.diff_words import (
     ADDED,
     CHANGED,
+    HELPERS_ADDED,
+    HELPERS_REMOVED,
     LAYOUT,
     REMOVED,
     RENAMED,
@@ -43,6 +46,7 @@ from modelscope_cli.analysis.diff_words import (
 )
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.renames import Rename, Side, find_renames
+from modelscope_cli.analysis.roles import HELPER
 from modelscope_cli.core.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -87,11 +91,15 @@ class Diff:
         self.old = old
         self.new = new
         self.partner, self.origin = pair_names(old.names, new.names)
+        pair_packed(old, new, self.partner, self.origin)
         self.renames = self._renamed()
         self.books: tuple[Books, Books] = settle(old, new, self.partner, self.origin)
         self.stored = 0
         self.kept: dict[str, Table] = {}
-        self.changes: list[Change] = [] if self._equal() else self._changed() + self._single()
+        self.changes: list[Change] = []
+        if not self._equal():
+            self.changes = self._changed()
+            self.changes += self._single(homes(self.changes, new))
         self.outside: dict[str, Total] = {label: Total(*sizes) for label, sizes in outside(old, new).items()}
         self.metadata: list[MetadataChange] = compare_metadata(old.checkpoint, new.checkpoint)
         self.imports: list[ImportChange] = compare_imports(old.checkpoint, new.checkpoint)
@@ -176,6 +184,8 @@ class Diff:
                 aspects.setdefault(at, []).append(aspect)
         for at in other_layouts(self.old, self.new, olds, news):
             aspects.setdefault(at, []).append(LAYOUT)
+        if self.old.packed or self.new.packed:
+            self._settle_packed(aspects, olds, news)
         first, second = self.books
         if first.tied or second.tied:
             for at, (old, new) in enumerate(zip(olds, news, strict=True)):
@@ -201,6 +211,19 @@ class Diff:
             for old, new in [(olds[at], news[at])]
         ]
 
+    def _settle_packed(self, aspects: dict[int, list[str]], olds: list[int], news: list[int]) -> None:
+        """Of pairs that are packed otherwise it is told how, not what the shapes and dtypes of the packed tensors are."""
+        first, second = self.books
+        for at, (old, new) in enumerate(zip(olds, news, strict=True)):
+            word = repacked(self.old, old, self.new, new)
+            if word is None or not (
+                at in aspects or self.old.names[old] != self.new.names[new] or first.parameters[old] != second.parameters[new]
+            ):
+                continue
+            others = [aspect for aspect in aspects.get(at, ()) if aspect not in (RESHAPED, RETYPED, LAYOUT)]
+            shape = [RESHAPED] if other_shape(self.old, old, self.new, new) else []
+            aspects[at] = [word, *shape, *others]
+
     def _tie_aspect(self, old: int, new: int) -> str | None:
         before, after = self.books[0].tied.get(old), self.books[1].tied.get(new)
         if before is None:
@@ -220,16 +243,20 @@ class Diff:
                 sizes[news[at]] = first.nbytes[olds[at]]
             self.books = first, second._replace(nbytes=sizes)
 
-    def _single(self) -> list[Change]:
-        """What only one side has."""
+    def _single(self, helped: set[str]) -> list[Change]:
+        """What only one side has. `helped`: the modules whose helpers come and go with a weight that both sides have."""
         first, second = self.books
+
+        def aspects(ledger: Ledger, line: int, word: str) -> tuple[str, ...]:
+            return (word,) if helped and ledger.roles[line] == HELPER and ledger.parents[line] in helped else ()
+
         added = [
-            Change(ADDED, (), None, line, second.parameters[line], second.nbytes[line])
+            Change(ADDED, aspects(self.new, line, HELPERS_ADDED), None, line, second.parameters[line], second.nbytes[line])
             for line, other in enumerate(self.origin)
             if other < 0
         ]
         removed = [
-            Change(REMOVED, (), line, None, -first.parameters[line], -first.nbytes[line])
+            Change(REMOVED, aspects(self.old, line, HELPERS_REMOVED), line, None, -first.parameters[line], -first.nbytes[line])
             for line, other in enumerate(self.partner)
             if other < 0
         ]

@@ -35,6 +35,7 @@ from modelscope_cli.report.document import (
 )
 
 _FOLDABLE = re.compile(r"(?<![^.])(?:[0-9]+(?![^.])|\{)")  # a number between dots, or a brace that is written twice
+HELPING = frozenset({words.HELPERS_ADDED, words.HELPERS_REMOVED})
 MOST_ROWS = 24  # of tensors shown to people
 MOST_SMALL = 16  # rows of the other tables shown to people
 
@@ -82,11 +83,14 @@ def pattern_of(prefixes: Sequence[str]) -> str:
 def tensor_table(diff: Diff, detail: str, within: Collection[Change]) -> Table:
     """What happened to tensors, those with the same fate and numbered names in a line; the largest differences first.
 
-    For people those of whole modules are left to one line, and so is what is too much to read.
+    For people those of whole modules are left to one line, and so are helpers that come with a weight, and what is too much to read.
     """
     short_one = detail == READABLE
     told = {id(change) for change in within} if short_one else set()
     changes = [change for change in diff.changes if id(change) not in told] if told else diff.changes
+    helpers = [change for change in changes if HELPING.issuperset(change.aspects or ("",))] if short_one else []
+    if helpers:
+        changes = [change for change in changes if not HELPING.issuperset(change.aspects or ("",))]
     lines = [(_names(pattern), pattern, fate) for pattern, fate in _folded(_fates(diff, changes))]
     lines.sort(key=lambda line: (-abs(line[2].nbytes * line[0]), -abs(line[2].parameters * line[0])))
     shown = MOST_ROWS - 1 if short_one and len(lines) > MOST_ROWS else len(lines)
@@ -94,6 +98,9 @@ def tensor_table(diff: Diff, detail: str, within: Collection[Change]) -> Table:
     if shown < len(lines):
         left = [(names, fate.parameters * names, fate.nbytes * names) for names, _, fate in lines[shown:]]
         rows.append(_rest(f"({len(left):,} more)", left))
+    if rows and helpers:
+        figures = [(1, change.parameters, change.nbytes) for change in helpers]
+        rows.append(_rest("(their helpers)", figures))
     if short_one and rows and within:
         figures = [(1, change.parameters, change.nbytes) for change in within]
         rows.append(_rest("(modules as a whole)", figures))

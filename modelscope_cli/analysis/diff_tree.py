@@ -15,6 +15,7 @@ from typing import Any
 from modelscope_cli.analysis import diff_words as words
 from modelscope_cli.analysis.diff import Change, Diff
 from modelscope_cli.analysis.diff_layout import layout_of
+from modelscope_cli.analysis.diff_quantised import by_row, helps
 from modelscope_cli.analysis.diff_row import ChangeRow, merged
 from modelscope_cli.analysis.diff_words import ADDED, LAYOUT, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
@@ -23,7 +24,8 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import cut, levels_of
 from modelscope_cli.analysis.modules import COPIES, fold_label
 from modelscope_cli.analysis.quantised_kinds import quantised_kind
-from modelscope_cli.analysis.roles import OPTIMIZER
+from modelscope_cli.analysis.roles import HELPER, OPTIMIZER
+from modelscope_cli.report.document import BytesChange, Phrase
 
 MOST_CHILDREN = 32  # modules inside a new one that are looked at to tell what kind it is
 ORDERS = ("change", "order", "name")
@@ -70,6 +72,7 @@ class ChangeTree:
         self._texts: dict[int, str] = {}
         self._tallies = {status: Counter([status]) for status in (ADDED, REMOVED)}
         self._deepest = self._depth()
+        self._helped = any([side.packed or HELPER in side.by_role() for side in (diff.old, diff.new)])
         self.within: list[Change] = []  # changes in modules that are new or gone as a whole
         self.rows: list[ChangeRow] = []
         held = self._by_path()
@@ -134,6 +137,9 @@ class ChangeTree:
 
     def _hang(self, node: Node, changes: list[Change]) -> None:
         """Give a module its own changes, by the names of their rows in it."""
+        if self._helped:
+            node.leaves = by_row(self.diff, changes)
+            return
         leaves = node.leaves = {}
         for change in changes:
             ledger, line = self._side(change)
@@ -276,7 +282,12 @@ class ChangeTree:
             row.statuses.update(change.aspects or (change.status,))
         row.tensors = len(changes)
         row.position = min([self._position(change) for change in changes])
-        row.text = words.tensor(self.diff, changes[0]) if len(changes) == copies else tally(row.statuses)
+        helpers = [change for change in changes if helps(self.diff, change)] if self._helped else []
+        if helpers and len(changes) - len(helpers) == copies:
+            nbytes = BytesChange(sum([change.nbytes for change in helpers]))
+            row.text = Phrase((words.tensor(self.diff, changes[0]), ", helpers ", nbytes))
+        else:
+            row.text = words.tensor(self.diff, changes[0]) if len(changes) == copies else tally(row.statuses)
         return row
 
     def _single_row(self, leaf: str, change: Change) -> ChangeRow:

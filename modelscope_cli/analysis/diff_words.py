@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.diff import Change, Diff
 
 SAME, CHANGED, RENAMED, ADDED, REMOVED = "same", "changed", "renamed", "added", "removed"
+QUANTISED, DEQUANTISED, REQUANTISED, HELPERS_ADDED, HELPERS_REMOVED = (
+    "quantised",
+    "dequantised",
+    "quantised otherwise",
+    "helpers added",
+    "helpers removed",
+)
 RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING = (
     "reshaped",
     "retyped",
@@ -26,7 +33,9 @@ RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING = (
     "tied to another",
     "sharing changed",
 )
-ALL = (ADDED, REMOVED, RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING)  # the order in which they are told
+ALL = (
+    ADDED, REMOVED, QUANTISED, DEQUANTISED, REQUANTISED, RESHAPED, RETYPED, LAYOUT, ROLE, TIED, UNTIED, RETIED, SHARING, HELPERS_ADDED, HELPERS_REMOVED,
+)  # the order in which they are told  # fmt: skip
 
 MOST_PARTS = 3  # of a tensor that are told
 
@@ -78,8 +87,12 @@ def sides(diff: Diff, change: Change) -> tuple[str, str]:
         if line is None:
             written.append("")
             continue
+        packed = ledger.packed.get(line)
+        repacked = not {QUANTISED, DEQUANTISED, REQUANTISED}.isdisjoint(change.aspects)
         if RESHAPED in change.aspects:
-            parts.append(times(ledger.shapes[line]))
+            parts.append(times(packed.shape or ledger.shapes[line] if repacked and packed is not None else ledger.shapes[line]))
+        if repacked:
+            parts.append(packing(diff, which, line, grouped=REQUANTISED in change.aspects))
         if RETYPED in change.aspects:
             parts.append(ledger.dtypes[line].name)
         if LAYOUT in change.aspects:
@@ -93,12 +106,27 @@ def sides(diff: Diff, change: Change) -> tuple[str, str]:
     return written[0], written[1]
 
 
+def packing(diff: Diff, which: int, line: int, *, grouped: bool) -> str:
+    """How the elements of a tensor are kept: bfloat16, or 4 bits (GPTQ); `grouped`: and how many share a scale."""
+    ledger = (diff.old, diff.new)[which]
+    packed = ledger.packed.get(line)
+    if packed is None:
+        return ledger.dtypes[line].name
+    if packed.bits is None:
+        return f"{ledger.dtypes[line].name} ({packed.scheme})"
+    bits = f"{8 * ledger.nbytes[line] / packed.elements:.2f}" if packed.mixed and packed.elements else f"{packed.bits}"
+    group = f", groups of {packed.group}" if grouped and packed.group and packed.group > 0 else ""
+    return f"{bits} bits ({packed.scheme}{group})"
+
+
 def state(diff: Diff, change: Change, which: int) -> str:
     """A tensor on one side: shape, dtype, its tie; and what else is different there."""
     ledger, line = ((diff.old, change.old), (diff.new, change.new))[which]
     if line is None:
         return ""
     parts = [shape_and_dtype(ledger, line)]
+    if line in ledger.packed and not {QUANTISED, DEQUANTISED, REQUANTISED}.isdisjoint(change.aspects):
+        parts.append(packing(diff, which, line, grouped=True))
     if LAYOUT in change.aspects:
         parts.append(layout(ledger, line))
     if ROLE in change.aspects:

@@ -25,7 +25,7 @@ def expert_facts(
     whole = ledger.total_parameters()
     active = mixture.active(whole)
     if active is None:
-        why = dict.fromkeys(pool.used.source for pool in mixture.pools if pool.used.count is None)
+        why = dict.fromkeys(pool.used.source for pool in mixture.pools if pool.used.number is None)
         held = f"{mixture.routed:,} of {whole:,} are in routed experts"
         add("active_parameters", "Active", None, "; ".join(list(why)[:2]), held, inferred=False)
         return mixture
@@ -39,7 +39,7 @@ def _experts(mixture: Mixture, width: Callable[[str, str], str]) -> str:
     """The kinds of pools, each with what they have in common."""
     layers: dict[tuple[str, int, str, str, int | None], int] = {}
     for pool in mixture.pools:
-        key = (pool.part, pool.experts, width(pool.path, pool.first), pool.lot, pool.used.count)
+        key = (pool.part, pool.experts, width(pool.path, pool.first), pool.lot, pool.used.number)
         layers[key] = layers.get(key, 0) + pool.layers
     texts = []
     for (part, experts, each, lot, used), count in list(layers.items())[:MOST_LISTED]:
@@ -55,7 +55,7 @@ def _formula(mixture: Mixture, whole: int) -> str:
     """How the active parameters come about: what works for every token, and of each kind of pool the part that does."""
     terms: dict[tuple[int, int], list[Pool]] = {}
     for pool in mixture.pools:
-        terms.setdefault((pool.used.count or 0, pool.experts), []).append(pool)
+        terms.setdefault((pool.used.number or 0, pool.experts), []).append(pool)
     sums = {key: sum(pool.parameters for pool in pools) for key, pools in terms.items()}
     shown = list(sums)[:MOST_LISTED]
     text = f"{whole - mixture.ahead - mixture.routed:,}"

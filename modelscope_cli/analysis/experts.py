@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.analysis.experts_config import NEEDED, Part, Used, part_of
@@ -30,7 +30,9 @@ NUMBERED = re.compile(r"(?:expert_?)?(\d+)")
 SLICED = re.compile(
     r"(?:(?P<Granite>(?:.+\.)?(?:block_sparse_moe|moe))\.(?:input|output)_linear|(?P<OpenAI>(?:.+\.)?mlp)\.mlp[12]_(?:weight|bias))(?:\..*)?"
 )
-AHEAD = re.compile(r"(.*?(?:^|\.)\d+)\.(?:nextn\.)?eh_proj\.")  # joins a layer's input with the token before (DeepSeek, GLM, GGUF)
+AHEAD = re.compile(
+    r"(.*?(?:^|\.)\d+)\.(?:nextn\.)?eh_proj\."
+)  # joins a layer's input with the token before (DeepSeek, GLM, GGUF)
 AHEAD_WORDS = re.compile(r"(?:^|\.)mtp(?:_\w+)?\.")  # Qwen3-Next, MiMo, ERNIE
 LOTS = ("text", "images")
 
@@ -68,9 +70,9 @@ class Mixture(NamedTuple):
         """Of so many parameters in all those that one token uses."""
         idle = 0
         for pool in self.pools:
-            if pool.used.count is None:
+            if pool.used.number is None:
                 return None
-            idle += pool.parameters - pool.parameters * pool.used.count // pool.experts
+            idle += pool.parameters - pool.parameters * pool.used.number // pool.experts
         return parameters - self.ahead - idle
 
 
@@ -204,7 +206,9 @@ class _Sum:
     def pools(self, path: str, outline: Outline, weights: Mapping[str, Shape]) -> list[Pool]:
         """Pools of experts that are alike and of which a token uses as many."""
         if self.experts:
-            return self._of_layers(Pool(path, self.part.name, self.experts, self.layers, self.parameters, _NONE, "", self.evidence), outline)
+            return self._of_layers(
+                Pool(path, self.part.name, self.experts, self.layers, self.parameters, _NONE, "", self.evidence), outline
+            )
         if self.listed != path and len(self.members) != self.part.experts():
             return []  # modules in a list within a module called experts: nothing says that these are the experts
         said = f"{self.evidence}{_router(path, len(self.members), weights)}"
@@ -240,7 +244,7 @@ class _Sum:
             parameters = sum(parameters for _, parameters in inside)
             pool = Pool(path, self.part.name, count, self.layers, parameters, _NONE, inside[0][0], said, LOTS[len(pools)])
             used = self.part.used(_layer_numbers(path, outline))[0]
-            pools.append(pool._replace(used=_within(used, count) if not pools or used.count is None else Used(0, used.source)))
+            pools.append(pool._replace(used=_within(used, count) if not pools or used.number is None else Used(0, used.source)))
         if len(pools) == len(LOTS):
             return pools
         why = "a layer has experts of several sizes: how many parameters a token uses depends on which of them it goes to"
@@ -252,9 +256,9 @@ _NONE = Used(None, NEEDED)
 
 def _within(used: Used, experts: int) -> Used:
     """A token uses no more experts than there are, whatever is written."""
-    if used.count is None or used.count <= experts:
+    if used.number is None or used.number <= experts:
         return used
-    return Used(experts, f"{used.source} is {used.count:,}, and a layer has {experts:,}")
+    return Used(experts, f"{used.source} is {used.number:,}, and a layer has {experts:,}")
 
 
 def _router(path: str, experts: int, weights: Mapping[str, Shape]) -> str:

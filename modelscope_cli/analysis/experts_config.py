@@ -35,16 +35,20 @@ INNER = (
 )  # parts of a config.json that are about the language model, or about its experts
 DEEPEST = 3  # parts within parts that are looked into
 BY_TYPE = {"switch_transformers": 1, "nllb-moe": 2, "nllb_moe": 2}  # model types that have a fixed number
-TEXT_AND_IMAGES = ("ernie4_5_moe_vl", "ernie4_5_vl", "ernie4_5_vl_moe")  # two lots of experts: a token goes to those of its kind
+TEXT_AND_IMAGES = (
+    "ernie4_5_moe_vl",
+    "ernie4_5_vl",
+    "ernie4_5_vl_moe",
+)  # two lots of experts: a token goes to those of its kind
 MOST_EXPERTS = 1_000_000  # more than any layer has
 LONGEST = 40  # characters of a value that are shown
 NEEDED = "needs num_experts_per_tok in a config.json"
 
 
 class Used(NamedTuple):
-    """How many experts a token uses, and what says so; `count` is None where nothing does, and `source` is then why."""
+    """How many experts a token uses, and what says so; `number` is None where nothing does, and `source` is then why."""
 
-    count: int | None
+    number: int | None
     source: str
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.core.folder import ALIAS, STEP, FolderEntry
+from modelscope_cli.core.folder import ALIAS, RUN, STEP, FolderEntry
 from modelscope_cli.core.place import SEPARATOR
 from modelscope_cli.report.document import BOTH, MACHINES, PEOPLE, READABLE, Bytes, Column, Count, Row, Table
 
@@ -23,14 +23,14 @@ def folder_table(checkpoint: Checkpoint, detail: str) -> Table | None:
         return None
     entries = list(folder.entries)
     title = "In this archive" if folder.path.endswith(SEPARATOR[0]) else "In this folder"
-    steps = sorted((entry for entry in entries if entry.what == STEP), key=_step)
+    several_of = {what: sorted((entry for entry in entries if entry.what == what), key=_step) for what in (STEP, RUN)}
     rows = []
     for entry in entries:
-        if entry.what != STEP:
+        if entry.what not in several_of:
             rows.append(_row(entry))
-        elif steps:
-            rows += _steps(steps, detail)
-            steps = []
+        else:
+            rows += _steps(several_of[entry.what], detail)
+            several_of[entry.what] = []
     rows.append(Row(("TOTAL", "TOTAL", False, Count(folder.files), Bytes(folder.nbytes), None, [], None), mark="total"))
     several = any(entry.why for entry in entries)
     columns = (
@@ -62,7 +62,7 @@ def _steps(steps: list[FolderEntry], detail: str) -> list[Row]:
         files, nbytes = sum(entry.files for entry in rest), sum(entry.nbytes for entry in rest)
         names = shown(tuple(name for entry in rest for name in entry.names))
         rows.append(
-            Row((f"({len(rest):,} more steps)", None, False, Count(files), Bytes(nbytes), names, [], None), mark="more")
+            Row((f"({len(rest):,} more {'runs' if rest[0].what == RUN else 'steps'})", None, False, Count(files), Bytes(nbytes), names, [], None), mark="more")
         )
     return rows
 
@@ -76,11 +76,16 @@ def shown(names: tuple[str, ...]) -> str:
     """Names in a line; those that differ only by a number are one, with * for it and how many there are."""
     alike: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(_NUMBER.sub("\0", name), []).append(name)
+        alike.setdefault(name if _CHECKSUM.search(name) else _NUMBER.sub("\0", name), []).append(name)
     patterns = [starred(several) for several in alike.values()]
     more = sum(len(several) for several in list(alike.values())[MOST_NAMES:])
-    line = ", ".join([_CHECKSUM.sub(r"\1…", pattern) for pattern in patterns[:MOST_NAMES]])
+    line = ", ".join(map(shortened, patterns[:MOST_NAMES]))
     return line + (f", … {more:,} more" if more else "")
+
+
+def shortened(name: str) -> str:
+    """A name without the length of the checksums in it."""
+    return _CHECKSUM.sub(r"\1…", name)
 
 
 def starred(names: list[str]) -> str:

@@ -67,6 +67,7 @@ def to_report(
         architecture(overview),
         metadata(overview, detail),
         folder_table(overview.checkpoint, detail),
+        overview.together,
     ]
     adapter = adapter_facts(overview.ledger, overview.names())
     modules = main_table(overview, detail)._replace(title="Modules")

@@ -244,7 +244,8 @@ class Plotter:
     def tensor_kind(self, line: int) -> Kind:
         """What stands for the kind of a tensor that is a node of its own."""
         role = self.ledger.roles[line]
-        return Kind("Parameter" if role in (WEIGHT, BIAS) else role, "", "other")
+        word = "quantised " if line in self.ledger.packed else ""
+        return Kind(f"{word}Parameter" if role in (WEIGHT, BIAS) else role, "", "other")
 
     # What flows --------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from modelscope_cli.analysis.execution_order import run_order
 from modelscope_cli.analysis.kinds import OTHER, Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import DEEPEST, LEVELS, MOST_MODULES, MOST_PARTS, PATH_CHARACTERS, cut
-from modelscope_cli.analysis.quantised_kinds import quantised_kind
+from modelscope_cli.analysis.quantised_kinds import WORD, quantised_kind
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.rows_aside import optimizer_rows, uneven_rows, uneven_state
@@ -374,6 +374,7 @@ class ModuleTree:
         role = ledger.roles[index]
         word = {WEIGHT: "Parameter", BIAS: "Parameter", OTHER_ROLE: "other tensor"}.get(role, role)
         packed = ledger.packed.get(index)
+        word = word if packed is None else f"{WORD} {word}"
         extents = packed.shape if packed is not None and packed.shape is not None else ledger.shapes[index]
         shape = " × ".join(f"{extent:,}" for extent in extents) or "scalar"
         return Kind(word, shape, OTHER, inferred=index not in ledger.roles_result.recorded)

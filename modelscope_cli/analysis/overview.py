@@ -11,7 +11,7 @@ from modelscope_cli.analysis.adapter_section import adapter_facts
 from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.complete_tables import files_table, metadata_tree, modules_table, tensor_table
 from modelscope_cli.analysis.findings import find, flat_metadata, shards
-from modelscope_cli.analysis.folder_table import folder_table
+from modelscope_cli.analysis.folder_table import folder_table, shortened
 from modelscope_cli.analysis.grouping import Grouping, section_rows, sort
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree, kind_totals
@@ -98,9 +98,11 @@ class Overview:
         self.ledger = Ledger(checkpoint)
         self.grouping = Grouping(self.ledger, include=options.include, exclude=options.exclude, fold=options.fold)
         self.parameters = self.ledger.total_parameters()
+        self.nbytes = checkpoint.nbytes
         self.roles = self.ledger.by_role()
         self.tree = ModuleTree(self.ledger)
         self.rows = self._rows()
+        self.together: Facts | None = None  # with the other models of its folder
 
     def names(self) -> list[str]:
         """The tensor names of one of each equal modules: enough to see by which conventions a file is named."""
@@ -138,7 +140,7 @@ def to_report(overview: Overview, detail: str = READABLE) -> Report:
             for facts in (quantisation_table(overview.ledger), architecture(overview), metadata(overview, detail))
             if facts
         ]
-        sections += [table for table in (folder_table(overview.checkpoint, detail),) if table]
+        sections += [section for section in (folder_table(overview.checkpoint, detail), overview.together) if section]
     found = find(overview.ledger, overview.grouping, overview.names()) + (shards(overview.checkpoint) if default else [])
     sections.append(Findings("findings", "Findings", found))
     if detail == EVERYTHING:
@@ -217,7 +219,7 @@ def header(overview: Overview) -> Facts:
         if SEPARATOR in base
         else os.path.join(os.path.basename(os.path.dirname(base)), os.path.basename(base))
         if len(shards) > 1
-        else os.path.relpath(base, checkpoint.in_folder.path)  # which of several in a folder
+        else shortened(os.path.relpath(base, checkpoint.in_folder.path))  # which of several in a folder
         if checkpoint.in_folder
         else os.path.basename(base)
     )
@@ -364,13 +366,14 @@ def shard_table(overview: Overview, detail: str) -> Table | None:
     caption = f"no merge is needed: loaders read all shards {by}"
     if overview.ledger.ownership.spread:
         caption = "a tensor that lies in several shards is counted in each, its parameters and bytes where they are"
+    numbers = {id(file): number for number, file in enumerate(checkpoint.files)}
     if len(files) > MOST_SHARDS and detail == READABLE:
-        rows = [shard_row(overview, file) for file in files[: MOST_SHARDS - 4]]
+        rows = [shard_row(overview, file, numbers[id(file)]) for file in files[: MOST_SHARDS - 4]]
         rows.append(Row((f"({len(files) - MOST_SHARDS:,} more)", None, None, None, None, None), mark="more"))
-        rows += [shard_row(overview, file) for file in files[-4:]]
+        rows += [shard_row(overview, file, numbers[id(file)]) for file in files[-4:]]
         caption += "; --by shard -n 0 lists all"
     else:
-        rows = [shard_row(overview, file) for file in files]
+        rows = [shard_row(overview, file, numbers[id(file)]) for file in files]
     columns = (
         Column("file", "Shard", yields=0.4),
         Column("holds", "Holds", show_from=74, yields=0.8),
@@ -382,17 +385,17 @@ def shard_table(overview: Overview, detail: str) -> Table | None:
     return Table("shard_files", "Shards", columns, rows, caption=caption)
 
 
-def shard_row(overview: Overview, file: FileRecord) -> Row:
-    """What one shard holds."""
+def shard_row(overview: Overview, file: FileRecord, number: int) -> Row:
+    """What one shard, a file of that number, holds."""
     ledger = overview.ledger
     return Row(
         (
             os.path.basename(file.path),
             contents([ledger.names[line] for line in file.tensors]),
             Count(len(file.tensors)),
-            Count(ledger.inside(overview.checkpoint.files.index(file))[0]),
+            Count(ledger.inside(number)[0]),
             Bytes(file.nbytes),
-            Ratio(file.nbytes / overview.checkpoint.nbytes),
+            Ratio(file.nbytes / overview.nbytes),
         )
     )
 

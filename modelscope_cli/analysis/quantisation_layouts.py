@@ -16,6 +16,7 @@ from modelscope_cli.analysis.quantisation_bytes import (
     torchao,
     whole_integers,
 )
+from modelscope_cli.analysis.quantisation_engines import exl2, exl3, nunchaku
 from modelscope_cli.analysis.quantisation_integers import (
     awq,
     awq_fast,
@@ -29,7 +30,6 @@ from modelscope_cli.analysis.quantisation_integers import (
     mlx,
     packed_ints,
 )
-from modelscope_cli.analysis.quantisation_engines import exl2, exl3, nunchaku
 from modelscope_cli.analysis.quantisation_schemes import Held, Layout, Module, Said, Scheme, as_stored
 from modelscope_cli.analysis.quantised import INTEGERS
 

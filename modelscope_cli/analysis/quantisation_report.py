@@ -90,7 +90,8 @@ def _scheme(found: Summary, share: Share) -> Row:
     group, block = share.group, found.block(share) if share.scheme.startswith("FP8") else None
     if block:
         *lead, rows, columns = ledger.shapes[share.line]
-        whole = f"a scale {'an expert' if lead else 'a tensor'}" if block[0] >= rows and block[1] >= columns else ""
+        one = "an expert" if lead and block[0] == rows else "a tensor"
+        whole = f"a scale {one}" if block[0] >= rows and block[1] >= columns else ""
         parts.append(whole or ("a scale a row" if block == (1, columns) else f"blocks of {block[0]} × {block[1]}"))
     elif group in (WHOLE, SINGLE):
         parts.append("a scale a row" if group == WHOLE else "a scale a tensor")
@@ -195,13 +196,14 @@ def _biases(ledger: Ledger) -> list[Finding]:
     lines, whole = ledger.quantised.unused, ledger.total_parameters()
     if lines:
         source, elements = ledger.quantised.config.source or "config.json", sum([ledger.owned[line] for line in lines])
-        text = f"{len(lines):,} biases ({elements:,} elements) are not counted: the model of {source} has none, GPTQ wrote zeros in their place"
+        count = "1 bias beside GPTQ weights is" if len(lines) == 1 else f"{len(lines):,} biases beside GPTQ weights are"
+        text = f"{count} not counted ({elements:,} elements): the model of {source} has none there, and AutoGPTQ writes zeros"
         return [Finding("info", "biases", "", text)]
     lines = doubtful(ledger.quantised, ledger.parents, ledger.leaves, ledger.roles)
     if not lines:
         return []
     less = whole - sum([ledger.parameters[line] for line in lines])
-    text = f"{len(lines):,} biases stand beside the GPTQ weights; if they are the zeros that AutoGPTQ writes, the model has {less:,} parameters"
+    text = f"biases stand beside {len(lines):,} GPTQ weights; if they are the zeros that AutoGPTQ writes, the model has {less:,} parameters"
     return [Finding("info", "biases", "", text)]
 
 

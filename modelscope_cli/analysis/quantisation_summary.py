@@ -7,9 +7,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelscope_cli.analysis.adapter_parts import PARTS
 from modelscope_cli.analysis.kinds import EMBEDDING_NAME, HEAD_NAME, NORM_NAME
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.adapter_parts import PARTS
 from modelscope_cli.analysis.quantised import INTEGERS, module_name
 from modelscope_cli.analysis.roles import BIAS, BUFFER, HELPER, WEIGHT
 
@@ -67,7 +67,9 @@ class Summary:
                 (self.by_dtype if key in special else self.others).append(line)
         self.shares = sorted(self._shares(), key=lambda share: -share.elements)
         shapes = ledger.shapes
-        self.plain = [line for line in self.others if len(shapes[line]) > 1 and ledger.dtypes[line].name in PLAIN]
+        self.plain = [
+            line for line in self.others if len(shapes[line]) > 1 and ledger.dtypes[line].name in PLAIN and roles[line] == WEIGHT
+        ]
         self.lines: list[int] = [*packed, *self.by_dtype]
 
     def _by_dtype(self, name: str, kind: str, block: int, helped: bool) -> bool:
@@ -119,7 +121,7 @@ class Summary:
                 continue
             scale = ledger.shapes[other]
             if math.prod(scale) == 1:
-                return weight[-2], weight[-1]
+                return math.prod(weight[:-1]), weight[-1]
             if scale == weight[:1] and len(weight) == 2:
                 return 1, weight[1]
             if len(scale) == len(weight):

@@ -50,7 +50,7 @@ BUFFER_LEAVES = frozenset({
     "mask", "causal_mask", "attn_mask", "attention_mask", "tril", "triu", "relative_position_index", "relative_coords_table", "rel_pos_index",
     "cos_cached", "sin_cached", "freqs_cis", "freqs", "pe", "sinusoid_table", "cluster_size", "embed_avg", "initted", "n_averaged",
     "num_updates", "anchor_grid", "stride_grid", "_extra_state", "_num_elements", "observer_enabled", "fake_quant_enabled", "min_val", "max_val",
-    "zero_point", "eps", "weight_mask", "bias_mask", "spectral_norm_u", "weight_u", "_float_tensor", "std_dev", "activation_post_process",
+    "zero_point", "eps", "weight_mask", "bias_mask", "spectral_norm_u", "_float_tensor", "std_dev", "activation_post_process",
 })  # fmt: skip
 # Names that quantised formats put beside a packed or 8-bit weight: helpers of it, not parameters.
 QUANTISATION_HELPERS = frozenset({
@@ -223,7 +223,6 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
     else:
         lines = [line for line, role in enumerate(roles) if role == WEIGHT]
     packed: set[str] = set()
-    spectral: set[str] = set()  # modules with a spectral norm, whose weight_v is a buffer; that of a weight norm is not
     if HELPER in known.values():
         owners = {leaf.removesuffix(end) for leaf in known for end in HELPER_ENDS if leaf.endswith(end)}
         weights = {leaf for leaf in known if leaf in PACKED_WEIGHTS or leaf.endswith("_blocks") or leaf in owners}
@@ -235,8 +234,6 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             for parent, leaf, key in zip(parents, leaves, keys, strict=True)
             if leaf in weights and key not in whole
         }
-        if "weight_u" in known:
-            spectral = {parent for parent, leaf in zip(parents, leaves, strict=True) if leaf == "weight_u"}
     for line in lines:
         leaf = leaves[line]
         role = known[leaf]
@@ -245,12 +242,9 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
             role = BUFFER if stated == BUFFER else BIAS if role == BIAS else WEIGHT
         elif role == HELPER:
             parent = parents[line]
-            if leaf == "weight_v":
-                role = BUFFER if parent in spectral else WEIGHT
-            else:
-                marks = leaf == MARKER and not _is_plain(tensors.dtypes[line])
-                helps = parent in packed or "." in leaf or marks
-                role = HELPER if helps else BUFFER if id(tensors.dtypes[line]) in integral else WEIGHT
+            marks = leaf == MARKER and not _is_plain(tensors.dtypes[line])
+            helps = parent in packed or "." in leaf or marks
+            role = HELPER if helps else BUFFER if id(tensors.dtypes[line]) in integral else WEIGHT
         elif role == BIAS:
             shape = shapes[line]
             if len(shape) == 4 and shape[0] == shape[1] == 1 and shape[2] == shape[3]:
@@ -281,7 +275,7 @@ def role_of_leaf(leaf: str) -> str:
     """The role that the last part of a name suggests; HELPER needs a look at its neighbours."""
     if leaf in BUFFER_LEAVES:
         return BUFFER
-    if leaf in QUANTISATION_HELPERS or leaf == "weight_v" or leaf.endswith(HELPER_ENDS):
+    if leaf in QUANTISATION_HELPERS or leaf.endswith(HELPER_ENDS):
         return HELPER
     if "." in leaf:  # below the name of its weight, as weight.absmax is: see quantised.py
         return WEIGHT if leaf.endswith(("_data", ".0", ".blocks")) else BIAS if leaf.endswith(".1") else HELPER

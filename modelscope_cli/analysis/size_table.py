@@ -64,8 +64,8 @@ def main_table(overview: Overview, detail: str) -> Table:
         below = f"below level {overview.tree.cut} " if overview.tree.cut else ""
         caption = "; ".join(filter(None, [caption, f"there are too many modules to tell them apart {below}".strip()]))
     summed = total(overview.rows)
-    if summed.nbytes != overview.checkpoint.nbytes:
-        raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.checkpoint.nbytes:,} bytes")
+    if summed.nbytes != overview.nbytes:
+        raise AssertionError(f"the rows account for {summed.nbytes:,} of {overview.nbytes:,} bytes")
 
     def lines() -> Iterator[Row]:
         yield from size_rows(rows, overview, opaque=detail != READABLE)
@@ -153,7 +153,7 @@ def size_rows(rows: list[SizeRow], overview: Overview, level: int = 0, *, opaque
 
 def size_line(row: SizeRow, overview: Overview, level: int, mark: str) -> Row:
     """One row: figures for all copies; the figure of one copy is named as such."""
-    whole, files = overview.parameters, overview.checkpoint.nbytes
+    whole, files = overview.parameters, overview.nbytes
     kind = kind_cell(row.kind)
     each = row.parameters // row.copies if row.copies > 1 else None
     detail: tuple[Any, ...] = (row.kind.detail,) if row.kind.detail else ()
@@ -197,7 +197,7 @@ def kind_cell(kind: Kind) -> str:
 
 def summary_row(overview: Overview, row: SizeRow, *before: Any) -> Row:
     """A row of one of the small tables."""
-    whole, files = overview.parameters, overview.checkpoint.nbytes
+    whole, files = overview.parameters, overview.nbytes
     return Row(
         (
             *before,

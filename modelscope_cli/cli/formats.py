@@ -52,7 +52,10 @@ def formats(
     color: Colors = Color.auto,
 ) -> None:
     """Print the catalogue; the help text is HELP."""
-    publisher = Publisher(outputs(format, output, TABLE), SCHEMA, color, Unit.auto)
+    wanted = outputs(format, output, TABLE)
+    if any(each.format in ("junit", "sarif") for each in wanted):
+        raise typer.BadParameter("junit and sarif are for what check and scan find", param_hint="'--format'")
+    publisher = Publisher(wanted, SCHEMA, color, Unit.auto)
     publisher.add(lambda detail: to_report())
     if publisher.finish([]):
         from modelscope_cli.cli.problems import UNREADABLE

@@ -170,6 +170,7 @@ def run(
     lenient: bool,
 ) -> None:
     """Read every path, show what could be read, tell what could not."""
+    from modelscope_cli.analysis.folder_total import Totals
     from modelscope_cli.analysis.overview import SCHEMA, inspect, to_report
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
@@ -177,10 +178,11 @@ def run(
     targets, problems = find(paths, only=only, bounds=bounds)
     publisher = Publisher(wanted, SCHEMA, color, unit)
     publisher.targets(targets)
-    failed = False
+    failed, totals = False, Totals()
     for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
         publisher.model(checkpoint)
         overview = inspect(checkpoint, options)
+        totals.add(overview)
         failed = publisher.add(partial(to_report, overview), partial(show_tree, overview)) or failed
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed:

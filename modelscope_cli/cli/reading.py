@@ -41,13 +41,14 @@ def readable(
 ) -> Iterator[tuple[int, Checkpoint]]:
     """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems.
 
-    Of the checkpoints of one folder only the last carries what is in that folder. Since it may be one that cannot be read, each
-    is kept back until the next has been tried.
+    Of the checkpoints of one folder only the last carries what is in that folder, and there no file is called used that was not
+    read. Since the last may be one that cannot be read, each is kept back until the next has been tried.
     """
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.errors import ModelscopeError
 
     kept: tuple[int, Checkpoint] | None = None
+    outcome = Outcome()
     for number, target in enumerate(targets):
         try:
             checkpoint = read_in_time(target, bounds, lenient=lenient)
@@ -55,19 +56,58 @@ def readable(
             name_copies(problem, target)
             tell(problem)
             problems.append(problem)
+            outcome.failed.append((target, problem.message))
             continue
         if kept is not None:
             if kept[1].in_folder is target.in_folder:
                 kept[1].in_folder = without_entries(kept[1].in_folder)
+            else:
+                outcome.settle(kept[1])
             yield kept
             kept = None
+        outcome.read.update(file.path for file in checkpoint.files)
+        if target.in_folder is None:
+            yield number, checkpoint
+            continue
         last = number + 1 == len(targets) or targets[number + 1].in_folder is not target.in_folder
-        if target.in_folder is None or last:
+        if last:
+            outcome.settle(checkpoint)
             yield number, checkpoint
         else:
             kept = number, checkpoint
     if kept is not None:
+        outcome.settle(kept[1])
         yield kept
+
+
+class Outcome:
+    """Which files were read, and which targets could not be."""
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+        self.failed: list[tuple[Target, str]] = []
+
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Correct what is said of the folder of a checkpoint: only what was read is used."""
+        import os
+
+        from modelscope_cli.core.place import SEPARATOR
+        from modelscope_cli.formats.locate import names_of
+
+        folder = checkpoint.in_folder
+        if folder is None or not any(entry.used for entry in folder.entries):
+            return
+        read = set()
+        for path in self.read:  # and the folder and the archive that hold it
+            normal = os.path.normpath(path)
+            read |= {normal, os.path.dirname(normal), *(normal[:at] for at, letter in enumerate(normal) if letter == SEPARATOR[0])}
+        failed = {os.path.normpath(name): message for target, message in self.failed for name in names_of(target)}
+
+        def unread(name: str) -> str:
+            path = os.path.normpath(os.path.join(folder.path, name))
+            return "" if path in read else failed.get(path, "could not be read")
+
+        checkpoint.in_folder = folder.without_unread(unread)
 
 
 def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False) -> Checkpoint:

@@ -88,6 +88,7 @@ def run(
     paths: list[str], judge: Judge, wanted: Sequence[Output], unit: Unit, *, only: bool, lenient: bool, github: bool
 ) -> None:
     """Report on every path that can be read."""
+    from modelscope_cli.analysis.folder_total import Totals
     from modelscope_cli.analysis.full_report import SCHEMA
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.cli.problems import UNREADABLE
@@ -98,10 +99,11 @@ def run(
     publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
     publisher.targets(targets)
     publisher.refuse([judge.settings.origin] if judge.settings.origin else [])
-    failed = False
+    failed, totals = False, Totals()
     for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient):
         publisher.model(checkpoint)
         overview = inspect(checkpoint)
+        totals.add(overview)
         result = judge.judged(overview, asked[number], problems)
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
 SEPARATOR = "!/"
 
 
+_PLAIN = re.compile(r"[\w/.,:@%+=-]+")  # what no shell takes for something else
+
+
 def typed(path: str) -> str:
-    """A path as it can be given to a shell, which takes ! for something else."""
-    return f"'{path}'" if SEPARATOR[0] in path else path
+    """A path as it can be given to a shell: in quotes where that takes a letter for something else, as ! and blanks."""
+    path = f"./{path}" if path.startswith("-") else path
+    return path if _PLAIN.fullmatch(path) else "'" + path.replace("'", "'\\''") + "'"
 
 
 def short_name(path: str) -> str:

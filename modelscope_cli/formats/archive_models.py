@@ -11,36 +11,40 @@ import os
 
 from modelscope_cli.containers.unpacked import Progress
 from modelscope_cli.core.checkpoint import Note
-from modelscope_cli.core.folder import WEIGHTS
+from modelscope_cli.core.folder import MODEL, OTHER, WEIGHTS
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.place import typed
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.errors import LimitError, ModelscopeError, SourceError, UnsupportedFeatureError
-from modelscope_cli.formats.archive import Archive, open_file, some
-from modelscope_cli.formats.archive_paths import may_be_archive, reach
-from modelscope_cli.formats.composites import (
-    DCP_INDEX,
-    DCP_PART,
-    DCP_SHARD,
-    OPTIMIZER_FILE,
-    SLICE,
-    SLICE_FILES,
-    SLICE_FOLDER,
-    ZERO_FILE,
+from modelscope_cli.formats.archive import Archive, some
+from modelscope_cli.formats.archive_foreign import foreign_models, without_models
+from modelscope_cli.formats.archive_members import (
+    WITHOUT_TENSORS,
+    best_name,
+    foreign,
+    largest,
+    like_model,
+    name_in,
+    odd,
+    parts_of_sets,
+    single,
+    tells,
+    without_tensors,
 )
+from modelscope_cli.formats.archive_opening import open_file
+from modelscope_cli.formats.archive_paths import may_be_archive, reach
 from modelscope_cli.formats.folder import LEVELS, MOST_MODELS, Search
 from modelscope_cli.formats.folder_contents import describe
 from modelscope_cli.formats.folder_names import Said, may_hold_a_model
 from modelscope_cli.formats.folder_sets import candidates
 from modelscope_cli.formats.folder_walk import KEPT_HIDDEN, File, Listing
-from modelscope_cli.formats.known import Recognised, foreign_error, recognise
-from modelscope_cli.formats.known_archive import archive_error
+from modelscope_cli.formats.known import foreign_error
 from modelscope_cli.formats.registry import by_suffix, sniff
 from modelscope_cli.formats.target import Target
 
 SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".zstd", ".tzst", ".nemo", ".mar")
-TELLING = ("safetensors", "gguf", "torch-zip")  # formats that are known by content without a name
-MOST_OPENED = 2_000  # files of other names whose content is looked at
+MOST_OPENED = 2_000  # files called like models that are opened, the largest; and as many of other names, where none was one
+MOST_FOREIGN = 4  # files called like models and known as something else that are told one by one
 MOST_ARCHIVES = 5  # of a folder
 UNPACK = "unpack it first and give the folder"
 
@@ -52,11 +56,12 @@ class Finding:
         self.limits = limits
         self.targets: list[Target] = []
         self.problems: list[ModelscopeError] = []
+        self.notes: list[Note] = []
         self.archives = 0
 
 
 def inside(path: str, limits: Limits, progress: Progress | None = None) -> list[Target] | None:
-    """The models in the archive at a path; None where it is none, or a zip or tar without one: the readers name these.
+    """The models in the archive at a path; None where it is none, or a zip or tar without any: the readers name these.
 
     Raises ModelscopeError where there is none that can be read.
     """
@@ -64,8 +69,12 @@ def inside(path: str, limits: Limits, progress: Progress | None = None) -> list[
     if archive is None:
         return None
     found = models_of(archive, "", limits)
-    if not found and archive.what not in ("zip archive", "tar archive"):
-        raise without_models(archive)
+    if not found:
+        problem = foreign_models(archive)
+        if problem is not None:
+            raise problem
+        if archive.what not in ("zip archive", "tar archive"):
+            raise without_models(archive)
     return found or None
 
 
@@ -112,18 +121,29 @@ def named(path: str, limits: Limits, progress: Progress | None = None, *, only: 
 
 
 def models_of(archive: Archive, folder: str, limits: Limits) -> list[Target]:
-    """The models below a folder of an archive. Raises the first problem where there are none but problems."""
+    """The models below a folder of an archive. Raises SourceError where there are very many; the first problem where nothing else is."""
     finding = Finding(limits)
     look(finding, archive, folder)
+    if len(finding.targets) > MOST_MODELS:
+        raise very_many(finding, archive)
     if finding.problems and not finding.targets:
         raise finding.problems[0]
-    if finding.problems:
-        notes = [
-            Note("archive-unread", "error", problem.path or archive.path, told(problem)) for problem in finding.problems[:20]
-        ]
+    notes = [Note("archive-unread", "error", problem.path or archive.path, told(problem)) for problem in finding.problems[:20]]
+    if finding.targets:
         first = finding.targets[0]
-        finding.targets[0] = first._replace(notes=(*first.notes, *notes))
+        finding.targets[0] = first._replace(notes=(*first.notes, *finding.notes, *notes))
     return finding.targets
+
+
+def very_many(finding: Finding, archive: Archive) -> SourceError:
+    """The refusal to show more than anybody would look at."""
+    folders = list(dict.fromkeys(target.folder for target in finding.targets))
+    names = folders if len(folders) > 1 else [target.path for target in finding.targets]
+    more = " and more" if finding.archives > finding.limits.archives else ""
+    what = f"an archive of {len(finding.targets):,} models{more}" + (
+        f" in {len(folders):,} folders" if len(folders) > 1 else ""
+    )
+    return SourceError(what, path=archive.path, hint=f"name one of them: {', '.join(map(typed, names[:3]))} …")
 
 
 def told(problem: ModelscopeError) -> str:
@@ -148,21 +168,36 @@ def look(finding: Finding, archive: Archive, folder: str) -> None:
     choice = search.choose(folder, LEVELS)
     if not choice.targets:
         choice = search.only_state()
-    found = [target._replace(archive=archive) for target in choice.targets]
-    strange = [target for target in found if not like_model(target)]
-    found = [target for target in found if target not in strange]
+    called = [target._replace(archive=archive) for target in choice.targets]
+    looked = set(largest(archive, called, MOST_OPENED))
+    found = []
+    strange: list[str] = []
+    for name, target in zip(map(name_in, called), called, strict=True):
+        if target.path not in looked:
+            choice.said[name] = Said(MODEL, "not looked into: name it to see it")
+        elif like_model(target):
+            found.append(target)
+        else:
+            strange.append(name)
+            choice.said[name] = odd(archive, name)
+    if len(found) > 1:
+        empty = without_tensors(found, finding.limits)
+        found = [target for target in found if target.path not in empty] or found
+        choice.said.update((empty[path], Said(OTHER, WITHOUT_TENSORS)) for path in empty if found[0].path not in empty)
     if not found and not finding.targets and not finding.problems:
-        found = [single(archive, name) for name in plain[:MOST_OPENED] if tells(archive, name)]
-        choice.said.update((name_in(target), Said(WEIGHTS, "a model by its content", True)) for target in found)
-        found = found or [target for target in strange if foreign(archive, name_in(target)) is not None]
-    if len(found) > MOST_MODELS and search.searched:
-        folders = list(dict.fromkeys(target.folder for target in found))
-        raise SourceError(
-            f"an archive of {len(found):,} models in {len(folders):,} folders",
-            path=archive.path,
-            hint=f"name one of them: {', '.join(map(typed, folders[:3]))} …",
-        )
-    contents = describe(listing, choice.said, search.files, search.aliases, one_model=len(found) == 1) if found else None
+        known = {*strange, *archive.links}
+        others = [name for name in plain if name not in known][:MOST_OPENED]
+        found = [single(archive, name) for name in others if tells(archive, name)]
+        for name in map(name_in, found):
+            choice.said[name] = Said(WEIGHTS, "a model by its content", True)
+        if not found and len(strange) <= MOST_FOREIGN:
+            found = [single(archive, name) for name in strange if foreign(archive, name) is not None]
+    if len(called) > len(looked):
+        message = f"of {len(called):,} files that are called like models only the {len(looked):,} largest were looked at"
+        finding.notes.append(Note("archive-unlooked", "warning", archive.path, message))
+    contents = None
+    if 0 < len(found) <= MOST_MODELS:
+        contents = describe(listing, choice.said, search.files, search.aliases, one_model=len(found) == 1)
     finding.targets += [target._replace(in_folder=contents if len(names) > 1 else None) for target in found]
 
 
@@ -170,8 +205,11 @@ def listed(archive: Archive, names: list[str]) -> Listing:
     """Files of an archive as the folder that unpacking it would give."""
     listing = Listing(f"{archive.path}!")
     inside: dict[str, set[str]] = {"": set()}
+    linked = {*archive.links, *archive.links.values()}
     for name in names:
-        listing.files.append(File(name, max(archive.files[name].nbytes, 0), None, False))
+        file = archive.files[name]
+        identity = (0, file.start) if name in linked else None
+        listing.files.append(File(name, max(file.nbytes, 0), identity, name in linked and not best_name(archive, name)))
         folder, _, own = name.rpartition("/")
         if "/." in f"/{name}" and own != KEPT_HIDDEN:
             listing.hidden[name] = name
@@ -203,6 +241,8 @@ def is_archive(finding: Finding, archive: Archive, name: str) -> bool:
     if not may_be_archive(archive.head(name)):
         return False
     finding.archives += 1
+    if finding.archives > finding.limits.archives + 1:  # which has been said
+        return True
     try:
         if finding.archives > finding.limits.archives:
             raise LimitError(
@@ -215,71 +255,6 @@ def is_archive(finding: Finding, archive: Archive, name: str) -> bool:
     except ModelscopeError as problem:
         finding.problems.append(problem)
     return True
-
-
-def single(archive: Archive, name: str) -> Target:
-    """A file by itself."""
-    path = archive.at(name)
-    return Target(path, path.rpartition("/")[0], None, None, archive=archive)
-
-
-def name_in(target: Target) -> str:
-    """The name of the file of a target in its archive."""
-    return target.path[len(target.archive.at("")) :].replace(os.sep, "/") if target.archive is not None else target.path
-
-
-def like_model(target: Target) -> bool:
-    """Whether a file that is called like a model begins like one. What is encrypted may be one."""
-    archive, name = target.archive, name_in(target)
-    if archive is None or target.shards is not None or target.index_path is not None:
-        return True
-    head = archive.head(name)
-    if not head:
-        return archive.files[name].encrypted or archive.files[name].nbytes != 0
-    return sniff(head, name) is not None or (by_suffix(name) is not None and foreign(archive, name) is None)
-
-
-def foreign(archive: Archive, name: str) -> Recognised | None:
-    """What a file is that is no model of a kind that is read, as far as its first bytes tell."""
-    return recognise(MemoryWindow(archive.head(name), archive.at(name)), neighbours=False)
-
-
-def tells(archive: Archive, name: str) -> bool:
-    """Whether a file is a model by its content, whatever its name."""
-    head = archive.head(name)
-    row = sniff(head, "")
-    return row is not None and row.name in TELLING and not may_be_archive(head)
-
-
-def parts_of_sets(names: list[str]) -> list[str]:
-    """Those files that are parts of sets which have readers of their own."""
-    folders: dict[str, list[str]] = {}
-    for name in names:
-        folders.setdefault(name.rpartition("/")[0], []).append(name)
-    found: list[str] = []
-    ranks: dict[str, list[str]] = {}
-    for folder, members in folders.items():
-        base = {name: name.rpartition("/")[2] for name in members}
-        distributed = [name for name in members if DCP_PART.fullmatch(base[name]) or DCP_SHARD.fullmatch(base[name])]
-        zero = [name for name in members if ZERO_FILE.fullmatch(base[name])]
-        slices = [name for name in members if SLICE.fullmatch(base[name])]
-        if distributed:
-            found += distributed + [name for name in members if DCP_INDEX.fullmatch(base[name])]
-        elif any(OPTIMIZER_FILE.fullmatch(base[name]) for name in zero):
-            found += zero
-        elif len(slices) > 1:
-            found += slices
-        above, _, own = folder.rpartition("/")
-        if SLICE_FOLDER.fullmatch(own):
-            ranks.setdefault(above, []).extend(name for name in members if base[name] in SLICE_FILES)
-    for several in ranks.values():
-        found += several if len(several) > 1 else []
-    return found
-
-
-def without_models(archive: Archive) -> ModelscopeError:
-    """The error for an archive in which no model was found: it names what there is."""
-    return archive_error(list(archive.files), archive.path)
 
 
 def close_to(name: str, archive: Archive) -> str:

@@ -90,7 +90,7 @@ FORMATS = (
     Entry("tensor-parallel", "tensor-parallel sets", "consolidated.0N.pth, mp_rank_0N",
           "slices joined, what every rank holds counted once, with the evidence",
           "numbered names, from two files on"),
-    Entry("archives", "archives with models in them", ".zip .tar .tar.gz .gz .bz2 .xz .zst",
+    Entry("archives", "archives with models in them", ".zip .tar .tgz .tar.gz .gz .bz2 .xz .zst .nemo .mar .whl",
           "the models in it, also in archives in archives; a member by name: models.zip!/bert/model.safetensors",
           "the magic number of the archive, and members that are models",
           "three deep, 1 GiB unpacked; nothing is extracted; .zst needs Python 3.14 or [zstd]"),
@@ -101,6 +101,15 @@ FORMATS = (
           "what mscope baseline save wrote: everything about a model but its weights",
           "JSON that begins with a schema mscope.baseline/"),
 )  # fmt: skip
+
+
+MAGIC = (b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L")  # torch's, as pickles write it
+
+
+def title_by_head(name: str, head: bytes) -> str:
+    """What people call the format of a row of the registry; without torch's magic number a pickle is but a pickle."""
+    name = "pickle" if name == "torch-legacy" and not any(number in head[:64] for number in MAGIC) else name
+    return next(entry.title for entry in FORMATS if entry.name == name)
 
 
 def entries() -> list[Entry]:

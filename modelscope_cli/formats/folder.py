@@ -5,29 +5,36 @@
     modules.json                                      sentence-transformers: every module that has weights
     weights in the folder itself                      those (formats/folder_sets.py): what is in subfolders is said, not read
     subfolders that differ by a number                steps of a training: the best, where trainer_state.json tells, or the last
+    exp1/, exp2/, version_0/, version_1/              runs, each with a model of its own: the last
+    runs/, wandb/, mlruns/                            logs of a training, in which models are looked for where nothing else has one
     other subfolders with models                      all of them
 
-Nothing is opened but these small JSON files, the heads of files whose name does not tell, and `.metadata`.
+Nothing is opened but these small JSON files, `.metadata`, and the heads of files (formats/folder_heads.py). Where no file is a
+model, archives are looked into, and then models of other programs are named (formats/foreign_folder.py).
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 from modelscope_cli.core.checkpoint import Note
-from modelscope_cli.core.folder import SAME
+from modelscope_cli.core.folder import WEIGHTS
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.errors import ModelscopeError, SourceError, UnsupportedFeatureError
+from modelscope_cli.formats.archive_paths import begins_like_archive
 from modelscope_cli.formats.folder_contents import describe
-from modelscope_cli.formats.folder_names import by_name
+from modelscope_cli.formats.folder_heads import WITHOUT_TENSORS, by_content, path_in, sift
+from modelscope_cli.formats.folder_names import MODEL_SUFFIXES, Said, by_name, may_hold_a_model
 from modelscope_cli.formats.folder_search import LEVELS as LEVELS
+from modelscope_cli.formats.folder_search import STATE
 from modelscope_cli.formats.folder_search import Search as Search
-from modelscope_cli.formats.folder_sets import PRETRAINED
+from modelscope_cli.formats.folder_sets import OTHER_SETS, PRETRAINED
 from modelscope_cli.formats.folder_walk import Listing, walk
 from modelscope_cli.formats.target import Target
 
 MOST_MODELS = 20  # shown of a folder of models
-MOST_FOREIGN = 4  # files that are looked into for being another program's
+FEW = 5  # that are named
 
 
 def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
@@ -36,88 +43,149 @@ def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
     search = Search(listing)
     choice = search.choose("", LEVELS)
     if not choice.targets:
-        choice = search.only_state()
-    if not choice.targets:
-        from modelscope_cli.formats.archive_models import in_archives
+        choice = search.only_state()._replace(said=choice.said)
+    sifted = sift(listing, choice, limits)
+    targets = [found for target in sifted.models for found in opened(target, limits)]
+    if not targets:
+        found = by_content(listing, LEVELS)
+        choice.said.update(found.said)
+        targets = found.targets
+    if not targets:
+        from modelscope_cli.formats.foreign_folder import foreign_folder
 
-        if packed := in_archives(path, listing.names[""], limits):
+        packed, problem = _in_archives(listing, limits)
+        if packed:
             return packed
-        raise without_model(listing)
-    if foreign_throughout(path, choice.targets):
-        raise without_model(listing)
-    if len(choice.targets) > MOST_MODELS and search.searched:
-        homes = list(dict.fromkeys(os.path.relpath(target.folder, path).split(os.sep)[0] for target in choice.targets))
-        raise SourceError(
-            f"a folder of {len(choice.targets):,} models",
-            path=path,
-            hint=f"name one of its folders: {', '.join(homes[:5])}" + (" …" if len(homes) > 5 else ""),
-        )
+        told = foreign_folder(path)
+        if told is not None or problem is not None or not sifted.pickles:
+            raise without_model(listing, told, problem, sifted.others)
+        choice.said.update((path_in(listing, target), Said(WEIGHTS, WITHOUT_TENSORS, True)) for target in sifted.pickles)
+        targets = sifted.pickles
+    if len(targets) > MOST_MODELS:
+        raise _too_many(path, targets)
     pretrained = any(said.used and said.why == PRETRAINED for said in choice.said.values())
-    one_model = pretrained or len(choice.targets) == 1
+    one_model = pretrained or len(targets) == 1
     contents = describe(listing, choice.said, search.files, search.aliases, one_model=one_model)
-    noted = _notes(listing, choice.targets[0])
-    return [target._replace(in_folder=contents) for target in (noted, *choice.targets[1:])]
+    targets = _noted(listing, targets)
+    return [target._replace(in_folder=contents) for target in targets]
 
 
-def foreign_throughout(path: str, targets: list[Target]) -> bool:
-    """Whether a few files that are called as weights are none that is read, as in a package of Core ML or TensorFlow.js."""
-    from modelscope_cli.core.window import open_window
-    from modelscope_cli.formats.foreign_folder import foreign_folder
-    from modelscope_cli.formats.known import recognise
-    from modelscope_cli.formats.known_kinds import MODELS
-    from modelscope_cli.formats.registry import HEAD, sniff
+def opened(target: Target, limits: Limits) -> list[Target]:
+    """The models in a file that is called as a model and is an archive of some; of any other, itself."""
+    if target.shards is not None or target.index_path or target.reader or not begins_like_archive(target.path):
+        return [target]
+    from modelscope_cli.formats.archive_models import inside
 
-    if len(targets) > MOST_FOREIGN or any(target.shards or target.index_path or target.reader for target in targets):
-        return False
-    unknown = False
-    for target in targets:
+    try:
+        return inside(target.path, limits) or [target]
+    except ModelscopeError:
+        return [target]  # its reader tells
+
+
+def _in_archives(listing: Listing, limits: Limits) -> tuple[list[Target], ModelscopeError | None]:
+    """The models in the archives of a folder that holds no others: in the folder itself, else in those below it, the nearest first."""
+    from modelscope_cli.formats.archive_models import SUFFIXES, in_archives
+
+    paths = [
+        file.path for file in listing.files if file.path not in listing.hidden and file.path.lower().endswith(SUFFIXES)
+    ]
+    problem = None
+    for names in (
+        [path for path in paths if "/" not in path],
+        sorted([path for path in paths if "/" in path], key=lambda path: (path.count("/"), path)),
+    ):
         try:
-            with open_window(target.path) as window:
-                if sniff(window.head(HEAD), target.path):
-                    return False
-                found = recognise(window)
-        except ModelscopeError:
-            return False
-        unknown = unknown or found is None
-        if found is not None and found.kind.group != MODELS:
-            return False
-    return not unknown or foreign_folder(path) is not None
+            found = in_archives(listing.root, names, limits)
+        except ModelscopeError as caught:
+            problem = problem or caught
+            continue
+        if found:
+            return found, None
+    return [], problem
 
 
-def without_model(listing: Listing) -> ModelscopeError:
-    """What to say of a folder in which there is nothing to read: models of other programs in it are named."""
-    from modelscope_cli.formats.foreign_folder import foreign_folder
-
-    root = listing.root
-    foreign = foreign_folder(root)
-    if foreign is not None:
-        return UnsupportedFeatureError(f"this is {foreign[0]}", path=root, hint=foreign[1])
-    exports: dict[str, str] = {}  # a file of each form
-    for file in listing.files:
-        said = by_name(os.path.basename(file.path))
-        if said is not None and said.what == SAME and file.path not in listing.hidden:
-            exports.setdefault(said.why, file.path)
-    if exports:
-        named = "; ".join(f"{path} ({why})" for why, path in list(exports.items())[:4])
-        return UnsupportedFeatureError(
-            "a folder without a model file that is read", path=root, hint=f"it holds models of other programs: {named}"
-        )
-    inside = listing.inside("")
-    hint = (
-        f"look in its folders: {', '.join(inside[:5])}"
-        if inside
-        else "expected .safetensors, .gguf, .bin, .pt, .pth or .ckpt files"
+def _too_many(path: str, targets: list[Target]) -> SourceError:
+    homes = list(dict.fromkeys(os.path.relpath(target.path, path).split(os.sep)[0] for target in targets))
+    which = "folders" if all(os.path.isdir(os.path.join(path, home)) for home in homes[:FEW]) else "files"
+    return SourceError(
+        f"a folder of {len(targets):,} models",
+        path=path,
+        hint=f"name one of its {which}: {', '.join(homes[:FEW])}" + (" …" if len(homes) > FEW else ""),
     )
-    hint += f"; {listing.cut}" if listing.cut else ""
-    return SourceError("a folder without a model file", path=root, hint=hint)
 
 
-def _notes(listing: Listing, target: Target) -> Target:
-    """What was not looked at."""
+def without_model(
+    listing: Listing, told: tuple[str, str] | None, problem: ModelscopeError | None, others: Counter[str]
+) -> ModelscopeError:
+    """What to say of a folder in which there is nothing to read.
+
+    `told` is what its content tells, `problem` why an archive in it has none; `others` are files called as models that are none.
+    """
+    root = listing.root
+    if told is not None:
+        return UnsupportedFeatureError(f"this is {told[0]}", path=root, hint="; ".join(filter(None, (told[1], *_unseen(listing)))))
+    if problem is not None:
+        return problem
+    if others:
+        total = others.total()
+        suffix = others.most_common(1)[0][0]
+        called = f"called {suffix}" if len(others) == 1 else f"called {suffix} and the like"
+        what = f"one file {called}, not a model" if total == 1 else f"{total:,} files {called}, none a model"
+        return UnsupportedFeatureError(
+            f"a folder with {what} that is read",
+            path=root,
+            hint="; ".join(("name a file to see what it begins with", *_unseen(listing))),
+        )
+    states = [file.path for file in listing.files if file.path not in listing.hidden and is_state(file.path)]
+    inside = listing.inside("")
+    if states:
+        hint = f"it holds the state of a training without its weights: {', '.join(states[:FEW])}"
+    elif inside:
+        hint = f"look in its folders: {', '.join(inside[:FEW])}"
+    else:
+        hint = "expected .safetensors, .gguf, .bin, .pt, .pth or .ckpt files"
+    return SourceError("a folder without a model file", path=root, hint="; ".join((hint, *_unseen(listing))))
+
+
+def is_state(path: str) -> bool:
+    """Whether a file is the state of a training without its weights, by its name."""
+    name = os.path.basename(path)
+    said = by_name(name)
+    return said is not None and said.what in STATE and name.lower().endswith(MODEL_SUFFIXES)
+
+
+def _unseen(listing: Listing) -> list[str]:
+    """What was not looked at, in words."""
+    said = []
+    deep = [
+        file.path
+        for file in listing.files
+        if file.path.count("/") > LEVELS and file.path not in listing.hidden and may_hold_a_model(os.path.basename(file.path))
+    ]
+    if deep:
+        said.append(f"{min(deep)} lies more than {LEVELS} folders deep: name a folder nearer to it")
+    if listing.unreadable:
+        folder, why = next(iter(listing.unreadable.items()))
+        more = f", and {len(listing.unreadable) - 1:,} more" if len(listing.unreadable) > 1 else ""
+        said.append(f"{folder}/ cannot be listed: {why}{more}")
+    return [*said, listing.cut] if listing.cut else said
+
+
+def _noted(listing: Listing, targets: list[Target]) -> list[Target]:
+    """With a note on what was not looked at; and of several models with others beside them one note, which is on the last."""
     notes = [
         Note("folder-unreadable", "warning", listing.at(folder), f"the folder cannot be listed: {why}")
         for folder, why in list(listing.unreadable.items())[:8]
     ]
     if listing.cut:
         notes.append(Note("folder-cut", "warning", listing.root, listing.cut))
-    return target._replace(notes=(*target.notes, *notes)) if notes else target
+    first, *rest = targets
+    targets = [first._replace(notes=(*first.notes, *notes)), *rest]
+    with_others = [target for target in targets if any(note.code == OTHER_SETS for note in target.notes)]
+    if len(with_others) > 1:
+        targets = [
+            target._replace(notes=tuple(note for note in target.notes if note.code != OTHER_SETS)) for target in targets
+        ]
+        said = f"beside {len(with_others):,} of its models lie others that are probably the same again: see the table"
+        targets[-1] = targets[-1]._replace(notes=(*targets[-1].notes, Note(OTHER_SETS, "info", listing.root, said)))
+    return targets

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import ModelscopeError
-from modelscope_cli.formats.archive_paths import open_path
+from modelscope_cli.formats.archive_paths import begins_like_archive, open_path
 from modelscope_cli.formats.composites import composites
 from modelscope_cli.formats.folder_names import may_hold_a_model
 from modelscope_cli.formats.folder_walk import Listing, below
@@ -18,6 +18,7 @@ from modelscope_cli.formats.target import Target
 
 BASELINE_SUFFIX = ".baseline.json"
 OF_A_SET = re.compile(r"(__\d+)?\.metadata|.*\.distcp|shard-\d{5}-|.*mp_rank_\d\d|consolidated[._]\d\d")  # see composites.py
+TORCH_TAR = re.compile(rb"(sys_info|pickle|tensors|storages)\0")  # what the first member is called
 
 
 class Candidate(NamedTuple):
@@ -86,6 +87,17 @@ def _sharded(path: str, names: list[str]) -> list[Candidate]:
         *sets.values(),
         *[Candidate(name, single(os.path.join(path, name)), [name], []) for name in singles if name not in listed],
     ]
+
+
+def is_packed(one: Candidate) -> bool:
+    """Whether a file is called .tar and is an archive, which may hold models: torch wrote tars only before 0.1.10."""
+    if not one.name.lower().endswith(".tar") or one.target.shards is not None or not begins_like_archive(one.target.path):
+        return False
+    try:
+        with open_path(one.target.path) as window:
+            return TORCH_TAR.match(window.head(16)) is None
+    except ModelscopeError:
+        return False
 
 
 def is_index(name: str) -> bool:

@@ -9,6 +9,7 @@ from modelscope_cli.core.folder import (
     MODEL,
     ORDER,
     OTHER,
+    RUN,
     SAME,
     STEP,
     UNREADABLE,
@@ -34,7 +35,7 @@ class Group:
 
     def __init__(self) -> None:
         self.files = 0
-        self.names: dict[str, None] = {}
+        self.names: dict[str, int] = {}  # bytes
         self.nbytes = 0
 
 
@@ -52,21 +53,21 @@ def describe(
     def add(what: Said, name: str, nbytes: int, own: str = "", count: int = 1) -> None:
         group = groups.setdefault((what, own), Group())
         group.files += count
-        group.names[name] = None
+        group.names[name] = group.names.get(name, 0) + nbytes
         group.nbytes += nbytes
 
     for file in files:
         path = file.path
+        known = said.get(path)
         hidden = listing.hidden.get(path)
-        if hidden is not None:
+        if hidden is not None and (known is None or not known.used):
             add(Said(HIDDEN), hidden if hidden == path else hidden + "/", file.nbytes)
             continue
-        known = said.get(path)
         folder, _, name = path.rpartition("/")
         if known is None:
             within = _of_folder(folder, said, of_folders)
-            if within is not None:
-                add(within[0], within[1], file.nbytes, within[1] if within[0].what == STEP else "")
+            if within is not None and not (within[0].used and by_name(name) is not None):
+                add(within[0], within[1], file.nbytes, within[1] if within[0].what in (STEP, RUN) else "")
                 continue
             known = by_name(name)
             if known is not None and known.what == SAME and not one_model:
@@ -91,7 +92,15 @@ def describe(
     for path, why in listing.unreadable.items():
         add(Said(UNREADABLE, why), path + "/", 0, count=0)
     entries = [
-        FolderEntry(what.what, tuple(group.names), group.files, group.nbytes, what.why, what.used)
+        FolderEntry(
+            what.what,
+            tuple(group.names),
+            group.files,
+            group.nbytes,
+            what.why,
+            what.used,
+            tuple(group.names.values()) if what.used else (),
+        )
         for (what, _), group in groups.items()
     ]
     order = {name: position for position, name in enumerate(said)}  # models in the order in which they are shown
@@ -113,6 +122,7 @@ def _of_folder(folder: str, said: dict[str, Said], known: dict[str, tuple[Said, 
 
 def by_head(path: str) -> Said:
     """What a file is whose name does not tell, by its content."""
+    from modelscope_cli.formats.catalogue import title_by_head
     from modelscope_cli.formats.known import recognise
     from modelscope_cli.formats.registry import sniff
 
@@ -123,7 +133,7 @@ def by_head(path: str) -> Said:
                 return Said(OTHER, "empty")
             row = sniff(head, path)
             if row is not None:
-                return Said(MODEL, f"{row.name}, by its content: name it to see it")
+                return Said(MODEL, f"{title_by_head(row.name, head)}, by its content: name it to see it")
             found = recognise(window, neighbours=False)
     except ModelscopeError as problem:
         return Said(OTHER, problem.message)

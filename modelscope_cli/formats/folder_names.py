@@ -31,6 +31,9 @@ MODEL_SUFFIXES = (
 )  # fmt: skip
 
 
+ARCHIVES = "archives"
+
+
 class Said(NamedTuple):
     """What a file or folder is (of core/folder.py's ORDER), why, and whether a model is read from it."""
 
@@ -88,7 +91,7 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp", ".ico", ".tif", ".tiff"), (IMAGES, "")),
     **dict.fromkeys((".mp4", ".webm", ".wav", ".mp3", ".flac", ".ogg"), (OTHER, "sound and film")),
     **dict.fromkeys((".npy", ".npz", ".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".json", ".xml", ".h5ad", ".lmdb"), (OTHER, "data")),
-    **dict.fromkeys((".zip", ".gz", ".tgz", ".zst", ".xz", ".bz2", ".7z", ".rar", ".whl"), (OTHER, "archives")),
+    **dict.fromkeys((".zip", ".gz", ".tgz", ".zst", ".xz", ".bz2", ".7z", ".rar", ".whl"), (OTHER, ARCHIVES)),
 }  # fmt: skip
 
 # Folders of which the name tells what all of them is, where a model lies beside them.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from modelscope_cli.core.checkpoint import Note
-from modelscope_cli.core.folder import OPTIMIZER, OTHER, RANDOM, RECORD, REVISION, SAME, SCALER, SCHEDULER, STEP, WEIGHTS
+from modelscope_cli.core.folder import OPTIMIZER, OTHER, RANDOM, RECORD, REVISION, RUN, SAME, SCALER, SCHEDULER, STEP, WEIGHTS
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive_paths import open_path
@@ -26,16 +26,20 @@ from modelscope_cli.formats.folder_names import (
     by_name,
     of_folder,
 )
-from modelscope_cli.formats.folder_sets import QUANTISED, STEP_NAME, Choice, choose_among, usual_of
+from modelscope_cli.formats.folder_sets import OTHER_SETS, QUANTISED, Choice, choose_among, usual_of
+from modelscope_cli.formats.folder_steps import IS_BEST, IS_LAST, IS_NUMBERED, STEP_NAME, Step, step_of
 from modelscope_cli.formats.folder_walk import File, Listing, below
 from modelscope_cli.formats.shard_sets import single
 from modelscope_cli.formats.target import Target
 
-LEVELS = 5  # folders in folders that are searched for models
+LEVELS = 8  # folders in folders that are searched for models
 MOST_COMPONENTS = 100
 STATE = (OPTIMIZER, SCHEDULER, SCALER, RANDOM, RECORD)
 STATE_BYTES = 32 << 20  # of trainer_state.json, which has a line a logging step
 _NUMBER = re.compile(r"\d+")
+PRECISIONS = ("float32", "fp32", "f32", "bfloat16", "bf16", "float16", "fp16", "f16")  # the fullest first
+RUN_NAME = re.compile(r"(?P<of>version|run|exp|experiment|train|trial)[-_]?\d*", re.IGNORECASE)  # Lightning, YOLO, detectron2
+DATED_RUN = re.compile(r"((offline-)?run-\d{8}_\d{6}-\w+)|\d{4}-\d\d-\d\d|\d\d-\d\d-\d\d")  # W&B, Hydra
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
 
@@ -75,7 +79,11 @@ class Search:
                 self._modules(folder, own)
             self._beside(folder, own)
             return own
-        return self._below(folder, levels) if levels else own
+        if not levels:
+            return own
+        found = self._below(folder, levels)
+        found.said.update(own.said)
+        return found
 
     def only_state(self) -> Choice:
         """Of a folder with nothing but the state of a training: that."""
@@ -90,7 +98,7 @@ class Search:
     def _find_caches(self) -> Iterator[tuple[str, Cache]]:
         """The models of a cache of Hugging Face: the folder itself, its folders, or that of which it is the snapshots."""
         listing = self.listing
-        for base in ("", *[name for name in listing.inside("") if name.startswith("models--")]):
+        for base in ("", *sorted(folder for folder in listing.folders if folder.rpartition("/")[2].startswith("models--"))):
             refs = below(base, "refs")
             inside = listing.inside(below(base, "snapshots"))
             if inside and {refs, below(base, "blobs")} & listing.folders:
@@ -160,9 +168,9 @@ class Search:
             said = of_folder(name)
             if GLOBAL_STEP.fullmatch(name):
                 said = Said(OPTIMIZER, GLOBAL_STEP_WHY)
-            elif STEP_NAME.fullmatch(name):
+            elif STEP_NAME.fullmatch(name) or ((step := step_of(name)) is not None and not step.model):
                 said = Said(STEP, "of the same training")
-            elif QUANTISED.fullmatch(f"{name}.gguf") or QUANTISED.fullmatch(f"x-{name}.gguf"):
+            elif self._quantised(below(folder, name)):
                 said = Said(SAME, f"quantised as {name}")
             if said is not None:
                 own.said[path] = said
@@ -172,20 +180,22 @@ class Search:
         self.searched = self.searched or not folder
         whole = Choice([], {})
         groups: dict[str, list[tuple[str, Choice]]] = {}
-        states = []
+        states: list[str] = []
+        records: list[str] = []
         for name in self.listing.inside(folder):
             said = of_folder(name)
             if said is not None and said.what != SAME:
                 whole.said[below(folder, name) + "/"] = said
                 states += [name] if said.what == OPTIMIZER else []
+                records += [name] if said.what == RECORD else []
             elif not NO_MODELS.fullmatch(name.lower()):
                 choice = self.choose(below(folder, name), levels - 1)
                 if choice.targets:
                     groups.setdefault(_alike(name, choice), []).append((name, choice))
         found = [self._one_of(folder, group, whole) if len(group) > 1 else group[0] for group in groups.values()]
         models = [(name, choice) for name, choice in found if of_folder(name) is None] or found
-        for name in states if not models else ():  # nothing but the state of a training
-            models.append((name, self.choose(below(folder, name), levels - 1)))
+        for several in (states, records):  # nothing but the state of a training, or what it left among its logs
+            models = models or [(name, self.choose(below(folder, name), levels - 1)) for name in several]
         for _, choice in models:
             whole.targets.extend(choice.targets)
             whole.said.update(choice.said)
@@ -195,39 +205,56 @@ class Search:
         return whole
 
     def _one_of(self, folder: str, group: list[tuple[str, Choice]], whole: Choice) -> tuple[str, Choice]:
-        """The step to take: what `latest` names, the best by trainer_state.json, or the last. The others are said in `whole`."""
+        """The one to take of folders that hold the same again, or steps or runs of one training. The others are said in `whole`."""
         group.sort(key=lambda pair: natural(pair[0]))
-        if QUANTISED.fullmatch(f"x-{group[0][0]}.gguf"):
-            return self._quantisation(folder, group, whole)
         names = [name for name, _ in group]
-        latest, best = latest_of(self.listing.at(folder)), self._best(folder, names[-1])
-        which, chosen = "the last", names[-1]
-        if best in names:
-            which, chosen = "the best (trainer_state.json)", best
-        elif latest in names:
-            which, chosen = f"the one that the file {LATEST} names", latest
+        if self._quantised(below(folder, names[0])):
+            return self._one_form(folder, group, whole, usual_of(group)[0], "quantised as {}")
+        if names[0].lower() in PRECISIONS:
+            fullest = min(names, key=lambda name: PRECISIONS.index(name.lower()))
+            return self._one_form(folder, group, whole, fullest, "in another precision")
+        runs = is_run(names[0])
+        kind = "runs" if runs else "steps"
+        chosen, which = (names[-1], "the last") if runs else self._step(folder, names)
+        why = f"{which} of {len(names):,} {kind}"
         others = [name for name in names if name != chosen]
         shown = ", ".join(others[-5:][::-1]) + (", …" if len(others) > 5 else "")
-        said = f"{chosen}: {which} of {len(names):,} steps; beside it {'are' if len(others) > 1 else 'is'} {shown}"
-        whole.said.update((below(folder, name) + "/", Said(STEP, "of the same training")) for name in others)
+        said = f"{chosen}: {why}; beside it {'are' if len(others) > 1 else 'is'} {shown}"
+        of_others = Said(RUN, "with a model of its own") if runs else Said(STEP, "of the same training")
+        whole.said.update((below(folder, name) + "/", of_others) for name in others)
         choice = dict(group)[chosen]
-        why = f"{which} of {len(names):,} steps"
         choice.said.update([(path, known._replace(why=why)) for path, known in choice.said.items() if known.used])
-        choice.targets[0] = _noted(choice.targets[0], Note("steps", "info", self.listing.at(folder), said))
+        choice.targets[0] = _noted(choice.targets[0], Note(kind, "info", self.listing.at(folder), said))
         return chosen, choice
 
-    def _quantisation(self, folder: str, group: list[tuple[str, Choice]], whole: Choice) -> tuple[str, Choice]:
-        """Of folders with one quantisation each the usual one, or the first."""
-        chosen, choice = usual_of(group)
-        whole.said.update(
-            (below(folder, name) + "/", Said(SAME, f"quantised as {name}")) for name, _ in group if name != chosen
-        )
-        others = ", ".join(name for name, _ in group if name != chosen)
-        note = Note(
-            "other-sets", "info", self.listing.at(folder), f"the folder also holds {others}: probably the same model again"
-        )
-        choice.targets[0] = _noted(choice.targets[0], note)
+    def _step(self, folder: str, names: list[str]) -> tuple[str, str]:
+        """The step to take and which it is: the best by trainer_state.json or by its name, what `latest` names, or the last."""
+        steps = [(step_of(name) or Step(IS_NUMBERED, "")).rank for name in names]
+        last = max(zip(steps, range(len(names)), names, strict=True))[2]
+        numbered = [name for name, rank in zip(names, steps, strict=True) if rank == IS_NUMBERED] or names
+        best, latest = self._best(folder, numbered[-1]), latest_of(self.listing.at(folder))
+        if best in names:
+            return best, "the best (trainer_state.json)"
+        if latest in names and IS_BEST not in steps:
+            return latest, f"the one that the file {LATEST} names"
+        return last, {IS_BEST: "the one called the best", IS_LAST: "the one called the last"}.get(max(steps), "the last")
+
+    def _one_form(
+        self, folder: str, group: list[tuple[str, Choice]], whole: Choice, chosen: str, why: str
+    ) -> tuple[str, Choice]:
+        """Of folders that hold one model in several forms the one called `chosen`."""
+        choice = dict(group)[chosen]
+        others = [name for name, _ in group if name != chosen]
+        whole.said.update((below(folder, name) + "/", Said(SAME, why.format(name))) for name in others)
+        said = f"the folder also holds {', '.join(others)}: probably the same model again"
+        choice.targets[0] = _noted(choice.targets[0], Note(OTHER_SETS, "info", self.listing.at(folder), said))
         return chosen, choice
+
+    def _quantised(self, folder: str) -> bool:
+        """Whether a folder is called by a quantisation, and holds files that have one."""
+        name = folder.rpartition("/")[2]
+        called = QUANTISED.fullmatch(f"{name}.gguf") or QUANTISED.fullmatch(f"x-{name}.gguf")
+        return called is not None and any(file.lower().endswith(".gguf") for file in self.listing.names.get(folder, ()))
 
     def _best(self, folder: str, last: str) -> str | None:
         """The step that the state of a training calls the best. The path in it may be of another machine: its end counts."""
@@ -236,16 +263,26 @@ class Search:
         return re.split(r"[/\\]", best.rstrip("/\\"))[-1] if isinstance(best, str) else None
 
 
+def is_run(name: str) -> bool:
+    """Whether a folder is what one start of a program left: another start may have trained another model."""
+    return (RUN_NAME.fullmatch(name) or DATED_RUN.fullmatch(name)) is not None
+
+
 def _alike(name: str, choice: Choice) -> str:
-    """The same for folders that are steps of one training, or one model in several quantisations."""
-    if QUANTISED.fullmatch(f"x-{name}.gguf"):
+    """The same for folders that are steps or runs of one training, or one model in several forms."""
+    if QUANTISED.fullmatch(f"x-{name}.gguf") and all(target.path.lower().endswith(".gguf") for target in choice.targets):
         return "a quantisation"
-    numbered = re.search(r"\d", name) is not None
+    if name.lower() in PRECISIONS:
+        return "a precision"
+    if is_run(name):
+        run = RUN_NAME.fullmatch(name)
+        return f"run {run['of'].lower() if run else ''}"
+    step = step_of(name)
+    if step is not None:
+        return f"step {step.model}"
     of_ranks = all(target.reader is not None for target in choice.targets)
-    if numbered and (
-        of_ranks or name.isdecimal() or STEP_NAME.fullmatch(name) or re.fullmatch(r"(version|run|exp)[-_]?\d+", name)
-    ):
-        return _NUMBER.sub("#", name)
+    if name.isdecimal() or (of_ranks and _NUMBER.search(name)):
+        return f"step {_NUMBER.sub('', name)}"
     return f"={name}"
 
 

@@ -17,11 +17,11 @@ import re
 from typing import NamedTuple, TypeVar
 
 from modelscope_cli.core.checkpoint import Note
-from modelscope_cli.core.folder import ADAPTER, SAME, STEP, WEIGHTS
+from modelscope_cli.core.folder import ADAPTER, OTHER, SAME, STEP, WEIGHTS
 from modelscope_cli.formats.composites import SLICE, natural
-from modelscope_cli.formats.folder_candidates import Candidate
+from modelscope_cli.formats.folder_candidates import Candidate, is_packed
 from modelscope_cli.formats.folder_candidates import candidates as candidates
-from modelscope_cli.formats.folder_names import Said, is_adapter
+from modelscope_cli.formats.folder_names import ARCHIVES, Said, is_adapter
 from modelscope_cli.formats.folder_steps import step_of
 from modelscope_cli.formats.folder_walk import Listing, below
 from modelscope_cli.formats.target import Target
@@ -29,6 +29,7 @@ from modelscope_cli.formats.target import Target
 T = TypeVar("T")
 
 PRETRAINED = "what from_pretrained takes"
+OTHER_SETS = "other-sets"  # a note
 
 # Forms of one model, best first, and what is said of one where a better is there.
 Forms = tuple[tuple[re.Pattern[str], str], ...]
@@ -66,11 +67,15 @@ class Choice(NamedTuple):
 def choose_among(listing: Listing, folder: str, aliases: dict[str, str]) -> Choice:
     """The sets to take of those that lie in a folder itself."""
     found = candidates(listing, folder, aliases)
+    packed = [one for one in found if is_packed(one)]
+    choice = Choice([], {})
+    for one in packed:
+        _say(folder, one, choice, Said(OTHER, ARCHIVES))
+    found = _without(found, packed) if packed else found
     if not found:
-        return Choice([], {})
+        return choice
     regular = [one for one in found if any(below(folder, name) not in listing.special for name in one.names)]
     found = regular or found
-    choice = Choice([], {})
     left = _one_of_forms(listing, folder, found, MODEL_FORMS, choice)
     if len(left) < len(found):
         left = _converted(folder, left, choice)
@@ -112,7 +117,7 @@ def _others_note(listing: Listing, folder: str, duplicates: list[Candidate]) -> 
     named = ", ".join(one.name for one in duplicates[:8]) + (
         f" and {len(duplicates) - 8:,} more" if len(duplicates) > 8 else ""
     )
-    return Note("other-sets", "info", listing.at(folder), f"the folder also holds {named}: probably the same model again")
+    return Note(OTHER_SETS, "info", listing.at(folder), f"the folder also holds {named}: probably the same model again")
 
 
 def _one_of_forms(listing: Listing, folder: str, found: list[Candidate], forms: Forms, choice: Choice) -> list[Candidate]:

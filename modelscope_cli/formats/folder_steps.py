@@ -28,8 +28,11 @@ LAST = re.compile(r"(?P<of>.*?)(?<![a-z])(last|latest|final)(?![a-z])(?P<rest>.*
 IS_BEST, IS_LAST, IS_NUMBERED = 2, 1, 0
 MARKS = ((IS_BEST, BEST), (IS_LAST, LAST), (IS_NUMBERED, STEP_NAME), (IS_NUMBERED, STEP_OF_NET))
 
-ANY_MODEL = {"model", "models", "checkpoint", "checkpoints", "ckpt", "weights", "weight", "net", "network", "state", "dict"}
-STEP_WORDS = {"epoch", "epochs", "ep", "e", "step", "steps", "iter", "iters", "iteration", "global", "snapshot", "v", "best", "last", "latest", "final"}
+ANY_MODEL = {"model", "models", "checkpoint", "checkpoints", "ckpt", "weights", "weight", "net", "network", "state", "dict", "pytorch"}
+STEP_WORDS = {
+    "epoch", "epochs", "ep", "e", "step", "steps", "iter", "iters", "iteration", "global", "snapshot", "v", "best", "last", "latest",
+    "final",
+}  # fmt: skip
 FIGURES = {
     "loss", "acc", "accuracy", "val", "valid", "validation", "eval", "test", "map", "map50", "miou", "iou", "dice", "f1", "auc",
     "auroc", "ap", "ar", "psnr", "ssim", "lpips", "fid", "bleu", "rouge", "wer", "cer", "ppl", "perplexity", "mse", "mae", "rmse",

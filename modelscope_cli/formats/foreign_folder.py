@@ -9,7 +9,7 @@
     net.xml, net.bin                              OpenVINO
     _METADATA, manifest.ocdbt                     Orbax checkpoint (JAX)
 
-Else the kinds of models that lie in it are named, and LFS pointers.
+Else the kinds of models that lie in it and in the folders below are named, and LFS pointers.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from modelscope_cli.core.folder import CONFIGURATION, OTHER, SAME
+from modelscope_cli.core.place import typed
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.folder_names import NO_MODELS, by_name
 from modelscope_cli.formats.known import Recognised, recognise
-from modelscope_cli.formats.known_kinds import MODELS, NETRON
+from modelscope_cli.formats.known_kinds import FILE, MODELS, NETRON
 
 MOST_FILES = 64  # that are looked into
 MOST_ENTRIES = 10_000  # of a folder and its folders that are counted
-DEEPEST = 3  # folders in folders, for sizes
+DEEPEST = 8  # folders in folders
 FEW = 3  # kinds, and files of each, that are named
 COREML_MANIFEST, COREML_DATA = "Manifest.json", "Data"
 ORBAX = ("_METADATA", "manifest.ocdbt", "_sharding")
@@ -62,13 +65,27 @@ def foreign_folder(path: str) -> tuple[str, str] | None:
     found = package(path, files) or orbax(here)
     if found is None:
         told = [(file, kind) for file in here[:MOST_FILES] if (kind := kind_of(path, file.name)) and telling(kind)]
-        found = signed(told)
+        found = signed(path, told)
         if found is None:
-            return held(told)
+            left = MOST_FILES - len(here)
+            deeper = likely([file for file in files if "/" in file.name])[: max(left, 0)]
+            return held(path, told + [(file, kind) for file in deeper if (kind := kind_of(path, file.name)) and telling(kind)])
     what, todo = found
     nbytes = sum(file.nbytes for file in files)
     counted = f"{len(files):,} {'file' if len(files) == 1 else 'files'} of {nbytes:,} bytes together"
     return f"{what}, {counted}{' and more' if cut else ''}", todo
+
+
+def likely(files: list[File]) -> list[File]:
+    """Those that may tell what their folder is, by their names, and the nearest of them first: no pictures, no code."""
+
+    def rank(file: File) -> tuple[int, int, str]:
+        said = by_name(os.path.basename(file.name))
+        speaking = said is None or said.what == SAME
+        return (not speaking, file.name.count("/"), file.name)
+
+    named = ((file, by_name(os.path.basename(file.name))) for file in files)
+    return sorted([file for file, said in named if said is None or said.what in (SAME, CONFIGURATION, OTHER)], key=rank)
 
 
 def files_of(path: str) -> tuple[list[File], bool]:
@@ -77,7 +94,7 @@ def files_of(path: str) -> tuple[list[File], bool]:
     folders = [("", 0)]
     seen = 0
     while folders:
-        inner, depth = folders.pop()
+        inner, depth = folders.pop(0)
         try:
             with os.scandir(os.path.join(path, inner)) as entries:
                 for entry in entries:
@@ -87,11 +104,16 @@ def files_of(path: str) -> tuple[list[File], bool]:
                     name = f"{inner}{entry.name}"
                     if entry.is_file(follow_symlinks=depth == 0):
                         found.append(File(name, entry.stat().st_size))
-                    elif depth < DEEPEST and entry.is_dir(follow_symlinks=False):
+                    elif depth < DEEPEST and entry.is_dir(follow_symlinks=False) and looked_into(entry.name):
                         folders.append((f"{name}/", depth + 1))
         except OSError:
             continue
     return sorted(found), False
+
+
+def looked_into(name: str) -> bool:
+    """Whether a folder is neither hidden nor one of other people's programs."""
+    return not name.startswith(".") and NO_MODELS.fullmatch(name.lower()) is None
 
 
 def kind_of(folder: str, name: str) -> Recognised | None:
@@ -118,13 +140,13 @@ def package(path: str, files: list[File]) -> tuple[str, str] | None:
             model = kind_of(path, min(models))
             about = model.what.partition(" (")[2] if model is not None and model.kind.name == "coreml" else ""
             what = "a Core ML package" + (f" ({about}" if about else "")
-            return what, NETRON.replace("FILE", min(models))
+            return what, NETRON.replace(FILE, typed(os.path.join(path, min(models))))
     if {"coremldata.bin", "model.mil"} <= names:
         return "a compiled Core ML model", "the .mlpackage or .mlmodel that it was compiled from can be drawn"
     return None
 
 
-def signed(told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
+def signed(path: str, told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
     """What the first sign tells whose file is what it says, where nothing else is there that tells of another model."""
     kinds = {kind.kind.name for _, kind in told}
     for sign in SIGNS:
@@ -132,7 +154,7 @@ def signed(told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
         if found and kinds <= {sign.kind, f"{sign.kind}-data"}:
             file, kind = found[0]
             about = kind.what[len(kind.kind.title) :] if len(found) == 1 else f" in {len(found):,} parts"
-            return sign.title + about, sign.todo.replace("FILE", file.name)
+            return sign.title + about, sign.todo.replace(FILE, typed(os.path.join(path, file.name)))
     return None
 
 
@@ -143,7 +165,7 @@ def orbax(here: list[File]) -> tuple[str, str] | None:
     return "an Orbax checkpoint (JAX)", "orbax.checkpoint reads it; to be read here, save it as safetensors"
 
 
-def held(told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
+def held(path: str, told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
     """The kinds of files in it, the commonest first."""
     kinds: dict[str, list[tuple[File, Recognised]]] = {}
     for file, kind in told:
@@ -154,4 +176,8 @@ def held(told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
         names = ", ".join(file.name[:80] for file, _ in alike[:FEW]) + (", …" if len(alike) > FEW else "")
         said.append(f"{title} ({names})" if len(alike) == 1 else f"{len(alike):,} files, each {title} ({names})")
     first = common[0][1][0] if common else None
-    return ("a folder with " + "; ".join(said), first[1].hint.replace("FILE", first[0].name)) if first else None
+    return (
+        ("a folder with " + "; ".join(said), first[1].hint.replace(FILE, typed(os.path.join(path, first[0].name))))
+        if first
+        else None
+    )

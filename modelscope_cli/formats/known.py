@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from modelscope_cli.core.place import typed
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import FormatError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
 from modelscope_cli.formats import known_beside, known_binary, known_protobuf, known_text
-from modelscope_cli.formats.known_kinds import MODELS, Kind
+from modelscope_cli.formats.known_kinds import FILE, MODELS, Kind
 from modelscope_cli.formats.known_models import FOREIGN_MODELS
 from modelscope_cli.formats.known_others import BESIDE_MODELS, NO_MODELS
 from modelscope_cli.formats.known_protobuf import Found
@@ -70,9 +71,10 @@ def recognised(found: Found) -> Recognised:
 
 def error_for(found: Recognised, path: str) -> UnknownFormatError | UnsupportedFeatureError:
     """The error that names a file."""
+    hint = found.hint.replace(FILE, typed(path))
     if found.kind.group == MODELS:
-        return UnsupportedFeatureError(f"this is {found.what}, not read yet", path=path, hint=found.hint)
-    return UnknownFormatError(f"this is {found.what}", path=path, hint=found.hint)
+        return UnsupportedFeatureError(f"this is {found.what}, not read yet", path=path, hint=hint)
+    return UnknownFormatError(f"this is {found.what}", path=path, hint=hint)
 
 
 def foreign_error(window: Window) -> UnknownFormatError | UnsupportedFeatureError:

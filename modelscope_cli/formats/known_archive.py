@@ -73,4 +73,7 @@ def archive_error(names: Sequence[str], path: str) -> UnknownFormatError | Unsup
     """The error for a zip or tar with these members, none of which is read."""
     from modelscope_cli.formats.known import error_for, recognised
 
+    if not any(not name.endswith("/") for name in names):
+        what = "an empty archive" + (f" (of {len(names):,} folders)" if len(names) > 1 else " (of 1 folder)" if names else "")
+        return UnknownFormatError(what, path=path, hint="look where it comes from: nothing was packed into it")
     return error_for(recognised(look(names)), path)

@@ -10,6 +10,7 @@ net.mnn                         a flatbuffer, and the suffix               MNN
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import struct
@@ -26,6 +27,8 @@ NCNN_FLAGS = (0x01306B47, 0x000D4B38, 0x0002C056)  # float16; 8 bits; raw float3
 LARGEST_MANIFEST = 1 << 24
 MOST_MANIFESTS = 20  # JSON files of a folder that are looked into
 MOST_NAMES = 10_000
+_LISTED: list[tuple[str, int, list[str]]] = []  # (folder, when it changed, JSON files of it)
+_READ: list[tuple[str, list[tuple[str, int, int]], list[tuple[str, bytes]]]] = []  # (folder, files as they were, what is in them)
 
 
 def look(window: Window, head: bytes) -> Found | None:
@@ -61,20 +64,43 @@ def web_shard(window: Window, head: bytes) -> Found | None:
     folder, name = os.path.split(window.name)
     if not SHARD.fullmatch(name):
         return None
-    try:
-        names = sorted(entry for entry in os.listdir(folder or ".")[:MOST_NAMES] if entry.endswith(".json"))
-    except OSError:
-        return None
     listed = re.compile(rb'"paths"\s*:\s*\[[^\]]{0,100000}?"(?:\./)?' + re.escape(os.fsencode(name)) + rb'"')
-    for manifest in sorted(names, key=lambda entry: entry != "model.json" and "manifest" not in entry)[:MOST_MANIFESTS]:
-        try:
-            with open_window(os.path.join(folder, manifest)) as beside:
-                text = beside.head(LARGEST_MANIFEST)
-        except ModelscopeError:
-            continue
-        if b'"paths"' in text and listed.search(text, max(0, text.find(b'"weightsManifest"'))):
+    for manifest, text in manifests(folder):
+        if listed.search(text, max(0, text.find(b'"weightsManifest"'))):
             return Found("tfjs-data", (f"{manifest} lists it",))
     return None
+
+
+def manifests(folder: str) -> list[tuple[str, bytes]]:
+    """The JSON files of a folder that list weight files, and what stands in them. Those of the last folder are remembered."""
+    here = []
+    for name in json_files(folder):
+        with contextlib.suppress(OSError):
+            known = os.stat(os.path.join(folder, name))
+            here.append((name, known.st_mtime_ns, known.st_size))
+    if _READ and _READ[0][:2] == (folder, here):
+        return _READ[0][2]
+    found = []
+    for name, _, _ in here:
+        with contextlib.suppress(ModelscopeError), open_window(os.path.join(folder, name)) as beside:
+            text = beside.head(LARGEST_MANIFEST)
+            if b'"paths"' in text:
+                found.append((name, text))
+    _READ[:] = [(folder, here, found)] if sum(len(text) for _, text in found) <= LARGEST_MANIFEST else []
+    return found
+
+
+def json_files(folder: str) -> list[str]:
+    """Names of a few JSON files of a folder, those first that are called like manifests. Those of the last folder are remembered."""
+    try:
+        changed = os.stat(folder or ".").st_mtime_ns
+        if not _LISTED or _LISTED[0][:2] != (folder, changed):
+            names = [entry for entry in os.listdir(folder or ".")[:MOST_NAMES] if entry.endswith(".json")]
+            names.sort(key=lambda entry: (entry != "model.json" and "manifest" not in entry, entry))
+            _LISTED[:] = [(folder, changed, names[:MOST_MANIFESTS])]
+        return _LISTED[0][2]
+    except OSError:
+        return []
 
 
 def openvino_data(window: Window, head: bytes) -> Found | None:

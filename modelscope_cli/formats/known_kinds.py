@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MODELS, BESIDE, OTHERS = "models", "beside models", "no models"
-NETRON = "mscope visualize FILE --engine netron draws it"
+FILE = "FILE"  # in words of what to do: the path, as it can be typed
+NETRON = f"mscope visualize {FILE} --engine netron draws it"
 WEIGHTS = "it holds no weights: inspect the weights file beside it"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelscope_cli.core.checkpoint import Note
 from modelscope_cli.errors import CorruptFileError
 
+LENIENT = "--lenient shows what can still be read"
 MOST_NOTES = 100  # a file of nothing but damage need not be described in full
 
 
@@ -16,8 +17,10 @@ class Problems:
         self.lenient = lenient
         self.notes: list[Note] = []
 
-    def report(self, what: str, offset: int | None = None) -> None:
+    def report(self, what: str, offset: int | None = None, hint: str = "") -> None:
+        """Raise, or keep a note. `hint` is what to do but reading leniently."""
         if not self.lenient:
-            raise CorruptFileError(what, path=self.path, offset=offset, hint="--lenient shows what can still be read")
+            hint = f"{hint}; {LENIENT}" if hint else LENIENT
+            raise CorruptFileError(what, path=self.path, offset=offset, hint=hint)
         if len(self.notes) < MOST_NOTES:
             self.notes.append(Note("damaged", "error", self.path, what))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -73,6 +73,10 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     if fill_at_once(table, entries, data_start, available):
         reach = available
     else:
+        whole = claimed_size(entries)
+        if whole > available:
+            message = f"cut short: {window.size:,} of {data_start + whole:,} bytes are there"
+            problems.report(message, window.size, "the download or the save did not finish: get it again")
         reach = fill_one_by_one(table, entries, data_start, available, problems)
         if not any(note.code == "damaged" for note in problems.notes):
             check_cover(table, data_start, window.size, problems)
@@ -85,11 +89,20 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         [FileRecord(window.name, window.size, range(len(table)))],
         table,
         [byte_map(header, data_start, data_start + reach, window.size)],
-        metadata={name: value for name, value in metadata.items() if name not in aliases},
+        metadata=some_metadata(metadata, aliases, limits.metadata_items, problems),
         notes=problems.notes,
         aliases=aliases,
         ordered=False,
     )
+
+
+def some_metadata(metadata: dict[str, str], aliases: dict[str, str], most: int, problems: Problems) -> dict[str, str]:
+    """What is no alias, as much of it as is kept for display."""
+    kept = dict(islice(((name, value) for name, value in metadata.items() if name not in aliases), most))
+    if left_out := len(metadata) - len(aliases) - len(kept):
+        message = f"{left_out:,} more metadata values are not listed"
+        problems.notes.append(Note("metadata-cut", "info", problems.path, message))
+    return kept
 
 
 def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:
@@ -100,7 +113,7 @@ def read_header(window: Window, limits: Limits) -> tuple[bytes, int]:
             f"the header claims {length:,} bytes, {window.size - LENGTH_SIZE:,} follow",
             path=window.name,
             offset=0,
-            hint="cut short, or not a safetensors file",
+            hint="cut short, or not a safetensors file: compare its size with the source and get it again",
         )
     if length > FORMAT_MAXIMUM:
         raise CorruptFileError(
@@ -203,6 +216,15 @@ def fill_at_once(table: TensorTable, entries: dict[str, Entry], data_start: int,
     table.storage.starts += [data_start + start for start in starts]
     table.storage.nbytes += nbytes
     return True
+
+
+def claimed_size(entries: dict[str, Entry]) -> int:
+    """Bytes of data that the header speaks of, where its ranges follow one another without a gap; else 0."""
+    ranges = [entry.data_offsets for entry in entries.values() if entry.data_offsets is not None]
+    ranges.sort()
+    stops = [0, *[stop for _, stop in ranges]]
+    in_order = len(ranges) == len(entries) and [start for start, _ in ranges] == stops[:-1]
+    return stops[-1] if in_order else 0
 
 
 def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int, problems: Problems) -> int:

@@ -30,6 +30,7 @@ from modelscope_cli.formats.gguf_split import NUMBER, Split
 from modelscope_cli.formats.shard_sets import SHARD_NAME
 from modelscope_cli.formats.target import Target
 
+LONGEST_LATER = 1_024  # characters kept of a text in the metadata of a shard that is not the first
 MOST_NAMED = 5  # names listed of each kind of disagreement
 
 OpenPart = Callable[[str], Checkpoint]
@@ -184,7 +185,10 @@ def add_part(merged: Checkpoint, part: Checkpoint, limits: Limits) -> None:
     merged.pickles.extend(part.pickles)
     merged.notes.extend(part.notes)
     for key, value in part.metadata.items():
-        merged.metadata.setdefault(key, value)
+        if len(merged.metadata) >= limits.metadata_items:
+            break
+        longer = first and isinstance(value, str) and len(value) > LONGEST_LATER
+        merged.metadata.setdefault(key, f"{value[:LONGEST_LATER]}…" if longer else value)
 
 
 def compare(index: Index, merged: Checkpoint, target: Target, unreadable: set[str]) -> list[Note]:

@@ -6,6 +6,7 @@ goes to the text columns, which are cut with an ellipsis, or wrapped where the r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -283,7 +284,25 @@ def _cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> st
 
 
 def _wrapped(text: str, width: int, least: int = 20) -> list[str]:
-    """Lines of a sentence."""
+    """Lines of a sentence. A word that is too long for a line, as paths and patterns are, breaks where its parts meet."""
     import textwrap
 
-    return textwrap.wrap(text, max(least, width), break_on_hyphens=False) or [""]
+    room = max(least, width)
+    if all(len(word) <= room for word in text.split()):
+        return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    lines = [""]
+    for word in text.split():
+        blank = " " if lines[-1] else ""
+        for part in [word] if len(word) <= room else _parts(word, room):
+            if len(lines[-1]) + len(blank) + len(part) <= room:
+                lines[-1] += blank + part
+            else:
+                lines[-1:] = [line for line in (lines[-1], part) if line]
+            blank = ""
+    return lines
+
+
+def _parts(word: str, room: int) -> list[str]:
+    """A long word, cut behind each / _ - and before capitals; what is still too long anywhere."""
+    parts = re.split(r"(?<=[/_-])(?=[^/_-])|(?<=[a-z])(?=[A-Z])", word)
+    return [part[start : start + room] for part in parts for start in range(0, len(part), room)]

@@ -1,0 +1,42 @@
+"""Several models of one folder together: components of a pipeline, a model and its adapter."""
+
+from __future__ import annotations
+
+from modelscope_cli.analysis.overview import Overview
+from modelscope_cli.report.document import Bytes, Count, Fact, Facts
+
+
+class Totals:
+    """Adds up the models of a folder as they come. Those of one folder come one after another, and the last has its contents."""
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.models = self.parameters = self.tensors = self.nbytes = 0
+
+    def add(self, overview: Overview) -> None:
+        """Take in a model; the sum is written into the last one of several."""
+        checkpoint = overview.checkpoint
+        folder = checkpoint.in_folder
+        if folder is None or folder.path != self.folder:
+            self.models = self.parameters = self.tensors = self.nbytes = 0
+            self.folder = folder.path if folder is not None else ""
+        if folder is None:
+            return
+        self.models += 1
+        self.parameters += overview.parameters
+        self.tensors += len(checkpoint.tensors)
+        self.nbytes += checkpoint.nbytes
+        if folder.entries:
+            if self.models > 1:
+                overview.together = self.facts()
+            self.folder = ""
+
+    def facts(self) -> Facts:
+        value = {
+            "models": Count(self.models),
+            "parameters": Count(self.parameters),
+            "tensors": Count(self.tensors),
+            "bytes": Bytes(self.nbytes),
+        }
+        text = f"{self.models:,} models  ·  {self.parameters:,} parameters in {self.tensors:,} tensors  ·  {self.nbytes:,} bytes"
+        return Facts("", "", [Fact("together", "Together", value, text)])
