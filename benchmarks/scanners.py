@@ -105,8 +105,6 @@ def timed(chosen: list[Scanner], path: Path, pairs: int) -> list[dict[str, Any]]
             "theirs": median([them.wall for _, them in found]),
             "ratio": median(ratios),
             "ratio_quartiles": list(quartiles(ratios)),
-            "peak": max(us.peak for us, _ in found),
-            "their_peak": max(them.peak for _, them in found),
         })  # fmt: skip
     return rows
 
@@ -131,20 +129,30 @@ def page(results: dict[str, Any]) -> str:
         sums.append((title, *cells))
     speed = [
         (row["against"], row["said"], f"{row['theirs'] * 1000:,.0f} ms", f"{row['ours'] * 1000:,.0f} ms", f"{row['ratio']:.2f}",
-         f"{row['ratio_quartiles'][0]:.2f}–{row['ratio_quartiles'][1]:.2f}", f"{row['their_peak'] >> 20} MiB", f"{row['peak'] >> 20} MiB")
+         f"{row['ratio_quartiles'][0]:.2f}–{row['ratio_quartiles'][1]:.2f}")
         for row in results["speed"]
     ]  # fmt: skip
     attacks = [(row["what"], row["source"], *[MARKS[row[name]] for name in names]) for row in rows if row["group"] != HONEST]
-    alarms = [(row["what"], *[row[name] for name in names]) for row in rows if row["group"] == HONEST and FOUND in row.values()]
+    others = [name for name in names if name != "fickling"]  # it finds nearly all of them unsafe
+    alarms = [
+        (row["what"], *[row[name] for name in names])
+        for row in rows
+        if row["group"] == HONEST and any(row[name] == FOUND for name in others)
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [*grid(("files", *names), sums), "", f"{versions}; Python {results['python']}.", ""]
     lines += ["A state_dict of 20,000 tensors, whole processes:", ""]
     lines += [
-        *grid(("against", "it says", "theirs", "ours", "ours / theirs", "quartiles", "their peak", "our peak"), speed, 2),
+        *grid(("against", "it says", "theirs", "ours", "ours / theirs", "quartiles"), speed, 2),
         "",
     ]
     if alarms:
-        lines += ["Honest files that somebody calls unsafe:", "", *grid(("file", *names), alarms, len(names) + 1), ""]
+        lines += [
+            "Honest files that somebody but fickling calls unsafe:",
+            "",
+            *grid(("file", *names), alarms, len(names) + 1),
+            "",
+        ]
     lines += ["Every attack:", "", *grid(("attack", "published", *names), attacks, len(names) + 2)]
     return "\n".join(lines)
 

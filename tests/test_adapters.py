@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modelscope_cli
-from modelscope_cli.analysis.adapter_parts import PARTS, Delta, Place, delta_of, place_of, spread
+from modelscope_cli.analysis.adapter_deltas import Delta, delta_of
+from modelscope_cli.analysis.adapter_parts import BESIDE, FOUR, PARTS, Place, place_of, spread
 from modelscope_cli.analysis.adapter_section import adapter_facts, target_of
 from modelscope_cli.analysis.adapters import adapter_findings, read_adapter
 from modelscope_cli.analysis.ledger import Ledger
@@ -79,7 +80,17 @@ def kinds(shapes, **rest) -> dict[str, tuple[str, str]]:
         ("x.hada_w1_a", Place("x", "LoHa", "w1_a", None)),
         ("x.ia3_l.default", Place("x", "IA3", "scale", "default")),
         ("layer.0.output.adapters.sst.adapter_down.0.weight", Place("layer.0.output", "bottleneck adapter", "down", "sst")),
+        ("double_blocks.3.processor.qkv_lora2.down.weight", Place("double_blocks.3.processor.qkv_lora2", "LoRA", "down", None)),
+        ("m.psoft_R.default.vector_a", Place("m", "PSOFT", "vector_a", "default")),
+        ("m.osf_svd_params.U_low", Place("m", "OSF", "U_low", None)),
+        ("base_model.tinylora_v.7", Place("base_model", "TinyLoRA", "bank", None)),
+        ("m.emb.token_adapter.trainable_tokens_delta", Place("m.emb", "trainable tokens", "tokens", None)),
+        ("m.glora_B.Xd", Place("m", "GLoRA", "B_Xd", None)),
+        ("m.q.diff_b", Place("m.q", "", "diff_b", None)),
+        ("m.q.b2.weight", Place("m.q", "", "b2", None)),
+        ("b2.weight", Place("", "", "b2", None)),
         ("layers.0.q_proj.weight", None),
+        ("layers.0.b2.bias", None),
         ("explora_tion.lora.weight", None),
     ],
 )
@@ -106,27 +117,91 @@ def test_place(name, place):
         ("LoKr", {"w1": (3, 2), "w2_a": (4, 2), "w2_b": (2, 4)}, Delta("LoKr", 2, (12, 8))),
         ("VeRA", {"lambda_b": (12,), "lambda_d": (4,)}, Delta("VeRA", 4, ())),
         ("soft prompt", {"prompt": (20, 768)}, Delta("soft prompt", None, ())),
+        ("LoRA", {"rows_down": (4, 100), "rows_up": (8, 4)}, Delta("LoRA", 4, (100, 8))),  # of an embedding
+        ("GLoRA", {"a1": (4, 8), "a2": (8, 4), "b1": (4, 8), "b2": (12, 4)}, Delta("GLoRA", 4, (12, 8))),
+        ("GLoRA", {"A_Xd": (12, 4), "A_Xu": (4, 8), "B_Xd": (12, 4), "B_Xu": (4, 8)}, Delta("GLoRA", 4, (12, 8))),
+        ("GraLoRA", {"down": (2, 4, 3), "up": (2, 3, 6)}, Delta("GraLoRA", 3, (12, 8))),
+        ("GraLoRA", {"down": (2, 4, 3), "up": (2, 4, 6)}, Delta("GraLoRA", None, ())),
+        ("Lily", {"down": (4, 8), "up": (8, 12), "router": (2, 4)}, Delta("Lily", 4, (12, 8))),
+        ("Lily", {"down": (4, 8), "up": (9, 12)}, Delta("Lily", 4, ())),
+        ("C3A", {"kernel": (3, 2, 4)}, Delta("C3A", None, (12, 8))),
+        ("PVeRA", {"lambda_b": (12,), "lambda_d": (8,)}, Delta("PVeRA", 4, ())),
+        ("weight difference", {"diff": (12, 8), "diff_b": (12,)}, Delta("weight difference", None, (12, 8))),
+        ("weight difference", {"diff": (12,)}, Delta("weight difference", None, ())),
     ],
 )
 def test_delta(method, parts, delta):
     assert delta_of(method, parts) == delta
 
 
-@given(
-    st.sampled_from(sorted({method for method, _ in PARTS.values()})),
-    st.dictionaries(
-        st.sampled_from(sorted({part for _, part in PARTS.values()})), st.lists(st.integers(0, 5), max_size=5).map(tuple)
-    ),
-)
+METHODS = sorted({method for method, _ in PARTS.values()} | {"GLoRA", "weight difference"})
+PART_NAMES = sorted({part for _, part in PARTS.values()} | set(FOUR) | set(BESIDE) | {"S_low", "vector_a", "B_Xd", "B_Xu"})
+SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
+
+
+@given(st.sampled_from(METHODS), st.dictionaries(st.sampled_from(PART_NAMES), SHAPES))
 def test_any_parts_of_any_shape_have_a_delta(method, parts):
+    """Nothing is made up: the rank is an extent of a part (PVeRA: half of one), and what is changed is made of such extents."""
     delta = delta_of(method, parts)
-    assert delta.shape == () or len(delta.shape) >= 2
+    extents = {extent for shape in parts.values() for extent in shape}
+    halves = {extent // 2 for extent in extents} if method == "PVeRA" else set()
+    assert delta.method == method
+    assert delta.rank is None or delta.rank in extents | halves
+    assert len(delta.shape) != 1
+    products = extents | {one * other for one in extents for other in extents}
+    assert set(delta.shape) <= products
 
 
-@given(st.lists(st.sampled_from([*PARTS, "alpha", "lora", "down", "0", "weight", "adapters", "x", ""]), min_size=1, max_size=6))
+@given(
+    st.sampled_from(["LoRA", "DoRA", "HiRA", "DeLoRA"]),
+    st.integers(1, 6),
+    st.integers(7, 20),
+    st.integers(7, 20),
+    st.lists(st.integers(1, 5), max_size=3).map(tuple),
+)
+def test_a_pair_that_fits_has_the_rank_and_the_shape_of_its_product(method, rank, out, into, kernel):
+    ones = (1,) * len(kernel)
+    assert delta_of(method, {"down": (rank, into, *kernel), "up": (out, rank, *ones)}) == (method, rank, (out, into, *kernel))
+    assert delta_of(method, {"rows_down": (rank, into), "rows_up": (out, rank)}) == (method, rank, (into, out))
+    assert delta_of(method, {"down": (rank, into), "up": (out + 20, rank + 21)}) == (method, None, ())
+    assert delta_of(method, {"up": (out, rank)}) == (method, None, ())
+
+
+WORDS = [
+    *PARTS,
+    *BESIDE,
+    *FOUR,
+    "lora",
+    "to_q_lora",
+    "qkv_lora1",
+    "down",
+    "up",
+    "0",
+    "weight",
+    "bias",
+    "adapters",
+    "default",
+    "x",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6))
 def test_any_name_has_a_place_or_none(parts):
-    place = place_of(".".join(parts))
-    assert place is None or place.part
+    """A place is read off the name: module, part and adapter are words of it; a name with a part in it has one."""
+    name = ".".join(parts)
+    place = place_of(name)
+    if place is None:
+        assert PARTS.keys().isdisjoint(parts)
+        assert parts[-1] not in BESIDE
+        return
+    assert place.method in METHODS if place.method else place.part in (*BESIDE.values(), *FOUR)
+    assert place.part in PART_NAMES or place.part.removesuffix("_bias") in PART_NAMES
+    whole = f"{name}."
+    assert whole.startswith((f"{place.module}.", f"{place.module}_lora.")) or not place.module
+    assert len(place.module) < len(name)
+    assert place.adapter is None or place.adapter in parts
+    assert place_of(f"outer.{name}")[1:] == place[1:]
 
 
 def test_a_pair_is_one_row_and_one_kind():
@@ -174,9 +249,59 @@ def test_without_a_configuration_nothing_is_guessed():
     assert "scaling" not in found
 
 
-@pytest.mark.parametrize("value", [None, True, "abc", -1, 0, float("nan"), [8], {"a": 1}, "9" * 60])
+@pytest.mark.parametrize(
+    ("pattern", "alpha", "scaling"),
+    [
+        ({"v_proj": 32}, ({"8": 3, "32": 3}, "8 ×3, 32 ×3  (adapter_config.json)"), {"8/4": 2, "32/4": 8}),
+        ({"self_attn.v_proj": 32, "v_proj": 1}, ({"8": 3, "32": 3}, None), {"8/4": 2, "32/4": 8}),
+        ({r"layers\.[01]\..*": 2, "v_proj": 32}, ({"2": 4, "8": 1, "32": 1}, None), {"2/4": 0.5, "8/4": 2, "32/4": 8}),
+        ({"^model.layers.0.self_attn.q_proj": 32}, ({"8": 5, "32": 1}, None), {"8/4": 2, "32/4": 8}),
+        ({"proj": 32, "_proj": 32, "q": 32}, (8, None), 2),  # no whole names
+        ({"q_proj": 4, "v_proj": 4}, (4, "4  (adapter_config.json)"), 1),
+        ([32], (8, None), 2),
+    ],
+)
+def test_an_alpha_for_some_modules(pattern, alpha, scaling):
+    found = facts(peft_lora(), config=CONFIG | {"alpha_pattern": pattern}, config_from="adapter_config.json")
+    assert found["alpha"][0] == alpha[0]
+    assert alpha[1] is None or found["alpha"][1] == alpha[1]
+    assert found["scaling"][0] == scaling
+
+
+@pytest.mark.parametrize(
+    "pattern", [{"(a+)+$": 2}, {"[" * 5000: 1}, {"v_proj": "x"}, {f".*.*.*.*.*.*.*{n}": n for n in range(1, 700)}]
+)
+def test_patterns_that_are_not_followed_leave_the_scaling_open(pattern):
+    found = facts(peft_lora(), config=CONFIG | {"alpha_pattern": pattern})
+    assert found["alpha"][0] is None
+    assert "that are not followed" in found["alpha"][1]
+    assert "scaling" not in found
+
+
+HUGE = [10**400, -(10**400), 10**4000, 2.0**60, "1e308", 1e308]
+
+
+@pytest.mark.parametrize("value", [None, True, "abc", -1, 0, float("nan"), [8], {"a": 1}, "9" * 60, *HUGE])
 def test_an_alpha_that_is_none(value):
     assert facts(peft_lora(), config=CONFIG | {"lora_alpha": value})["alpha"][0] is None
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_a_rank_that_no_file_means(value):
+    ledger = Ledger(checkpoint_of(peft_lora(), config=CONFIG | {"r": value}))
+    assert adapter_findings(ledger) == []
+    text = '{"r": %s, "lora_alpha": 8}' % (value if isinstance(value, int) else json.dumps(value))
+    assert facts(peft_lora(), metadata={"lora_adapter_metadata": text})["rank"][0] == 4
+
+
+@pytest.mark.parametrize(("rank", "warned"), [(8, False), (4, False), (3, True)])
+def test_an_adalora_begins_with_its_own_rank_and_loses_some(rank, warned):
+    """r counts for nothing there: it is LoRA's default."""
+    shapes = peft_lora() | {f"base_model.model.model.layers.{n}.self_attn.q_proj.lora_E": (4, 1) for n in range(3)}
+    found = adapter_findings(
+        Ledger(checkpoint_of(shapes, config={"peft_type": "ADALORA", "r": 99, "init_r": rank, "target_r": 2}))
+    )
+    assert [finding.code for finding in found] == (["adapter-rank"] if warned else [])
 
 
 def test_modules_that_are_saved_whole():
@@ -201,7 +326,32 @@ def test_adapters_in_a_model_that_is_saved_whole():
     rows = kinds(shapes)
     path = "base_model.model.model.layers.0–1.self_attn.q_proj"
     assert rows[f"{path}.base_layer"] == ("Linear", "16 → 16")
+    assert dict(everything(shapes))[path] == ("Linear + LoRA", "16 → 16, rank 4")
     assert rows[f"{path}.lora_A"] == ("LoRA", "16 → 4")
+
+
+def test_a_packed_weight_under_an_adapter_has_the_shape_of_the_change():
+    """As QLoRA leaves a model: bitsandbytes packs 16 × 16 weights of four bits into a column of bytes."""
+    shapes = {}
+    for name, shape in peft_lora(2, width=16, into=16, name="default").items():
+        if "lora_A" in name:
+            base = name.partition(".lora_A")[0] + ".base_layer.weight"
+            shapes |= {f"{base}:uint8": (128, 1), f"{base}.absmax:uint8": (4,), f"{base}.quant_map": (16,)}
+            shapes |= {f"{base}.quant_state.bitsandbytes__nf4:uint8": (81,)}
+        shapes[name] = shape
+    assert dict(everything(shapes))["base_model.model.model.layers.0–1.self_attn.q_proj"][1] == "16 → 16, rank 4"
+
+
+def everything(shapes):
+    """Written path and kind of every row."""
+
+    def visit(rows, above):
+        for row in rows:
+            path = f"{above}.{row.label}" if above else row.label
+            yield path, (row.kind.name, row.kind.detail)
+            yield from visit(row.children, path)
+
+    return visit(ModuleTree(Ledger(checkpoint_of(shapes))).rows, "")
 
 
 def test_a_layer_in_place_of_an_embedding_is_one():
@@ -251,6 +401,120 @@ def test_prompts(kind, said):
     found = facts({"prompt_embeddings": (20, 768)}, config={"peft_type": kind, "base_model_name_or_path": "gpt2"})
     assert found["kind"] == (said, said)
     assert found["merging"][1].startswith("nothing to merge")
+
+
+@pytest.mark.parametrize(("stated", "said"), [("FROD", "FRoD"), ("SOMETHING_NEW", "SOMETHING_NEW")])
+def test_a_method_that_is_only_stated(stated, said):
+    shapes = {f"base_model.model.layers.{n}.q_proj.{part}": (4, 4) for n in range(2) for part in ("frodo_x", "frodo_y")}
+    found = facts(shapes, config={"peft_type": stated, "base_model_name_or_path": "gpt2"})
+    assert found["kind"][0] == said
+    assert found["base_model"][0] == "gpt2"
+    assert found["parameters"][0] == 64
+    assert found["target_modules"][0] == {"q_proj": 2}
+    assert "saved_whole" not in found
+
+
+@pytest.mark.parametrize("stated", [None, 3, ["LORA"], ""])
+def test_a_type_that_is_no_text_makes_no_adapter(stated):
+    assert facts({"m.a": (4, 4)}, config={"peft_type": stated}) is None
+
+
+def test_what_a_layer_replaces_keeps_its_name():
+    """As PEFT saves an embedding that has grown: whole, and beside the pair that changes it."""
+    path = "base_model.model.model.embed_tokens"
+    shapes = {f"{path}.base_layer.weight": (96, 64), f"{path}.lora_embedding_A": (8, 96), f"{path}.lora_embedding_B": (64, 8)}
+    found = facts(shapes | {"base_model.model.lm_head.weight": (96, 64)}, config=CONFIG | {"r": 8})
+    assert found["saved_whole"][0] == [path, "base_model.model.lm_head"]
+    assert found["saved_whole"][1].startswith("embed_tokens, lm_head: 12,288 parameters")
+    assert found["weight_changes"][0] == [{"shape": [96, 64], "count": 1}]
+
+
+def test_projections_that_nothing_trains_are_buffers():
+    at = "base_model.model.layers.0.q_proj"
+    shapes = {"base_model.randlora_A": (8, 1, 64), "base_model.randlora_B": (64, 8, 8), f"{at}.randlora_A": (8, 1, 64)}
+    shapes |= {
+        f"{at}.randlora_lambda": (8, 8),
+        f"{at}.randlora_gamma": (8, 64),
+        f"{at}.tinylora_P": (9, 2),
+        f"{at}.pvera_B": (9, 2),
+    }
+    ledger = Ledger(checkpoint_of(shapes))
+    trained = {leaf for leaf, role in zip(ledger.leaves, ledger.roles, strict=True) if role != "buffer"}
+    assert trained == {"randlora_lambda", "randlora_gamma"}
+
+
+@pytest.mark.parametrize(("stride", "downs"), [(1, 4), (2, 2), (3, 2), (9, 1), ("x", 4), (0, 4)])
+def test_copies_of_a_lily_count_once(stride, downs):
+    shapes = {}
+    for number in range(4):
+        path = f"base_model.model.layers.{number}.q_proj"
+        shapes |= {f"{path}.lily_A.weight": (2, 8), f"{path}.lily_B.weight": (4, 10), f"{path}.lily_router.weight": (2, 2)}
+    found = facts(shapes, config={"peft_type": "LILY", "stride_A": stride})
+    assert found["parameters"][0] == 4 * 4 + 40 + downs * 16
+    assert f"{(4 - downs) * 16 + 3 * 40:,} more are copies" in found["parameters"][1]
+
+
+# ComfyUI, LyCORIS, XLabs ---------------------------------------------------------------------------------------------------
+
+
+def flat(parts, blocks=2):
+    return {f"lora_unet_blocks_{n}_proj.{part}": shape for n in range(blocks) for part, shape in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind", "parameters", "values"),
+    [
+        ({"diff": (12, 8), "diff_b": (12,)}, ("weight difference", "8 → 12"), 108, 96),
+        (
+            {"alpha": (), "a1.weight": (4, 8), "a2.weight": (8, 4), "b1.weight": (4, 8), "b2.weight": (12, 4)},
+            ("GLoRA", "rank 4, 8 → 12"),
+            32 * 3 + 48,
+            96,
+        ),
+        ({"weight": (8,), "on_input:bool": ()}, ("IA3", "scales 8 activations"), 8, 0),
+    ],
+    ids=["full", "GLoRA", "IA3"],
+)
+def test_methods_of_lycoris(parts, kind, parameters, values):
+    shapes = flat(parts)
+    assert list(kinds(shapes).values()) == [kind]
+    found = facts(shapes)
+    assert found["kind"][0] == kind[0]
+    assert found["parameters"][0] == 2 * parameters
+    assert found["changed_values"][0] == 2 * values
+    assert "saved_whole" not in found
+
+
+def test_differences_beside_pairs_are_of_the_adapter():
+    """As distilled video models are handed around: norms and biases as differences."""
+    shapes = {}
+    for number in range(2):
+        path = f"diffusion_model.blocks.{number}"
+        shapes |= {f"{path}.q.lora_A.weight": (2, 8), f"{path}.q.lora_B.weight": (8, 2), f"{path}.q.diff_b": (8,)}
+        shapes |= {f"{path}.norm.diff": (8,), f"{path}.norm3.diff": (8,), f"{path}.norm3.diff_b": (8,)}
+    found = facts(shapes)
+    assert found["kind"][0] == ["LoRA", "weight difference"] or set(found["kind"][0]) == {"LoRA", "weight difference"}
+    assert found["parameters"][0] == 2 * (32 + 8 + 24)
+    assert kinds(shapes)["diffusion_model.blocks.0–1.norm3"] == ("weight difference", "8")
+
+
+def test_differences_of_anything_else_are_parameters():
+    shapes = {"layers.0.diff": (8,), "layers.0.alpha": (8,), "layers.0.scale": (8,), "a1.weight": (2, 2), "b1.weight": (2, 2)}
+    assert facts(shapes) is None
+    assert Ledger(checkpoint_of(shapes)).total_parameters() == 32
+
+
+def test_two_pairs_at_one_module_are_two():
+    """XLabs' FLUX LoRAs change text and image of a block."""
+    shapes = {}
+    for number in range(3):
+        for name, out in (("qkv_lora1", 24), ("qkv_lora2", 24), ("proj_lora1", 8), ("proj_lora2", 8)):
+            path = f"double_blocks.{number}.processor.{name}"
+            shapes |= {f"{path}.down.weight": (2, 8), f"{path}.up.weight": (out, 2)}
+    found = facts(shapes)
+    assert found["target_modules"][0] == {"qkv_lora1": 3, "qkv_lora2": 3, "proj_lora1": 3, "proj_lora2": 3}
+    assert found["changed_values"][0] == 3 * 8 * (24 + 24 + 8 + 8)
+    assert kinds(shapes)["double_blocks.0–2.processor.qkv_lora2"] == ("LoRA", "rank 2, 8 → 24")
 
 
 def test_bottleneck_adapters():

@@ -14,6 +14,7 @@ from modelscope_cli.formats.folder_names import by_name
 from modelscope_cli.formats.locate import locate
 from tests.builders import folders
 from tests.builders.folders import FOLDERS, Link, diffusers, pickled, quantisations, safe, trainer, under, write
+from tests.builders.foreign import onnx
 
 OLD, NEW = "f" * 40, "0" * 40
 USED = {
@@ -256,10 +257,10 @@ def test_an_export_in_a_folder_of_several_models_is_no_copy(tmp_path):
 
 
 def test_a_folder_with_models_of_other_programs_names_them(tmp_path):
-    write(tmp_path, {"inner/model.onnx": b"x", "inner/model.tflite": b"y"})
+    write(tmp_path, {"inner/model.onnx": onnx(), "inner/model.tflite": b"y"})
     with pytest.raises(ModelscopeError) as caught:
         modelscope_cli.read(str(tmp_path))
-    assert "inner/model.onnx (exported to ONNX)" in caught.value.hint
+    assert caught.value.message == "this is a folder with an ONNX model (inner/model.onnx)"
 
 
 def test_content_tells_where_names_do_not(tmp_path):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 from modelscope_cli.analysis.folder_table import shown
-from tests.builders.folders import FOLDERS, repository, trainer, write
+from tests.builders.folders import FOLDERS, pickled, repository, safe, trainer, write
 from tests.builders.samples import SAMPLES
 from tests.command import mscope
 from tests.test_folder import disk_usage
@@ -68,23 +71,59 @@ def test_other_formats(command, format, tmp_path):
         assert len({len(row) for row in csv.reader(io.StringIO(done.out))}) == 1
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("check", "--max-size", "1 GB"), ("report",), ("visualize", "-o", "x.svg"), ("baseline", "save", "-o", "x.json")],
-)
-@pytest.mark.parametrize("kind", ["repository", "trainer", "epochs", "cache", "adapter"])
-def test_other_commands_take_the_model_that_is_meant(arguments, kind, tmp_path, monkeypatch):
+MEANT = {  # the model, and its parameters: no other of the folder has as many, or the path tells
+    "repository": ("model.safetensors", 68),
+    "trainer": ("checkpoint-1000/model.safetensors", 42),
+    "epochs": ("best.pth", 42),
+    "cache": (f"snapshots/{'0' * 40}/model.safetensors", 42),
+    "adapter": ("adapter_model.safetensors", 16),
+}
+
+
+def lay_out(kind, tmp_path, monkeypatch) -> tuple[str, int]:
+    """A folder in which the model that is meant has a size of its own; its path and its parameters."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "folder", FOLDERS[kind]())
-    done = mscope(*arguments, "folder")
+    name, parameters = MEANT[kind]
+    if parameters == 42:
+        (tmp_path / "folder" / name).resolve().write_bytes(pickled(6) if name.endswith(".pth") else safe(6))
+    return os.path.join("folder", *name.split("/")), parameters
+
+
+@pytest.mark.parametrize("kind", MEANT)
+def test_check_and_report_take_the_model_that_is_meant(kind, tmp_path, monkeypatch):
+    meant = lay_out(kind, tmp_path, monkeypatch)
+    for arguments in (("check", "--max-size", "1 GB"), ("report",)):
+        done = mscope(*arguments, "folder", "-f", "json")
+        assert done.code == 0, done.err
+        found = [(each["path"], each["parameters"]) for each in json.loads(done.out)["checkpoints"]]
+        assert found == [meant]
+
+
+@pytest.mark.parametrize("kind", MEANT)
+def test_a_baseline_describes_the_model_that_is_meant(kind, tmp_path, monkeypatch):
+    _, parameters = lay_out(kind, tmp_path, monkeypatch)
+    done = mscope("baseline", "save", "folder", "-o", "x.json")
     assert done.code == 0, done.err
+    shapes = [shape for file in json.loads(Path("x.json").read_text())["files"] for shape in file.get("tensors", {}).values()]
+    sizes = [[int(size) for size in re.findall(r"\d+", shape.partition("[")[2])] for shape in shapes]
+    assert sum(map(math.prod, sizes)) == parameters
 
 
-def test_a_diff_of_two_runs(tmp_path):
-    for name, steps in (("old", (500,)), ("new", (500, 1000))):
-        write(tmp_path / name, trainer(steps))
+@pytest.mark.parametrize("kind", MEANT)
+def test_a_picture_is_of_the_model_that_is_meant(kind, tmp_path, monkeypatch):
+    _, parameters = lay_out(kind, tmp_path, monkeypatch)
+    done = mscope("visualize", "folder", "-o", "x.svg")
+    assert done.code == 0, done.err
+    assert f">{parameters} parameters · " in Path("x.svg").read_text(encoding="utf-8")
+
+
+def test_a_diff_of_two_runs_is_of_their_last_steps(tmp_path):
+    write(tmp_path / "old", {**trainer((500, 1000)), "checkpoint-500/model.safetensors": safe(3)})
+    write(tmp_path / "new", {**trainer((500, 1000)), "checkpoint-1500/model.safetensors": safe(6)})
     done = mscope("diff", tmp_path / "old", tmp_path / "new")
     assert done.code == 0, done.err
+    assert re.search(r"layer\.weight +4 × 4 → 6 × 6 ", done.out)
 
 
 def test_several_folders_each_have_their_table(tmp_path):

@@ -132,4 +132,4 @@ def test_it_can_be_installed():
     """`language: python` is a pip install of the repository; the entry must be one of its programs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert HOOK["language"] == "python"
-    assert project["scripts"][shlex.split(HOOK["entry"])[0]] == "modelscope_cli.cli.app:main"
+    assert project["scripts"][shlex.split(HOOK["entry"])[0]] == "modelscope_cli.__main__:main"

@@ -38,7 +38,7 @@ def test_named(kind, data, name, said):
     assert problem.message.startswith(f"this is {row.title}")
     assert said in problem.message
     assert type(problem) is (UnsupportedFeatureError if row.group == MODELS else UnknownFormatError)
-    assert problem.hint == (row.todo or "give the path of a weights file")
+    assert problem.hint == (row.todo.replace("FILE", name) or "give the path of a weights file")
     assert problem.path == name
 
 

@@ -82,7 +82,7 @@ PACKAGE = {
 }
 SAVED = {"saved_model_dot_pb": saved_model(), "variables__variables_dot_index": tensor_bundle()}
 FOLDERS = [
-    ("savedmodel", SAVED, "a TensorFlow SavedModel (TensorFlow 2.15.0), 2 files of ", "visualize saved_model.pb --engine netron"),
+    ("savedmodel", SAVED, "a TensorFlow SavedModel (TensorFlow 2.15.0), 2 files of ", "saved_model.pb --engine netron"),
     ("mlpackage", PACKAGE, "a Core ML package (ML program, specification 7), 3 files of ", "Data/com.apple.CoreML/model.mlmodel"),
     ("mlmodelc", {"coremldata_dot_bin": b"\x02\x00\xff", "model_dot_mil": b"program(1.0)"}, "a compiled Core ML model, 2 files", "compiled from"),
     ("tfjs", {"model_dot_json": TFJS, "group1-shard1of1_dot_bin": NUMBERS}, "a TensorFlow.js model, 2 files", "model.json"),
@@ -90,8 +90,9 @@ FOLDERS = [
     ("bundle", {"m_dot_index": tensor_bundle(), "m_dot_data-00000-of-00001": NUMBERS}, "a TensorFlow checkpoint (1 data file)", "m.index"),
     ("openvino", {"n_dot_xml": OPENVINO, "n_dot_bin": NUMBERS}, "an OpenVINO model (main), 2 files", "n.xml"),
     ("orbax", {"_METADATA": b"{}", "manifest_dot_ocdbt": b"x"}, "an Orbax checkpoint (JAX)", "safetensors"),
-    ("onnx", {"a_dot_onnx": onnx(), "README_dot_md": b"# a\n"}, "a folder with an ONNX model (a.onnx)", "visualize a.onnx"),
+    ("onnx", {"a_dot_onnx": onnx(), "README_dot_md": b"# a\n"}, "a folder with an ONNX model (a.onnx)", "a.onnx --engine netron"),
     ("several", {"a_dot_onnx": onnx(), "b_dot_onnx": onnx(), "c_dot_xml": OPENVINO}, "2 files, each an ONNX model (a.onnx, b.onnx); an OpenVINO", ""),
+    ("below", {"Manifest_dot_json": b"{}", "Data__model_dot_mlmodel": coreml()}, "a folder with a Core ML model (Data/model.mlmodel)", "Data/model.mlmodel"),
     ("pointers", {"model_dot_safetensors": POINTER}, "a folder with a Git LFS pointer (model.safetensors)", "git lfs pull"),
 ]  # fmt: skip
 
@@ -122,7 +123,6 @@ def test_a_folder_is_named_though_its_weights_are_called_as_ours(tmp_path, files
         {"notes_dot_txt": b"hello\n", "a_dot_json": b"{}"},
         {"saved_model_dot_pb": b"not a protocol buffer"},
         {"Manifest_dot_json": MANIFEST},
-        {"Manifest_dot_json": b"{}", "Data__model_dot_mlmodel": coreml()},
         {"saved_model_dot_pb": b""},
     ],
 )

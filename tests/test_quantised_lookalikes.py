@@ -220,7 +220,9 @@ def test_integers_that_are_most_of_a_file_are_told_of():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("tensors", [{"a.index": ("I64", (64, 64)), "b.weight": (F, (4,))}, {"a.index": ("I32", (8,)), "b.weight": (F, (8, 8))}])
+@pytest.mark.parametrize(
+    "tensors", [{"a.index": ("I64", (64, 64)), "b.weight": (F, (4,))}, {"a.index": ("I32", (8,)), "b.weight": (F, (8, 8))}]
+)
 def test_indices_are_not(tensors):
     assert quantisation_findings(ledger_of(tensors)) == []
 
@@ -240,7 +242,9 @@ def test_biases_that_gptq_made_are_not_counted():
     ledger = ledger_of(tensors, **CONFIG, quantization_config=said)
     assert ledger.total_parameters() == PARAMETERS
     finding = next(finding for finding in quantisation_findings(ledger) if finding.code == "biases")
-    assert finding.message.startswith(f"14 biases beside GPTQ weights are not counted ({elements:,} elements): the model of config.json")
+    assert finding.message.startswith(
+        f"14 biases beside GPTQ weights are not counted ({elements:,} elements): the model of config.json"
+    )
 
 
 def test_biases_that_the_configuration_has():

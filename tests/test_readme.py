@@ -71,7 +71,7 @@ def test_every_command_is_right_usage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(commands()) >= 8
     for command in commands():
-        assert mscope(*command).code == 3, command
+        assert mscope(*command).code == (0 if command[0] == "formats" else 3), command
 
 
 def test_the_keys_are_listed():

@@ -26,7 +26,13 @@ OUTSIDE = ("base_model.model.", "base_model.")  # what PEFT puts before the name
 def scaling_facts(found: Adapter) -> list[Fact]:
     """Alpha and scaling, as far as they are said."""
     config, source = found.config, found.source
-    scaled = [change for change in found.changed if change.delta.method in SCALED and change.delta.rank is not None]
+    scaled = [
+        change
+        for change in found.changed
+        if change.delta.method in SCALED
+        and change.delta.rank is not None
+        and "B_Xd" not in change.parts  # PEFT's GLoRA has none
+    ]
     if not scaled:
         return []
     given = next((config[name] for name in ("lora_alpha", "alpha") if config.get(name) is not None), None)

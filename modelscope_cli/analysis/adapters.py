@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.adapter_parts import BASE, FLAT, MARKS, Delta, Place, delta_of, method_of, place_of
+from modelscope_cli.analysis.adapter_deltas import Delta, delta_of, method_of
+from modelscope_cli.analysis.adapter_parts import BASE, FLAT, MARKS, Place, place_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import BIAS, WEIGHT
 from modelscope_cli.core.tensor import Shape
@@ -23,7 +24,7 @@ LONGEST_TEXT = 200  # characters of a value from a file that are shown
 METADATA = "the file's metadata"
 LARGEST = 2**53  # of a rank or an alpha; no file means more
 PEFT_METHODS = {
-    "ADAMSS": "AdaMSS", "FROD": "FRoD", "GLORA": "GLoRA", "UNILORA": "Uni-LoRA", "XLORA": "X-LoRA", "POLY": "Poly", "DEFT": "DEFT",
+    "ADAMSS": "AdaMSS", "FROD": "FRoD", "UNILORA": "Uni-LoRA", "XLORA": "X-LoRA", "POLY": "Poly", "DEFT": "DEFT",
     "CARTRIDGE": "cartridge", "PEANUT": "PEANuT", "SUPERTUNING": "supertuning", "SHADOW": "shadow",
 }  # types of PEFT whose tensors are not told apart  # fmt: skip
 

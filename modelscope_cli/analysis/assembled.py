@@ -10,17 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from modelscope_cli.analysis import adapter_parts, conventions
-from modelscope_cli.analysis.adapter_parts import (
-    BASE,
-    BESIDE,
-    TOGETHER,
-    Place,
-    delta_of,
-    detail_of,
-    method_of,
-    place_of,
-    written,
-)
+from modelscope_cli.analysis.adapter_deltas import delta_of, detail_of, method_of, written
+from modelscope_cli.analysis.adapter_parts import BASE, BESIDE, TOGETHER, Place, place_of
 from modelscope_cli.analysis.kinds import CONV, EMBEDDING, LINEAR, MLP, Kind, kind_of
 from modelscope_cli.core.tensor import Shape
 

@@ -30,6 +30,8 @@ ROLE_CATEGORIES = {
     EMA: COPY,
     MASTER: COPY,
 }  # whatever module they are in
+MOST_NODES = 150_000  # of what is not folded; a page of so many is 3 MB
+FEW_LEVELS = 3  # where there are more
 UNREACHED = "storage that no tensor reaches"
 
 
@@ -216,7 +218,8 @@ class _Growth:
         """The lines as a tree of the parts of their names. What is deeper than can be shown stays one part."""
         names = self.ledger.names
         lines = list(lines)
-        deepest = levels_of([self.ledger.parents[line] for line in lines])
+        modules = {self.ledger.parents[line] for line in lines}
+        deepest = levels_of(modules) if len(modules) + len(lines) <= MOST_NODES else FEW_LEVELS
         root = _Branch()
         for line in lines:
             *path, leaf = names[line].split(".", deepest)

@@ -25,7 +25,7 @@ from modelscope_cli.analysis.diff_around import (
     outside,
 )
 from modelscope_cli.analysis.diff_layout import other_layouts, same_layouts
-from modelscope_cli.analysis.diff_quantised import homes, other_shape, pair_packed, repacked
+from modelscope_cli.analysis.diff_quantised import homes, other_shape, pair_packed, regrouped, repacked
 from modelscope_cli.analysis.diff_ties import Books, settle
 from modelscope_cli.analysis.diff_words import (
     ADDED,
@@ -212,12 +212,14 @@ class Diff:
         ]
 
     def _settle_packed(self, aspects: dict[int, list[str]], olds: list[int], news: list[int]) -> None:
-        """Of pairs that are packed otherwise it is told how, not what the shapes and dtypes of the packed tensors are."""
+        """Of pairs that are packed otherwise it is told how, not what the shapes and dtypes of the packed tensors are. What a file
+        without a configuration leaves open is no change."""
         first, second = self.books
         for at, (old, new) in enumerate(zip(olds, news, strict=True)):
             word = repacked(self.old, old, self.new, new)
-            if word is None or not (
-                at in aspects or self.old.names[old] != self.new.names[new] or first.parameters[old] != second.parameters[new]
+            named = self.old.names[old] == self.new.names[new] and first.parameters[old] == second.parameters[new]
+            if word is None or (
+                named and at not in aspects and not regrouped(self.old.packed.get(old), self.new.packed.get(new))
             ):
                 continue
             others = [aspect for aspect in aspects.get(at, ()) if aspect not in (RESHAPED, RETYPED, LAYOUT)]

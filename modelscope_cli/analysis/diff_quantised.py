@@ -1,7 +1,7 @@
 """Quantised weights in a diff: the same tensor of the model under another name and in another layout, and the helpers beside it.
 
-    q_proj.weight  bfloat16 [4096, 4096]   ↔   q_proj.weight_packed  int32 [4096, 512]   4 bits (compressed-tensors)
-                                               q_proj.weight_scale, q_proj.weight_shape  its helpers
+q_proj.weight  bfloat16 [4096, 4096]   ↔   q_proj.weight_packed  int32 [4096, 512]   4 bits (compressed-tensors)
+                                           q_proj.weight_scale, q_proj.weight_shape  its helpers
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelscope_cli.analysis.diff_words import DEQUANTISED, QUANTISED, REQUANTISED, RETYPED
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.quantised import Packed
 from modelscope_cli.analysis.roles import BIAS, HELPER, WEIGHT
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def pair_packed(old: Ledger, new: Ledger, partner: list[int], origin: list[int])
     """Pair what equal names have left over if it is the same tensor of the model, quantised on at least one side."""
     if not (old.packed or new.packed):
         return
-    left = {name: line for name, line in _left(old, partner)}
+    left = dict(_left(old, partner))
     for name, line in _left(new, origin):
         other = left.get(name)
         if other is not None and partner[other] < 0 and (other in old.packed or line in new.packed):
@@ -52,8 +53,18 @@ def repacked(old: Ledger, first: int, new: Ledger, second: int) -> str | None:
     before, after = old.packed.get(first), new.packed.get(second)
     if before is None or after is None:
         return None if before is after else QUANTISED if before is None else DEQUANTISED
-    same = (before.scheme, before.bits, before.group, before.elements) == (after.scheme, after.bits, after.group, after.elements)
+    same = _told(before) == _told(after)
     return None if same and old.leaves[first] == new.leaves[second] else REQUANTISED
+
+
+def _told(packed: Packed) -> tuple[str, int | None, int | None, int]:
+    return packed.scheme, packed.bits, packed.group, packed.elements
+
+
+def regrouped(before: Packed | None, after: Packed | None) -> bool:
+    """Whether scales stand for another number of elements, which the packed tensors themselves do not show."""
+    groups = {packed.group for packed in (before, after) if packed is not None and packed.group is not None}
+    return len(groups) > 1
 
 
 def other_shape(old: Ledger, first: int, new: Ledger, second: int) -> bool:
@@ -79,7 +90,9 @@ def homes(changes: Collection[Change], new: Ledger) -> set[str]:
 
 
 def _is_main(change: Change) -> bool:
-    return change.old is not None and change.new is not None and (RETYPED in change.aspects or not PACKINGS.isdisjoint(change.aspects))
+    """Whether a pair is kept otherwise than before."""
+    both = change.old is not None and change.new is not None
+    return both and (RETYPED in change.aspects or not PACKINGS.isdisjoint(change.aspects))
 
 
 def helps(diff: Diff, change: Change) -> bool:

@@ -92,7 +92,7 @@ def sides(diff: Diff, change: Change) -> tuple[str, str]:
         if RESHAPED in change.aspects:
             parts.append(times(packed.shape or ledger.shapes[line] if repacked and packed is not None else ledger.shapes[line]))
         if repacked:
-            parts.append(packing(diff, which, line, grouped=REQUANTISED in change.aspects))
+            parts.append(_repacking(diff, change, which))
         if RETYPED in change.aspects:
             parts.append(ledger.dtypes[line].name)
         if LAYOUT in change.aspects:
@@ -106,17 +106,27 @@ def sides(diff: Diff, change: Change) -> tuple[str, str]:
     return written[0], written[1]
 
 
-def packing(diff: Diff, which: int, line: int, *, grouped: bool) -> str:
-    """How the elements of a tensor are kept: bfloat16, or 4 bits (GPTQ); `grouped`: and how many share a scale."""
-    ledger = (diff.old, diff.new)[which]
+def packing(ledger: Ledger, line: int, *, scheme: bool = True, group: bool = True) -> str:
+    """How the elements of a tensor are kept: bfloat16, or 4 bits, groups of 128 (GPTQ)."""
     packed = ledger.packed.get(line)
     if packed is None:
         return ledger.dtypes[line].name
-    if packed.bits is None:
-        return f"{ledger.dtypes[line].name} ({packed.scheme})"
-    bits = f"{8 * ledger.nbytes[line] / packed.elements:.2f}" if packed.mixed and packed.elements else f"{packed.bits}"
-    group = f", groups of {packed.group}" if grouped and packed.group and packed.group > 0 else ""
-    return f"{bits} bits ({packed.scheme}{group})"
+    said = ledger.dtypes[line].name
+    if packed.bits is not None:
+        mixed = packed.mixed and packed.elements
+        said = f"{8 * ledger.nbytes[line] / packed.elements:.2f} bits" if mixed else f"{packed.bits} bits"
+    if group:
+        said += f", groups of {packed.group}" if packed.group and packed.group > 0 else ""
+    return f"{said} ({packed.scheme})" if scheme else said
+
+
+def _repacking(diff: Diff, change: Change, which: int) -> str:
+    """One side of a tensor that is packed otherwise, without what the other side has in common with it."""
+    lines = change.old or 0, change.new or 0
+    first, second = [side.packed.get(line) for side, line in zip((diff.old, diff.new), lines, strict=True)]
+    alike = first is not None and second is not None and first.scheme == second.scheme
+    group = alike and first is not None and second is not None and first.bits == second.bits
+    return packing((diff.old, diff.new)[which], lines[which], scheme=not alike or which == 1, group=group)
 
 
 def state(diff: Diff, change: Change, which: int) -> str:
@@ -126,7 +136,7 @@ def state(diff: Diff, change: Change, which: int) -> str:
         return ""
     parts = [shape_and_dtype(ledger, line)]
     if line in ledger.packed and not {QUANTISED, DEQUANTISED, REQUANTISED}.isdisjoint(change.aspects):
-        parts.append(packing(diff, which, line, grouped=True))
+        parts.append(packing(ledger, line))
     if LAYOUT in change.aspects:
         parts.append(layout(ledger, line))
     if ROLE in change.aspects:

@@ -54,16 +54,15 @@ def _row(entry: FolderEntry) -> Row:
 
 
 def _steps(steps: list[FolderEntry], detail: str) -> list[Row]:
-    """Steps one by one, the last first; to people no more than can be read."""
+    """Steps or runs one by one, the last first; to people no more than can be read."""
     few = steps[::-1] if detail != READABLE or len(steps) <= MOST_STEPS else steps[:-MOST_STEPS:-1]
     rows = [_row(entry) for entry in few]
     rest = steps[: len(steps) - len(few)]
     if rest:
         files, nbytes = sum(entry.files for entry in rest), sum(entry.nbytes for entry in rest)
         names = shown(tuple(name for entry in rest for name in entry.names))
-        rows.append(
-            Row((f"({len(rest):,} more {'runs' if rest[0].what == RUN else 'steps'})", None, False, Count(files), Bytes(nbytes), names, [], None), mark="more")
-        )
+        label = f"({len(rest):,} more {'runs' if rest[0].what == RUN else 'steps'})"
+        rows.append(Row((label, None, False, Count(files), Bytes(nbytes), names, [], None), mark="more"))
     return rows
 
 

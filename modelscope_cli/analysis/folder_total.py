@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelscope_cli.analysis.overview import Overview
-from modelscope_cli.report.document import Bytes, Count, Fact, Facts
+from modelscope_cli.report.document import MACHINES, Bytes, Count, Fact, Facts
 
 
 class Totals:
@@ -32,11 +32,13 @@ class Totals:
             self.folder = ""
 
     def facts(self) -> Facts:
-        value = {
-            "models": Count(self.models),
-            "parameters": Count(self.parameters),
-            "tensors": Count(self.tensors),
-            "bytes": Bytes(self.nbytes),
-        }
-        text = f"{self.models:,} models  ·  {self.parameters:,} parameters in {self.tensors:,} tensors  ·  {self.nbytes:,} bytes"
-        return Facts("", "", [Fact("together", "Together", value, text)])
+        """A line for people; each number for programs."""
+        tensors = f"{self.tensors:,} {'tensor' if self.tensors == 1 else 'tensors'}"
+        text = f"{self.parameters:,} parameters in {tensors}  ·  {self.nbytes:,} bytes"
+        facts = [
+            Fact("models", f"{self.models:,} models", Count(self.models), text),
+            Fact("parameters", "Parameters", Count(self.parameters), audience=MACHINES),
+            Fact("tensors", "Tensors", Count(self.tensors), audience=MACHINES),
+            Fact("bytes", "Size", Bytes(self.nbytes), audience=MACHINES),
+        ]
+        return Facts("together", "Together", facts)

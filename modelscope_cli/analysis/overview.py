@@ -464,8 +464,8 @@ def architecture(overview: Overview) -> Table | None:
         Column("fact", audience=MACHINES),
         Column("label", "Architecture", audience=PEOPLE),
         Column("value", audience=MACHINES),
-        Column("text", "", audience=PEOPLE, yields=0.5),
-        Column("evidence", "Evidence", show_from=74),
+        Column("text", "", audience=PEOPLE, yields=0.7, wrapped=True),
+        Column("evidence", "Evidence", show_from=74, wrapped=True),
         Column("inferred", audience=MACHINES),
     )
     return Table("architecture", "", columns, rows)

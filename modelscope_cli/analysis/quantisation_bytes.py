@@ -141,10 +141,10 @@ def quanto(main: str, module: Module, said: Said) -> Layout | None:
     found = by_count("quanto", main, module, said, stem)
     if found is None or module[main].dtype.name != "uint8" or len(module[main].shape) != 2:
         return found
-    rows, columns = module[main].shape  # grouped elements: the shape is another than that of the model
-    shape = found.packed.shape or (
-        (rows * 8 // found.packed.bits, columns) if said.group is None and found.packed.bits else None
-    )
+    rows, columns = module[main].shape
+    out = rows * 8 // found.packed.bits if found.packed.bits else 0
+    grouped = module[f"{stem}._scale"].shape != (out, 1)  # then the shape is another than that of the model
+    shape = found.packed.shape or (None if grouped else (out, columns))
     return found._replace(packed=found.packed._replace(shape=shape))
 
 

@@ -33,7 +33,9 @@ def exl2(main: str, module: Module, said: Said) -> Layout | None:
     mean, shape = round(packed[0] * 32 / inputs), (packed[1], inputs)
     if not 1 <= mean <= 8:
         return None
-    return Layout(main, Packed("EXL2", "weight", math.prod(shape), shape, mean, None, f"{main} and the permutation", mixed=True))
+    return Layout(
+        main, Packed("EXL2", "weight", math.prod(shape), shape, mean, None, f"{main} and the permutation", mixed=True)
+    )
 
 
 def exl3(main: str, module: Module, said: Said) -> Layout | None:

@@ -68,7 +68,9 @@ class Summary:
         self.shares = sorted(self._shares(), key=lambda share: -share.elements)
         shapes = ledger.shapes
         self.plain = [
-            line for line in self.others if len(shapes[line]) > 1 and ledger.dtypes[line].name in PLAIN and roles[line] == WEIGHT
+            line
+            for line in self.others
+            if len(shapes[line]) > 1 and ledger.dtypes[line].name in PLAIN and roles[line] == WEIGHT
         ]
         self.lines: list[int] = [*packed, *self.by_dtype]
 

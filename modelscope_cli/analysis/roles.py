@@ -230,9 +230,7 @@ def _classify_weights(checkpoint: Checkpoint, roles: list[str], parents: list[st
         whole = set() if declared else {key for key, dtype in dtypes.items() if _is_plain(dtype)}
         keys = map(id, tensors.dtypes)
         packed = {
-            parent
-            for parent, leaf, key in zip(parents, leaves, keys, strict=True)
-            if leaf in weights and key not in whole
+            parent for parent, leaf, key in zip(parents, leaves, keys, strict=True) if leaf in weights and key not in whole
         }
     for line in lines:
         leaf = leaves[line]

@@ -100,7 +100,11 @@ class Outcome:
         read = set()
         for path in self.read:  # and the folder and the archive that hold it
             normal = os.path.normpath(path)
-            read |= {normal, os.path.dirname(normal), *(normal[:at] for at, letter in enumerate(normal) if letter == SEPARATOR[0])}
+            read |= {
+                normal,
+                os.path.dirname(normal),
+                *(normal[:at] for at, letter in enumerate(normal) if letter == SEPARATOR[0]),
+            }
         failed = {os.path.normpath(name): message for target, message in self.failed for name in names_of(target)}
 
         def unread(name: str) -> str:

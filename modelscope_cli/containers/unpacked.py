@@ -25,12 +25,16 @@ Progress = Callable[[int, int], None]  # (bytes of the archive that are done, by
 
 
 class Budget:
-    """What may be unpacked behind one path, in all, and who is told how far that is. All windows on it share one."""
+    """What may be unpacked behind one path, in all, and who is told how far that is. All windows on it share one.
+
+    `members` counts those of the archives that were opened behind it.
+    """
 
     def __init__(self, limits: Limits, progress: Progress | None = None):
         self.limits = limits
         self.progress = progress
         self.spent = {"unpacked_bytes": 0, "unpacked_slowly": 0}
+        self.members = 0  # of archives, in all
         self.windows: weakref.WeakSet[UnpackedWindow] = weakref.WeakSet()
         BUDGETS.add(self)
 

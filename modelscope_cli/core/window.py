@@ -18,6 +18,7 @@ from types import TracebackType
 from modelscope_cli.errors import CorruptFileError, ModelscopeError, SourceError
 
 TRY_AGAIN = "try again when whatever writes it has finished"
+BLOBS = "blobs"  # the folder of a cache of Hugging Face in which the files lie, those that are not whole as *.incomplete
 KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO (named pipe)"),
@@ -179,11 +180,24 @@ def source_error(path: str, error: OSError) -> SourceError:
     """The system's refusal in our words."""
     if isinstance(error, FileNotFoundError):
         if os.path.islink(path):
-            return SourceError("a symbolic link to something that is not there", path=path)
+            return SourceError("a symbolic link to something that is not there", path=path, hint=_where_to(path))
         return SourceError("no such file or folder", path=path)
     if isinstance(error, PermissionError):
         return SourceError("no permission to read it", path=path)
     return SourceError((error.strerror or type(error).__name__).lower(), path=path)
+
+
+def _where_to(link: str) -> str:
+    """What is known of what a link leads to; the files of a cache of Hugging Face are links to blobs/."""
+    try:
+        target = os.path.join(os.path.dirname(link), os.readlink(link))
+        folder, name = os.path.split(target)
+        if os.path.basename(folder) != BLOBS:
+            return f"it leads to {target}"
+        begun = any(other.startswith(name) and other.endswith(".incomplete") for other in os.listdir(folder))
+    except OSError:
+        begun = False
+    return "its download did not finish: download it again" if begun else "its download is not in the cache: download it again"
 
 
 if hasattr(os, "pread"):

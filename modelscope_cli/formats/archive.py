@@ -106,11 +106,19 @@ class Archive:
     def head(self, name: str, length: int = HEAD) -> bytes:
         """The first bytes of a file; none where it cannot be unpacked, or where too many are slow to unpack."""
         file = self.files[name]
+        if not self.may_look(name):
+            return b""
         if file.codec is not None and file.codec.slow and name not in self.unpacked:
-            if name not in self._slow_heads and len(self._slow_heads) < MOST_SLOW_HEADS:
+            if name not in self._slow_heads:
                 self._slow_heads[name] = self._head(name, file, HEAD)
-            return self._slow_heads.get(name, b"")[:length]
+            return self._slow_heads[name][:length]
         return self._head(name, file, length)
+
+    def may_look(self, name: str) -> bool:
+        """Whether the first bytes of a file can be had: of those that are slow to unpack only a few are."""
+        codec = self.files[name].codec
+        known = name in self.unpacked or name in self._slow_heads
+        return codec is None or not codec.slow or known or len(self._slow_heads) < MOST_SLOW_HEADS
 
     def _head(self, name: str, file: File, length: int) -> bytes:
         try:

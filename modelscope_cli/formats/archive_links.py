@@ -9,7 +9,7 @@ to a place outside or to nothing is not looked at: it is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from modelscope_cli.containers.tar_directory import LINKS, SYMBOLIC_LINK, TarMember
 from modelscope_cli.core.checkpoint import Note
@@ -21,16 +21,12 @@ MOST_STEPS = 40  # from link to link, as Linux has it
 def add_links(archive: Archive, members: Iterable[TarMember]) -> None:
     """Adds the names that lead to files of the archive, and a note on those that do not."""
     links = [member for member in members if member.kind in LINKS]
-    leads = {"/".join(parts_of(member.name)): goal(member) for member in links}
+    leads = goals(links)
     lost = []
     for member in links:
         name = "/".join(parts_of(member.name))
-        end = name
-        for _ in range(MOST_STEPS):
-            if end not in leads or end in archive.files:
-                break
-            end = leads[end]
-        if not name or end not in archive.files:
+        end = end_of(member, leads, archive.files)
+        if not name or not end:
             lost.append(member.name)
         elif name in archive.files and name not in archive.links:
             message = f"a file and a link are called {name!r}: the file is read, other programs may take the link"
@@ -41,6 +37,21 @@ def add_links(archive: Archive, members: Iterable[TarMember]) -> None:
     if lost:
         message = f"links that do not lead to a file of the archive are not followed: {some(lost)}"
         archive.notes.append(Note("archive-links", "info", archive.path, message))
+
+
+def goals(links: Iterable[TarMember]) -> dict[str, str]:
+    """The name that each link leads to next, by its own."""
+    return {"/".join(parts_of(link.name)): goal(link) for link in links}
+
+
+def end_of(link: TarMember, leads: Mapping[str, str], files: Container[str]) -> str:
+    """The name of the file that a link leads to in the end; "" where it leads to none."""
+    end = goal(link)
+    for _ in range(MOST_STEPS):
+        if end in files or end not in leads:
+            break
+        end = leads[end]
+    return end if end in files else ""
 
 
 def goal(link: TarMember) -> str:

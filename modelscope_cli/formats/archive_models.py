@@ -17,7 +17,7 @@ from modelscope_cli.core.place import typed
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.errors import LimitError, ModelscopeError, SourceError, UnsupportedFeatureError
 from modelscope_cli.formats.archive import Archive, some
-from modelscope_cli.formats.archive_foreign import foreign_models, without_models
+from modelscope_cli.formats.archive_foreign import without_models
 from modelscope_cli.formats.archive_members import (
     WITHOUT_TENSORS,
     best_name,
@@ -35,11 +35,12 @@ from modelscope_cli.formats.archive_opening import open_file
 from modelscope_cli.formats.archive_paths import may_be_archive, reach
 from modelscope_cli.formats.folder import LEVELS, MOST_MODELS, Search
 from modelscope_cli.formats.folder_contents import describe
-from modelscope_cli.formats.folder_names import Said, may_hold_a_model
+from modelscope_cli.formats.folder_names import MODEL_SUFFIXES, Said, may_hold_a_model
 from modelscope_cli.formats.folder_sets import candidates
 from modelscope_cli.formats.folder_walk import KEPT_HIDDEN, File, Listing
 from modelscope_cli.formats.known import foreign_error
 from modelscope_cli.formats.registry import by_suffix, sniff
+from modelscope_cli.formats.shard_sets import INDEX_SUFFIX
 from modelscope_cli.formats.target import Target
 
 SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".zstd", ".tzst", ".nemo", ".mar")
@@ -58,24 +59,20 @@ class Finding:
         self.problems: list[ModelscopeError] = []
         self.notes: list[Note] = []
         self.archives = 0
+        self.entries = limits.folder_entries  # files whose names may still be looked at
+        self.opened = MOST_OPENED  # files called like models that may still be opened
+        self.tried = MOST_OPENED  # the same of other files
 
 
 def inside(path: str, limits: Limits, progress: Progress | None = None) -> list[Target] | None:
-    """The models in the archive at a path; None where it is none, or a zip or tar without any: the readers name these.
-
-    Raises ModelscopeError where there is none that can be read.
-    """
+    """The models in the archive at a path; None where it is none. Raises ModelscopeError where there is none that can be read."""
     archive = open_file(path, limits, progress)
     if archive is None:
         return None
     found = models_of(archive, "", limits)
     if not found:
-        problem = foreign_models(archive)
-        if problem is not None:
-            raise problem
-        if archive.what not in ("zip archive", "tar archive"):
-            raise without_models(archive)
-    return found or None
+        raise without_models(archive)
+    return found
 
 
 def in_archives(folder: str, names: list[str], limits: Limits) -> list[Target]:
@@ -157,7 +154,8 @@ def look(finding: Finding, archive: Archive, folder: str) -> None:
     if archive.alone and names:
         look_at_only_one(finding, archive, names[0])
         return
-    plain = [name for name in names if not is_archive(finding, archive, name)]
+    looked_at = first_names(finding, archive, names)
+    plain = [name for name in looked_at if not is_archive(finding, archive, name)]
     parts = parts_of_sets(plain)
     if parts:
         what = f"a checkpoint in parts inside an archive: {some(parts)}"
@@ -169,11 +167,12 @@ def look(finding: Finding, archive: Archive, folder: str) -> None:
     if not choice.targets:
         choice = search.only_state()
     called = [target._replace(archive=archive) for target in choice.targets]
-    looked = set(largest(archive, called, MOST_OPENED))
+    looked = set(largest(archive, called, finding.opened))
+    finding.opened -= len(looked)
     found = []
     strange: list[str] = []
     for name, target in zip(map(name_in, called), called, strict=True):
-        if target.path not in looked:
+        if target.path not in looked or (name in archive.files and not archive.may_look(name)):
             choice.said[name] = Said(MODEL, "not looked into: name it to see it")
         elif like_model(target):
             found.append(target)
@@ -186,7 +185,8 @@ def look(finding: Finding, archive: Archive, folder: str) -> None:
         choice.said.update((empty[path], Said(OTHER, WITHOUT_TENSORS)) for path in empty if found[0].path not in empty)
     if not found and not finding.targets and not finding.problems:
         known = {*strange, *archive.links}
-        others = [name for name in plain if name not in known][:MOST_OPENED]
+        others = [name for name in plain if name not in known][: finding.tried]
+        finding.tried -= len(others)
         found = [single(archive, name) for name in others if tells(archive, name)]
         for name in map(name_in, found):
             choice.said[name] = Said(WEIGHTS, "a model by its content", True)
@@ -199,6 +199,18 @@ def look(finding: Finding, archive: Archive, folder: str) -> None:
     if 0 < len(found) <= MOST_MODELS:
         contents = describe(listing, choice.said, search.files, search.aliases, one_model=len(found) == 1)
     finding.targets += [target._replace(in_folder=contents if len(names) > 1 else None) for target in found]
+
+
+def first_names(finding: Finding, archive: Archive, names: list[str]) -> list[str]:
+    """As many names as may be looked at: those that are called like models first, then those nearer to the top."""
+    room = finding.entries
+    finding.entries = max(0, room - len(names))
+    if len(names) <= room:
+        return names
+    message = f"of {len(names):,} files only {room:,} were looked at (--limit folder_entries=N)"
+    finding.notes.append(Note("archive-unlooked", "warning", archive.path, message))
+    called = (*MODEL_SUFFIXES, *SUFFIXES, INDEX_SUFFIX)
+    return sorted(names, key=lambda name: (not name.lower().endswith(called), name.count("/")))[:room]
 
 
 def listed(archive: Archive, names: list[str]) -> Listing:

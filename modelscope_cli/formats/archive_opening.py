@@ -49,8 +49,14 @@ def open_archive(window: Window, budget: Budget, outer: Archive | None) -> Archi
     return archive
 
 
+def left(budget: Budget) -> Limits:
+    """The limits, with as many members as the archives behind the same path have left."""
+    return budget.limits._replace(members=max(0, budget.limits.members - budget.members))
+
+
 def _zip(window: Window, budget: Budget, outer: Archive | None) -> Archive | None:
-    directory = read_zip_directory(window, budget.limits)
+    directory = read_zip_directory(window, left(budget))
+    budget.members += len(directory.members)
     if is_torch_zip([member.name for member in directory.members]):
         return None
     archive = Archive(window.name, "zip archive", window, outer, budget)
@@ -81,7 +87,8 @@ def is_torch_zip(names: list[str]) -> bool:
 
 
 def _tar(window: Window, path: str, budget: Budget, outer: Archive | None, what: str = "tar archive") -> Archive | None:
-    directory = read_tar_directory(window, budget.limits)
+    directory = read_tar_directory(window, left(budget))
+    budget.members += len(directory.members)
     if len(TORCH_TAR.intersection(member.name for member in directory.members)) > 1:
         return None
     archive = Archive(path, what, window, outer, budget)

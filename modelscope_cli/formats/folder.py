@@ -24,7 +24,7 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.errors import ModelscopeError, SourceError, UnsupportedFeatureError
 from modelscope_cli.formats.archive_paths import begins_like_archive
 from modelscope_cli.formats.folder_contents import describe
-from modelscope_cli.formats.folder_heads import WITHOUT_TENSORS, by_content, path_in, sift
+from modelscope_cli.formats.folder_heads import by_content, path_in, sift
 from modelscope_cli.formats.folder_names import MODEL_SUFFIXES, Said, by_name, may_hold_a_model
 from modelscope_cli.formats.folder_search import LEVELS as LEVELS
 from modelscope_cli.formats.folder_search import STATE
@@ -35,6 +35,7 @@ from modelscope_cli.formats.target import Target
 
 MOST_MODELS = 20  # shown of a folder of models
 FEW = 5  # that are named
+FEW_STRANGE = 3  # files that are no models, of which their readers tell what they are
 
 
 def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
@@ -57,10 +58,11 @@ def in_folder(path: str, limits: Limits = DEFAULT_LIMITS) -> list[Target]:
         if packed:
             return packed
         told = foreign_folder(path)
-        if told is not None or problem is not None or not sifted.pickles:
+        named = sifted.pickles or (sifted.others if len(sifted.others) <= FEW_STRANGE else [])
+        if told is not None or problem is not None or not named:
             raise without_model(listing, told, problem, sifted.others)
-        choice.said.update((path_in(listing, target), Said(WEIGHTS, WITHOUT_TENSORS, True)) for target in sifted.pickles)
-        targets = sifted.pickles
+        choice.said.update((path_in(listing, target), Said(WEIGHTS, "", True)) for target in named)
+        targets = named
     if len(targets) > MOST_MODELS:
         raise _too_many(path, targets)
     pretrained = any(said.used and said.why == PRETRAINED for said in choice.said.values())
@@ -86,9 +88,7 @@ def _in_archives(listing: Listing, limits: Limits) -> tuple[list[Target], Models
     """The models in the archives of a folder that holds no others: in the folder itself, else in those below it, the nearest first."""
     from modelscope_cli.formats.archive_models import SUFFIXES, in_archives
 
-    paths = [
-        file.path for file in listing.files if file.path not in listing.hidden and file.path.lower().endswith(SUFFIXES)
-    ]
+    paths = [file.path for file in listing.files if file.path not in listing.hidden and file.path.lower().endswith(SUFFIXES)]
     problem = None
     for names in (
         [path for path in paths if "/" not in path],
@@ -115,7 +115,7 @@ def _too_many(path: str, targets: list[Target]) -> SourceError:
 
 
 def without_model(
-    listing: Listing, told: tuple[str, str] | None, problem: ModelscopeError | None, others: Counter[str]
+    listing: Listing, told: tuple[str, str] | None, problem: ModelscopeError | None, others: list[Target]
 ) -> ModelscopeError:
     """What to say of a folder in which there is nothing to read.
 
@@ -123,16 +123,16 @@ def without_model(
     """
     root = listing.root
     if told is not None:
-        return UnsupportedFeatureError(f"this is {told[0]}", path=root, hint="; ".join(filter(None, (told[1], *_unseen(listing)))))
+        return UnsupportedFeatureError(
+            f"this is {told[0]}", path=root, hint="; ".join(filter(None, (told[1], *_unseen(listing))))
+        )
     if problem is not None:
         return problem
     if others:
-        total = others.total()
-        suffix = others.most_common(1)[0][0]
-        called = f"called {suffix}" if len(others) == 1 else f"called {suffix} and the like"
-        what = f"one file {called}, not a model" if total == 1 else f"{total:,} files {called}, none a model"
+        suffixes = Counter(os.path.splitext(target.path)[1].lower() for target in others)
+        called = f"called {suffixes.most_common(1)[0][0]}" + (" and the like" if len(suffixes) > 1 else "")
         return UnsupportedFeatureError(
-            f"a folder with {what} that is read",
+            f"a folder with {len(others):,} files {called}, none a model that is read",
             path=root,
             hint="; ".join(("name a file to see what it begins with", *_unseen(listing))),
         )
@@ -183,9 +183,7 @@ def _noted(listing: Listing, targets: list[Target]) -> list[Target]:
     targets = [first._replace(notes=(*first.notes, *notes)), *rest]
     with_others = [target for target in targets if any(note.code == OTHER_SETS for note in target.notes)]
     if len(with_others) > 1:
-        targets = [
-            target._replace(notes=tuple(note for note in target.notes if note.code != OTHER_SETS)) for target in targets
-        ]
+        targets = [target._replace(notes=tuple(note for note in target.notes if note.code != OTHER_SETS)) for target in targets]
         said = f"beside {len(with_others):,} of its models lie others that are probably the same again: see the table"
         targets[-1] = targets[-1]._replace(notes=(*targets[-1].notes, Note(OTHER_SETS, "info", listing.root, said)))
     return targets

@@ -5,7 +5,7 @@
     a model of another program             said, not read
     a pickle without a tensor in it        said: a scaler, a vocabulary, statistics
     anything else, called .bin or .pkl …   said: token files, data; these suffixes mean nothing
-    anything else, called .pt or .gguf …   an error: somebody wanted it to be a model
+    anything else, called .pt or .gguf …   an error: it was meant to be a model
 
 Only files that stand by themselves are looked at. Of sets, and of names that one program alone gives (model.safetensors), the
 content is for their readers.
@@ -14,13 +14,12 @@ content is for their readers.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from typing import NamedTuple
 
 from modelscope_cli.core.folder import IMAGES, MODEL, OTHER, WEIGHTS
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.window import open_window
-from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.errors import ModelscopeError, UnsupportedFeatureError
 from modelscope_cli.formats.folder_names import NO_MODELS, Said, by_name, may_hold_a_model
 from modelscope_cli.formats.folder_sets import PRETRAINED, Choice
 from modelscope_cli.formats.folder_walk import Listing
@@ -30,7 +29,7 @@ from modelscope_cli.formats.shard_sets import single
 from modelscope_cli.formats.target import Target
 
 HEAD = 1 << 12
-MOST_HEADS = 10_000  # files that are opened
+MOST_HEADS = 20_000  # files that are opened
 MOST_RECOGNISED = 200  # of them, whose kind is looked for
 LARGEST_PICKLE = 4 << 20  # bytes of one that is read to see whether it holds tensors
 MOST_PICKLES = 20
@@ -38,22 +37,23 @@ TELLING = ("safetensors", "gguf", "torch-zip")  # formats that are known by cont
 STACKED = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how a file of torch.save before 1.6 begins
 ANYTHING = (".bin", ".pkl", ".pickle", ".model", ".tar", ".th", ".t7", ".ckpt")  # suffixes that other files have too
 NOT_A_MODEL = "not a model that is read"
+NOT_OPENED = "not looked into: there are too many"
 WITHOUT_TENSORS = "a pickle without tensors"
 BY_CONTENT = "a model by its content"
 FAILED = ("lfs-pointer", "html", "hub-error", "storage-error")  # what lies there instead of a model
 
 
 class Sifted(NamedTuple):
-    """Targets that are models, pickles without tensors, and how many of the others there are of each suffix."""
+    """Targets that are models, pickles without tensors, and what is neither."""
 
     models: list[Target]
     pickles: list[Target]
-    others: Counter[str]
+    others: list[Target]
 
 
 def sift(listing: Listing, choice: Choice, limits: Limits) -> Sifted:
     """Divides what was chosen by name. What is no model is said in `choice`, its targets stay as they are."""
-    sifted = Sifted([], [], Counter())
+    sifted = Sifted([], [], [])
     looked_into = opened = pickles = 0
     for target in choice.targets:
         path = path_in(listing, target)
@@ -63,12 +63,15 @@ def sift(listing: Listing, choice: Choice, limits: Limits) -> Sifted:
             continue
         opened += 1
         said = None
-        if opened <= MOST_HEADS:
+        if opened > MOST_HEADS:
+            said = Said(OTHER, NOT_OPENED) if path.lower().endswith(ANYTHING) else None
+        else:
             row, blank = begin(target.path)
             if row == "torch-legacy" and path.lower().endswith((".pkl", ".pickle")) and pickles < MOST_PICKLES:
                 pickles += 1
-                if without_tensors(target.path, limits):
-                    choice.said[path] = Said(OTHER, WITHOUT_TENSORS)
+                said = of_pickle(target.path, limits)
+                if said is not None and said.why == WITHOUT_TENSORS:
+                    choice.said[path] = said
                     sifted.pickles.append(target)
                     continue
             elif row is None and not blank:
@@ -78,7 +81,7 @@ def sift(listing: Listing, choice: Choice, limits: Limits) -> Sifted:
             sifted.models.append(target)
         else:
             choice.said[path] = said
-            sifted.others[os.path.splitext(path)[1].lower()] += 1
+            sifted.others.append(target)
     return sifted
 
 
@@ -114,17 +117,23 @@ def foreign(path: str, *, look: bool) -> Said | None:
         return None
     if found.kind.group == MODELS:
         return Said(MODEL, found.kind.title)
+    if not path.lower().endswith(ANYTHING):
+        return None
     return Said(IMAGES if found.kind.title.endswith(("image", "picture")) else OTHER, found.kind.title)
 
 
-def without_tensors(path: str, limits: Limits) -> bool:
-    """Whether a pickle can be read and holds no tensor."""
+def of_pickle(path: str, limits: Limits) -> Said | None:
+    """What a pickle is that holds no tensor; None for one that does, is large, or cannot be read."""
     from modelscope_cli.formats.registry import read_file
 
     try:
-        return os.path.getsize(path) <= LARGEST_PICKLE and not len(read_file(path, limits).tensors)
+        if os.path.getsize(path) > LARGEST_PICKLE:
+            return None
+        return None if len(read_file(path, limits).tensors) else Said(OTHER, WITHOUT_TENSORS)
+    except UnsupportedFeatureError as problem:  # of joblib and the like
+        return Said(MODEL, problem.message.removeprefix("this is ").removesuffix(", not read yet"))
     except (ModelscopeError, OSError, RecursionError):
-        return False
+        return None
 
 
 def by_content(listing: Listing, levels: int) -> Choice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from modelscope_cli.core.folder import (
@@ -124,6 +125,7 @@ _ADAPTER = re.compile(
 )
 
 
+@lru_cache(1 << 16)
 def by_name(name: str) -> Said | None:
     """What a file is; None for one that may hold a model, or of which the name does not tell."""
     for pattern, said in _FILES:

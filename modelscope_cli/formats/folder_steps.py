@@ -28,7 +28,9 @@ LAST = re.compile(r"(?P<of>.*?)(?<![a-z])(last|latest|final)(?![a-z])(?P<rest>.*
 IS_BEST, IS_LAST, IS_NUMBERED = 2, 1, 0
 MARKS = ((IS_BEST, BEST), (IS_LAST, LAST), (IS_NUMBERED, STEP_NAME), (IS_NUMBERED, STEP_OF_NET))
 
-ANY_MODEL = {"model", "models", "checkpoint", "checkpoints", "ckpt", "weights", "weight", "net", "network", "state", "dict", "pytorch"}
+ANY_MODEL = {
+    "model", "models", "checkpoint", "checkpoints", "ckpt", "weights", "weight", "net", "network", "state", "dict", "pytorch",
+}  # fmt: skip
 STEP_WORDS = {
     "epoch", "epochs", "ep", "e", "step", "steps", "iter", "iters", "iteration", "global", "snapshot", "v", "best", "last", "latest",
     "final",

@@ -18,17 +18,20 @@ import os
 from typing import NamedTuple
 
 from modelscope_cli.core.folder import CONFIGURATION, OTHER, SAME
+from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.place import typed
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.archive_paths import ZIP_MAGIC
 from modelscope_cli.formats.folder_names import NO_MODELS, by_name
-from modelscope_cli.formats.known import Recognised, recognise
+from modelscope_cli.formats.known import Recognised, recognise, recognised
 from modelscope_cli.formats.known_kinds import FILE, MODELS, NETRON
 
 MOST_FILES = 64  # that are looked into
 MOST_ENTRIES = 10_000  # of a folder and its folders that are counted
 DEEPEST = 8  # folders in folders
 FEW = 3  # kinds, and files of each, that are named
+LONGEST = 80  # letters of a path
 COREML_MANIFEST, COREML_DATA = "Manifest.json", "Data"
 ORBAX = ("_METADATA", "manifest.ocdbt", "_sharding")
 
@@ -117,10 +120,15 @@ def looked_into(name: str) -> bool:
 
 
 def kind_of(folder: str, name: str) -> Recognised | None:
-    """What a file is."""
+    """What a file is; of a zip, by what is in it."""
     try:
         with open_window(os.path.join(folder, name)) as window:
-            return recognise(window)
+            if not window.head(4).startswith(ZIP_MAGIC):
+                return recognise(window)
+            from modelscope_cli.containers.zip_directory import read_zip_directory
+            from modelscope_cli.formats.known_archive import look
+
+            return recognised(look([member.name for member in read_zip_directory(window, DEFAULT_LIMITS).members]))
     except ModelscopeError:
         return None
 
@@ -165,15 +173,23 @@ def orbax(here: list[File]) -> tuple[str, str] | None:
     return "an Orbax checkpoint (JAX)", "orbax.checkpoint reads it; to be read here, save it as safetensors"
 
 
+def shortened(name: str) -> str:
+    """A path whose end can be read."""
+    return name if len(name) <= LONGEST else "…" + name[-LONGEST:]
+
+
 def held(path: str, told: list[tuple[File, Recognised]]) -> tuple[str, str] | None:
-    """The kinds of files in it, the commonest first."""
+    """The kinds of files in it, the commonest first. Files of bare numbers go with the file that describes them."""
     kinds: dict[str, list[tuple[File, Recognised]]] = {}
+    described = {f"{kind.kind.name}-data" for _, kind in told}
     for file, kind in told:
+        if kind.kind.name in described:
+            continue
         kinds.setdefault(kind.kind.title.partition(":")[0], []).append((file, kind))
     common = sorted(kinds.items(), key=lambda row: -len(row[1]))[:FEW]
     said = []
     for title, alike in common:
-        names = ", ".join(file.name[:80] for file, _ in alike[:FEW]) + (", …" if len(alike) > FEW else "")
+        names = ", ".join(shortened(file.name) for file, _ in alike[:FEW]) + (", …" if len(alike) > FEW else "")
         said.append(f"{title} ({names})" if len(alike) == 1 else f"{len(alike):,} files, each {title} ({names})")
     first = common[0][1][0] if common else None
     return (

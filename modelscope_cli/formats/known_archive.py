@@ -37,7 +37,9 @@ KINDS = (  # the first row that fits counts
 def look(names: Sequence[str]) -> Found:
     """Which kind of archive has these members; folders among them end in a slash."""
     files = [name for name in names if not name.endswith("/")]
-    kind = next((row.kind for row in KINDS if row.fits(files)), "archive") if files else "archive"
+    if not files:
+        return Found("empty-archive", ("1 folder" if len(names) == 1 else f"{len(names):,} folders",) if names else ())
+    kind = next((row.kind for row in KINDS if row.fits(files)), "archive")
     if kind == "npz":
         return Found(kind, ("1 array" if len(files) == 1 else f"{len(files):,} arrays",))
     return Found(kind, (counted(files),))
@@ -45,8 +47,6 @@ def look(names: Sequence[str]) -> Found:
 
 def counted(files: Sequence[str]) -> str:
     """How many there are, and of which suffixes most: 27 files, 20 .py, 3 .md, 4 others."""
-    if not files:
-        return "no files"
     if len(files) == 1:
         return f"1 file, {files[0][-60:]}"
     suffixes = Counter(suffix(name) for name in files)
@@ -73,7 +73,4 @@ def archive_error(names: Sequence[str], path: str) -> UnknownFormatError | Unsup
     """The error for a zip or tar with these members, none of which is read."""
     from modelscope_cli.formats.known import error_for, recognised
 
-    if not any(not name.endswith("/") for name in names):
-        what = "an empty archive" + (f" (of {len(names):,} folders)" if len(names) > 1 else " (of 1 folder)" if names else "")
-        return UnknownFormatError(what, path=path, hint="look where it comes from: nothing was packed into it")
     return error_for(recognised(look(names)), path)

@@ -28,7 +28,7 @@ LARGEST_MANIFEST = 1 << 24
 MOST_MANIFESTS = 20  # JSON files of a folder that are looked into
 MOST_NAMES = 10_000
 _LISTED: list[tuple[str, int, list[str]]] = []  # (folder, when it changed, JSON files of it)
-_READ: list[tuple[str, list[tuple[str, int, int]], list[tuple[str, bytes]]]] = []  # (folder, files as they were, what is in them)
+_READ: list[tuple[str, list[tuple[str, int, int]], list[tuple[str, bytes]]]] = []  # (folder, files then, what is in them)
 
 
 def look(window: Window, head: bytes) -> Found | None:

@@ -40,9 +40,9 @@ NO_MODELS = (
          r"version https://git-lfs\.github\.com/spec/v1", OTHERS),
     Kind("html", "an HTML page, perhaps an error page instead of the download", ".html", "<!doctype html or <html",
          "look at it in a browser, then download again",
-         r"(?i)(?:\xef\xbb\xbf)?\s*(?:<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", OTHERS),
+         r"(?i)(?:\xef\xbb\xbf)?\s*(?:<!--(?>.{0,2000}?-->)\s*+){0,5}+(?:<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", OTHERS),
     Kind("hub-error", "an error message of a download instead of the file", "any",
-         "a short text with the words of the Hugging Face Hub", "check the address and the access, then download again",
+         "a short text with the words of the Hugging Face Hub, or short JSON that begins with error", "check the address and the access, then download again",
          r"(?:(?:Entry|Repository|Revision) not found|Invalid username or password\."
          r"|Access to model [^\n]{1,200} is restricted[^\n]{0,300}|(?:404: )?Not Found|Unauthorized|Forbidden|Internal Server Error)\s*\Z",
          OTHERS),
@@ -96,6 +96,7 @@ NO_MODELS = (
          OTHERS),
     Kind("source-zip", "an archive of source code", ".zip .tar", "a zip or tar of which half and more is source code",
          "a model's code holds no weights: look for them where it is published", "", OTHERS),
+    Kind("empty-archive", "an empty archive", ".zip", "a zip without files", "look where it comes from: nothing was packed into it", "", OTHERS),
     Kind("archive", "an archive, not a PyTorch checkpoint", ".zip .tar", "any other zip or tar",
          "unpack it and look whether a model is in it", "", OTHERS),
 )  # fmt: skip

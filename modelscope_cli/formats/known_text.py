@@ -18,6 +18,8 @@ from modelscope_cli.formats.known_protobuf import Found
 SEARCHED = 1 << 16
 TAIL = 1 << 12
 LONGEST_LINE = 40  # characters of a text that are shown
+LONGEST_SAID = 120  # the same of an error message
+LONGEST_MESSAGE = 1 << 12  # bytes of what a server answers instead of a file
 
 
 class Mark(NamedTuple):
@@ -42,6 +44,9 @@ JSON = (  # the first row that fits counts
     Mark("model-config", r"\{", "peft_type"),
     Mark("model-config", r"\{", "_class_name"),
     Mark("vocabulary", r'\{\s*"(?:[^"\\]|\\.){1,200}"\s*:\s*\d{1,7}\s*,\s*"(?:[^"\\]|\\.){1,200}"\s*:\s*\d{1,7}\s*[,}]'),
+)
+ERROR = re.compile(  # Hugging Face, FastAPI, GitHub
+    r'\{\s*"(?:error|errors|detail|message(?="[^{}]*"(?:status|code|statusCode|documentation_url)"))"\s*:\s*\[?\s*"([^"\\]{1,2000})"'
 )
 NAMED = re.compile(r'"(?:architectures"\s*:\s*\[\s*|model_type"\s*:\s*|peft_type"\s*:\s*|_class_name"\s*:\s*)"([\w.-]{1,60})"')
 OPENVINO = re.compile(
@@ -91,6 +96,8 @@ def json(window: Window, text: str) -> Found | None:
     if not re.match(r'\{\s*["}]|\[\s*(?:["{\[\]]|-?\d|true|false|null)', text):
         return None
     last = window.read(max(0, window.size - TAIL), min(TAIL, window.size)).decode("utf-8", "replace")
+    if window.size <= LONGEST_MESSAGE and (message := ERROR.match(text)):
+        return Found("hub-error", (f"it says {message[1][:LONGEST_SAID]!r}",))
     keys = set(re.findall(r'"(\w{4,24})"\s*:', text)) | set(re.findall(r'"(\w{4,24})"\s*:', last))
     for mark in JSON:
         if (not mark.first or re.match(mark.first, text)) and (not mark.key or mark.key in keys):

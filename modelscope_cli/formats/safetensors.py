@@ -73,9 +73,9 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     if fill_at_once(table, entries, data_start, available):
         reach = available
     else:
-        whole = claimed_size(entries)
-        if whole > available:
-            message = f"cut short: {window.size:,} of {data_start + whole:,} bytes are there"
+        cut = cut_short(entries, available)
+        if cut is not None:
+            message = f"cut short: {window.size:,} of {data_start + cut[1]:,} bytes are there, up to tensor {cut[0]!r}"
             problems.report(message, window.size, "the download or the save did not finish: get it again")
         reach = fill_one_by_one(table, entries, data_start, available, problems)
         if not any(note.code == "damaged" for note in problems.notes):
@@ -218,13 +218,13 @@ def fill_at_once(table: TensorTable, entries: dict[str, Entry], data_start: int,
     return True
 
 
-def claimed_size(entries: dict[str, Entry]) -> int:
-    """Bytes of data that the header speaks of, where its ranges follow one another without a gap; else 0."""
-    ranges = [entry.data_offsets for entry in entries.values() if entry.data_offsets is not None]
-    ranges.sort()
-    stops = [0, *[stop for _, stop in ranges]]
-    in_order = len(ranges) == len(entries) and [start for start, _ in ranges] == stops[:-1]
-    return stops[-1] if in_order else 0
+def cut_short(entries: dict[str, Entry], available: int) -> tuple[str, int] | None:
+    """The first tensor that is not whole, and how much data there should be, where nothing is wrong but that there is less."""
+    ranges = sorted((*entry.data_offsets, name) for name, entry in entries.items() if entry.data_offsets is not None)
+    stops = [0, *[stop for _, stop, _ in ranges]]
+    if len(ranges) < len(entries) or [start for start, _, _ in ranges] != stops[:-1] or stops[-1] <= available:
+        return None
+    return next(name for _, stop, name in ranges if stop > available), stops[-1]
 
 
 def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int, problems: Problems) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from modelscope_cli.containers.tar_directory import read_tar_directory
+from modelscope_cli.containers.tar_directory import LINKS, read_tar_directory
 from modelscope_cli.core.scanned import TORCH
 from modelscope_cli.core.window import Window
+from modelscope_cli.formats.archive import parts_of
+from modelscope_cli.formats.archive_links import end_of, goals
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
@@ -24,6 +26,9 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
     directory = read_tar_directory(window, walk.limits)
     prefix = f"{where}/" if where else ""
     names: dict[str, int] = {}
+    files = {"/".join(parts_of(member.name)) for member in directory.members if member.is_file} - {""}
+    leads = goals(member for member in directory.members if member.kind in LINKS)
+    walk.found.looked = walk.found.looked or not where
     for note in directory.notes:
         walk.sign(note.code, where, note.message)
     for member in directory.members:
@@ -34,7 +39,7 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
         if member.name.startswith("/") or ".." in member.name.split("/"):
             walk.sign("zip-name", inner, "a member name that would leave the folder it is unpacked to")
         if not member.is_file:
-            if member.kind in (b"1", b"2"):
+            if member.kind in LINKS and not end_of(member, leads, files):
                 walk.sign("tar-link", inner, "a link: where it leads is not followed")
             continue
         if member.stop == member.start:

@@ -10,19 +10,17 @@ What is too large, too deep, encrypted or of no known kind goes into `unseen`.
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from modelscope_cli.containers.tar_directory import looks_like_tar
+from modelscope_cli.containers.unpacked import Budget
 from modelscope_cli.core.checkpoint import Checkpoint, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.scanned import Scanned, Sign, Unseen
-from modelscope_cli.core.window import MemoryWindow, Window, open_window
+from modelscope_cli.core.window import Window, open_window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
+from modelscope_cli.formats.scan_compressed import scan_compressed, stream_of
 
 HEAD = 1 << 12
 DEEPEST = 8  # containers in one another
@@ -70,6 +68,7 @@ class Walk:
         self.limits = limits
         self.budget = limits.scanned_bytes
         self.opcodes = limits.opcodes + limits.opcodes // 2  # instructions that may still be run, of all pickles together
+        self.unpacking = Budget(limits)  # for what is compressed by itself
         self.files = 0
         self.known: dict[str, PickleTrace] = {}  # pickles of torch that a reader has run from end to end, by their place
         self.stacked: list[PickleTrace] = []  # the same of the first five of torch.save before 1.6
@@ -129,8 +128,8 @@ class Walk:
             from modelscope_cli.formats.scan_tar import scan_tar
 
             scan_tar(self, window, where, depth)
-        elif unpacker := _unpacker(head):
-            self._unpacked(window, where, depth, *unpacker)
+        elif packed := stream_of(head, window):
+            scan_compressed(self, window, where, depth, *packed)
         elif name.endswith(TEXT_SUFFIXES) and _is_text(head):
             from modelscope_cli.formats.scan_text import scan_text
 
@@ -166,26 +165,6 @@ class Walk:
 
         scan_appended(self, window, where, depth)
 
-    def _unpacked(self, window: Window, where: str, depth: int, kind: str, make: Callable[[], Any]) -> None:
-        """A compressed stream, as joblib and tar write them, unpacked in memory."""
-        most = max(0, min(self.limits.pickle_bytes, self.budget))
-        data = bytearray()
-        try:
-            engine = make()
-            for piece in pieces(window):
-                data += engine.decompress(piece, most + 1 - len(data))
-                if len(data) > most:
-                    raise LimitError("pickle_bytes", most, f"more than {most:,}", path=window.name)
-                if engine.eof:
-                    break
-        except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
-            if not data:
-                self.unseen(where, f"{kind} data that cannot be unpacked: {error}")
-                return
-        self.budget -= len(data)
-        inner = f"{where}:unpacked" if where else "unpacked"
-        self.content(MemoryWindow(bytes(data), inner), inner, depth + 1)
-
     def sign(self, code: str, where: str, message: str, offset: int | None = None) -> None:
         """Note something odd."""
         if len(self.found.signs) < MOST_SIGNS:
@@ -195,39 +174,6 @@ class Walk:
         """Note a part that was not looked at; `quiet` ones matter less than those that should have been."""
         if len(self.found.unseen) < MOST_UNSEEN and not (quiet and len(self.found.unseen) > MOST_UNSEEN // 2):
             self.found.unseen.append(Unseen(where, why, quiet))
-
-
-def pieces(window: Window, size: int = 1 << 18) -> Iterator[bytes]:
-    """The bytes of a window, one piece after another."""
-    for start in range(0, window.size, size):
-        yield window.read(start, min(size, window.size - start))
-
-
-class _Inflate:
-    """zlib and gzip as the other two work."""
-
-    def __init__(self, bits: int):
-        self._engine = zlib.decompressobj(bits)
-
-    @property
-    def eof(self) -> bool:
-        return self._engine.eof
-
-    def decompress(self, data: bytes, most: int) -> bytes:
-        return self._engine.decompress(self._engine.unconsumed_tail + data, most)
-
-
-def _unpacker(head: bytes) -> tuple[str, Callable[[], Any]] | None:
-    """What unpacks a stream that begins so."""
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip", lambda: _Inflate(31)
-    if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
-        return "bzip2", bz2.BZ2Decompressor
-    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00\x80\x00")):
-        return "xz", lzma.LZMADecompressor
-    if len(head) > 2 and head[0] == 0x78 and head[1] in (0x01, 0x5E, 0x9C, 0xDA):
-        return "zlib", lambda: _Inflate(15)
-    return None
 
 
 def _is_text(head: bytes) -> bool:

@@ -1,7 +1,8 @@
 """The terminal: tables that fit its width, colours that can be switched off, ASCII where it speaks nothing else.
 
 Columns come and go with the width (report columns say from when on), figures keep their natural width, and what is left
-goes to the text columns, which are cut with an ellipsis, or wrapped where the report asks for that.
+goes to the text columns, which are cut with an ellipsis, or wrapped where the report asks for that. Bars give way first.
+Facts and findings are sentences: they wrap.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from modelscope_cli.report.document import (
 
 NARROWEST, WIDEST = 60, 200
 EXACT_COUNTS_FROM = 112  # terminal width from which counts are written out
-BAR_WIDTH = 12
+BAR_WIDTH, NARROWEST_BAR = 12, 4
 NARROWEST_TEXT = 10
 NARROWEST_NAME = 24  # of a rule: the longest of ours in whole
 CATEGORY_STYLES = {
@@ -103,10 +104,9 @@ class Page:
         for position, fact in enumerate(shown):
             text = self.text(fact.text if fact.text is not None else self.cell(fact.value, False))
             style = "bold" if not facts.title and (position == 0 or fact.key == "parameters") else ""
-            room = self.width - label_width - 2
-            self.line(
-                Text.assemble((fact.label.ljust(label_width), "bright_black"), "  ", (_cut(text, room, self.ascii), style))
-            )
+            for number, part in enumerate(_fitted(text, self.width - label_width - 2)):
+                label = fact.label if number == 0 else ""
+                self.line(Text.assemble((label.ljust(label_width), "bright_black"), "  ", (part, style)))
 
     def findings(self, findings: Findings) -> None:
         if not findings.items:
@@ -190,7 +190,7 @@ class Page:
         style = CATEGORY_STYLES.get(row.mark, "")
         if column.bar:
             value = row.cells[column.position]
-            drawn = self.text(_bar(value / largest)) if value and largest and row.mark != "total" else ""
+            drawn = self.text(_bar(value / largest, column.width)) if value and largest and row.mark != "total" else ""
             return [(column.pad(drawn), style or "bright_black")]
         padded = column.pad(_cut(text, column.width, self.ascii, middle=column.number == 0))
         if row.mark in ("total", "section", "more"):
@@ -209,7 +209,7 @@ class Page:
     def layout(self, table: Table, positions: list[int], cells: list[list[str]]) -> tuple[list[_Shown], str]:
         """The columns that have something in them, with their widths, and the gap between them.
 
-        Figures keep their width; the widest text gives way first.
+        Figures keep their width; bars give way first, and go where that saves the texts; then the widest text does.
         """
         columns: list[_Shown] = []
         for number, position in enumerate(positions):
@@ -221,9 +221,17 @@ class Page:
                 columns.append(_Shown(number, position, title, width, numeric, bar))
         gap = 2
         excess = sum(column.width for column in columns) + gap * (len(columns) - 1) - self.width
+        bars = [column for column in columns if column.bar]
+        for drawn in bars if excess > 0 else ():
+            drawn.width = max(NARROWEST_BAR, drawn.width - excess)
+            excess -= BAR_WIDTH - drawn.width
         if excess > 0 and not any(column.wrapped for column in table.columns):
             gap = 1
             excess -= len(columns) - 1
+            saved = sum(drawn.width + gap for drawn in bars)
+            if bars and 0 < excess <= saved:
+                columns = [column for column in columns if not column.bar]
+                excess -= saved
         while excess > 0:
             soft = [column for column in columns if not column.numeric and not column.bar and column.width > NARROWEST_TEXT]
             if not soft:
@@ -258,9 +266,9 @@ def rule_name(verdict: Verdict) -> str:
     return f"{verdict.rule} {verdict.target}".rstrip()
 
 
-def _bar(share: float) -> str:
-    """A bar of eighths of a character."""
-    eighths = round(share * BAR_WIDTH * 8)
+def _bar(share: float, width: int) -> str:
+    """A bar of eighths of a character, `width` characters long for the whole."""
+    eighths = round(share * width * 8)
     return "█" * (eighths // 8) + BAR_PARTS[eighths % 8].strip()
 
 
@@ -283,6 +291,13 @@ def _cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> st
     return start + dots + end
 
 
+def _fitted(text: str, width: int) -> list[str]:
+    """Lines of a fact. Spaces stay as they are where one line is enough; letters that take two cells count as such."""
+    if cell_len(text) <= width:
+        return [text]
+    return _wrapped(text, width if cell_len(text) == len(text) else width // 2)
+
+
 def _wrapped(text: str, width: int, least: int = 20) -> list[str]:
     """Lines of a sentence. A word that is too long for a line, as paths and patterns are, breaks where its parts meet."""
     import textwrap
@@ -303,6 +318,6 @@ def _wrapped(text: str, width: int, least: int = 20) -> list[str]:
 
 
 def _parts(word: str, room: int) -> list[str]:
-    """A long word, cut behind each / _ - and before capitals; what is still too long anywhere."""
-    parts = re.split(r"(?<=[/_-])(?=[^/_-])|(?<=[a-z])(?=[A-Z])", word)
+    """A long word, cut behind each / _ . - and before capitals; what is still too long anywhere."""
+    parts = re.split(r"(?<=[/_.-])(?=[^/_.-])|(?<=[a-z])(?=[A-Z])", word)
     return [part[start : start + room] for part in parts for start in range(0, len(part), room)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import pytest
@@ -60,11 +59,11 @@ def test_exit_codes(code, arguments):
 
 
 def test_wrong_usage_reads_nothing(monkeypatch):
-    opened = []
-    monkeypatch.setattr(os, "open", lambda path, *_, **__: opened.append(path))
+    read = []
+    monkeypatch.setattr("modelscope_cli.formats.registry.read_window", lambda window, *_, **__: read.append(window.name))
     check("decoder.pth", *SMALL, "--max-share", "45", code=2)
     check("decoder.pth", code=2)
-    assert opened == []
+    assert read == []
 
 
 def test_the_table_says_every_rule_and_the_failed_first():

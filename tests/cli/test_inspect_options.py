@@ -384,8 +384,8 @@ def test_limit():
     assert re.fullmatch(
         r"mscope: plain.safetensors: header bytes: [\d,]+ found, the limit is 10.* --limit header_bytes=VALUE\n", low.err
     )
-    assert mscope("inspect", "plain.safetensors", "--limit", "header_bytes=100_000", "--limit", "tensors=4").code == 0
-    assert mscope("inspect", "plain.safetensors", "--limit", "tensors=3").code == 3
+    assert mscope("inspect", "plain.safetensors", "--limit", "header_bytes=100_000", "--limit", "tensors=5").code == 0
+    assert mscope("inspect", "plain.safetensors", "--limit", "tensors=4").code == 3
 
 
 WRONG_LIMITS = [

@@ -189,10 +189,12 @@ def test_a_large_file_is_not_held_in_memory(wheel, tmp_path):
 def test_a_file_that_shrinks_ends_the_answer_early(wheel, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(bytes(1000))
-    with open_window(str(path)) as window, Server(assets(Model("net.onnx", "net", window), None)) as server:
+    window = open_window(str(path))
+    with Server(assets(Model("net.onnx", "net", window), None)) as server:
         path.write_bytes(bytes(10))
         status, headers, body = get(server, f"/{server.secret}/data/model.onnx")
         assert (status, headers["content-length"], body) == (200, "1000", b"")
+    window.close()
 
 
 def test_many_may_ask_at_once(served):
