@@ -14,7 +14,7 @@ import pytest
 from modelscope_cli.analysis.overview import TITLES
 from modelscope_cli.cli.formats import bare
 from modelscope_cli.formats import registry
-from modelscope_cli.formats.catalogue import FORMATS, NAMED, READ, UNPACKED, entries
+from modelscope_cli.formats.catalogue import FORMATS, NAMED, READ, UNPACKED, entries, title_by_head
 from modelscope_cli.formats.composites import DCP, DCP_SAFETENSORS, DEEPSPEED, TENSOR_PARALLEL
 from modelscope_cli.formats.known import KINDS
 from tests.command import mscope, words
@@ -104,6 +104,32 @@ def test_wrong_usage_and_unwritable_files(tmp_path):
     assert mscope("formats", "-f", "yaml").code == 2
     assert mscope("formats", "model.pt").code == 2
     assert mscope("formats", "-o", tmp_path / "none" / "formats.md").code == 3
+
+
+@pytest.mark.parametrize("options", [("-f", "junit"), ("-f", "sarif"), ("-o", "x.xml"), ("-o", "x.sarif")])
+def test_documents_of_findings_are_refused(tmp_path, options):
+    done = mscope("formats", *(tmp_path / word if word.startswith("x.") else word for word in options))
+    assert done.code == 2
+    assert "junit and sarif are for what check and scan find" in words(done.err)
+
+
+def test_patterns_break_where_their_parts_meet():
+    text = mscope("formats", columns=100).out
+    assert re.search(r"ROOT/.data/\s", text)
+    assert re.search(r"shard-00001-model-[*.]*\s", text)
+    assert re.search(r"(?<!\S)[*.]*safetensors\s", text)
+
+
+def test_titles_by_first_bytes():
+    import pickle
+
+    magic = 0x1950A86A20F9469CFC6C
+    for protocol in range(6):
+        assert title_by_head("torch-legacy", pickle.dumps(magic, protocol)) == "PyTorch (legacy stacked pickles)"
+        assert title_by_head("torch-legacy", pickle.dumps({"a": 1}, protocol)) == "bare pickle"
+    assert title_by_head("torch-zip", b"PK") == "PyTorch (zip)"
+    for row in registry.FORMATS:
+        assert title_by_head(row.name, b"")
 
 
 def test_inspect_does_not_import_the_words():

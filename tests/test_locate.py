@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 import modelscope_cli
+from modelscope_cli.errors import SourceError
 from modelscope_cli.formats.locate import locate
+from modelscope_cli.formats.registry import read
 from modelscope_cli.formats.shard_sets import SHARD_NAME
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
@@ -148,3 +151,29 @@ def test_relative_paths(tmp_path, monkeypatch):
     assert len(modelscope_cli.read("m.pt").tensors) == 5
     assert len(modelscope_cli.read("model-00001-of-00002.safetensors").tensors) == 4
     assert len(modelscope_cli.read("model.safetensors.index.json").tensors) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["x.incomplete"], "its download did not finish: download it again"),
+        (["x.0a1b.incomplete"], "its download did not finish: download it again"),
+        (["y.incomplete"], "its download is not in the cache: download it again"),
+    ],
+)
+def test_link_into_a_cache_whose_download_did_not_finish(tmp_path, names, said):
+    snapshot = tmp_path / "models--o--m" / "snapshots" / ("a" * 40)
+    blobs = tmp_path / "models--o--m" / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for name in names:
+        (blobs / name).write_bytes(b"x")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/x")
+    with pytest.raises(SourceError, match="a symbolic link to something that is not there") as caught:
+        read(str(snapshot / "model.safetensors"))
+    assert caught.value.hint == said
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SourceError) as caught:
+        read(str(tmp_path / "link"))
+    assert caught.value.hint == f"it leads to {tmp_path / 'nowhere'}"

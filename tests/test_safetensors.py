@@ -255,3 +255,20 @@ def test_damage_says_where():
     assert caught.value.path == NAME
     assert caught.value.offset is not None
     assert "'a'" in caught.value.message
+
+
+def test_file_that_is_cut_short_says_by_how_much():
+    whole = safetensors_bytes({"b": ("F32", (4,)), "a": ("F32", (4,)), "c": ("U8", (9,))})
+    for missing in (1, 9, 10, 30):
+        with pytest.raises(CorruptFileError) as caught:
+            read(whole[:-missing])
+        first = "c" if missing <= 9 else "a" if missing <= 25 else "b"
+        assert caught.value.message == (
+            f"cut short: {len(whole) - missing:,} of {len(whole):,} bytes are there, up to tensor {first!r}"
+        )
+        assert "get it again; --lenient" in caught.value.hint
+        shown = read(whole[:-missing], lenient=True)
+        assert next(note.message for note in shown.notes) == caught.value.message
+    hole = raw_bytes({"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 6, 10)}, 7)  # no whole file has that
+    with pytest.raises(CorruptFileError, match="lies at 6 to 10, the data has 7 bytes"):
+        read(hole)

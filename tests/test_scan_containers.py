@@ -11,6 +11,8 @@ import zlib
 
 import pytest
 
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from tests.builders.archives import PACKERS
 from tests.builders.attacks import SYSTEM
 from tests.builders.gguf_file import gguf_bytes
 from tests.builders.pickle_code import STOP, pickled, proto
@@ -214,6 +216,54 @@ def test_tars():
     assert scanned(tar_bytes([TarEntry("storages", later), *evil[:1], *evil[3:]]), "old.tar").verdict == "dangerous"
     links = [TarEntry("a", b"", b"2", link="/etc/passwd"), TarEntry("../b", b"x")]
     assert {"tar-link", "zip-name"} <= codes(scanned(tar_bytes(links), "a.tar"))
+
+
+def test_links_in_a_tar_that_lead_to_its_files():
+    inside = [
+        TarEntry("blobs/x", pickled({})),
+        TarEntry("snap/m.pt", b"", b"2", link="../blobs/x"),
+        TarEntry("h", b"", b"1", link="blobs/x"),
+    ]
+    assert "tar-link" not in codes(scanned(tar_bytes(inside), "a.tar"))
+    for way_out in ("../../x", "/blobs/x", "blobs", "../snap/m.pt"):
+        outside = [*inside[:1], TarEntry("snap/m.pt", b"", b"2", link=way_out)]
+        assert "tar-link" in codes(scanned(tar_bytes(outside), "a.tar")), way_out
+
+
+@pytest.mark.parametrize(
+    "pack", [*PACKERS.values(), zlib.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=6)]
+)
+def test_what_is_compressed_is_judged(pack):
+    tar = tar_bytes([TarEntry("m/model.safetensors", safetensors_bytes({"w": ("F32", (2,))})), TarEntry("m/a.json", b"{}")])
+    assert scanned(pack(tar), "m.tar.gz").verdict == "safe"
+    assert scanned(pack(tar_bytes([TarEntry("m/x", EVIL)])), "m.tar.gz").verdict == "dangerous"
+    assert scanned(pack(b"\0\xff\1" * 99), "m.gz").verdict is None
+
+
+@pytest.mark.parametrize("pack", PACKERS.values())
+def test_streams_one_behind_another_are_one(pack):
+    assert scanned(pack(EVIL[:9]) + pack(EVIL[9:]), "m.gz").verdict == "dangerous"
+
+
+def test_what_follows_a_compressed_stream():
+    assert scanned(gzip.compress(b"text\n") + EVIL, "m.gz").verdict == "dangerous"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: data[:-4] + b"abcd", lambda data: data[:-8] + bytes(8)]
+)
+@pytest.mark.parametrize("size", [0, 1, 100, 9_000, 100_000])
+def test_damage_hides_nothing_that_comes_before_it(damage, size):
+    data = gzip.compress(EVIL + bytes(range(256)) * (size // 256) + bytes(size % 256), compresslevel=1)
+    safety = scanned(damage(data), "m.gz")
+    assert safety.verdict == "dangerous"
+    assert safety.unseen
+
+
+def test_a_compressed_bomb_hides_nothing_either():
+    safety = scanned(gzip.compress(EVIL + bytes(1 << 20)), "m.gz", DEFAULT_LIMITS._replace(unpacked_bytes=1 << 19))
+    assert safety.verdict == "dangerous"
+    assert any("unpacked bytes" in one.why for one in safety.unseen)
 
 
 def test_every_blob_of_a_distcp():

@@ -55,6 +55,7 @@ HOLDERS = re.compile(r"(?:.*_)?lora\d*|lora_linear_layer")  # to_q_lora.down, to
 HELD = ("down", "up", "mid")
 BESIDE = {"alpha": "alpha", "diff": "diff", "diff_b": "diff_b"}  # adapter parts where others stand beside them, else anything
 FOUR = ("a1", "a2", "b1", "b2")  # LyCORIS' GLoRA: a2 · a1 is multiplied with the weight, b2 · b1 is added
+PARTED = ("PSOFT", "OSF", "GLoRA")
 INSIDE = ("vector_a", "vector_b", "U_low", "S_low", "V_low", "Xd", "Xu", "vector", "zeros")  # of one part: psoft_R.vector_a
 BUFFERS = (
     "ranknum", "vera_A", "vera_B", "boft_P", "randlora_A", "randlora_B", "pvera_A", "pvera_B", "tinylora_A", "tinylora_B",
@@ -88,7 +89,7 @@ def place_of(name: str) -> Place | None:
     for position, part in enumerate(parts):
         known = PARTS.get(part)
         start, stop = position, position + 1
-        if known is None and HOLDERS.fullmatch(part) and stop < len(parts) and parts[stop] in HELD:
+        if known is None and "lora" in part and HOLDERS.fullmatch(part) and stop < len(parts) and parts[stop] in HELD:
             known = ("LoRA", parts[stop])
             stop += 1
             if not part.startswith("lora"):  # to_q_lora, or qkv_lora1 beside qkv_lora2 (XLabs), which keeps its number
@@ -97,7 +98,7 @@ def place_of(name: str) -> Place | None:
         if known is None:
             continue
         rest = parts[stop:]
-        inside = next((word for word in rest if word in INSIDE), None)
+        inside = next((word for word in rest if word in INSIDE), None) if known[0] in PARTED else None
         named = next(
             (word for word in rest if word not in (*OWN_WORDS, inside) and not (part == "tinylora_v" and word.isdecimal())),
             None,

@@ -424,7 +424,7 @@ def output_heads(ledger: Ledger, outline: Outline) -> list[OutputHead]:
 def _output_heads(found: Architecture, embedding: str) -> list[OutputHead]:
     weights = found.weights
     named = [path for path in weights if path != embedding and _named_head(path)]
-    named.sort(key=lambda path: any(part.isdecimal() for part in path.split(".")))  # that of the model before those in its layers
+    named.sort(key=lambda path: any(part.isdecimal() for part in path.split(".")))  # the model's own before those in layers
     heads = [_output_head(found, path, embedding) for path in named if weights[path][:1] == weights[embedding][:1]]
     if heads:
         return heads

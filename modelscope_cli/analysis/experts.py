@@ -101,6 +101,10 @@ def read_experts(ledger: Ledger, outline: Outline, weights: Mapping[str, Shape])
             pool = pools.setdefault(found.path, _Sum(found, part_of(found.path, config, source)))
             pool.add(found, parameters, copies, outline)
     listed = [pool for path, summed in pools.items() for pool in summed.pools(path, outline, weights)]
+    sizes: Counter[str] = Counter()
+    for routed in listed:
+        sizes[routed.part] += routed.parameters
+    listed.sort(key=lambda routed: -sizes[routed.part])  # the part of the model that has most comes first
     return Mixture(listed, shared, aside, ", ".join(heads) if len(heads) < 4 else f"{len(heads):,} layers") if listed else None
 
 

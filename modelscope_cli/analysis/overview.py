@@ -48,6 +48,7 @@ SCHEMA = "mscope.inspect/1"
 MOST_SHARDS = 12  # shards listed to people; of more the first eight and the last four
 LONGEST_METADATA = 24  # metadata rows shown to people
 MOST_METADATA = 500  # and in a page
+ROOT = "(root)"  # a pickle that is one object and no dictionary
 ROLE_TITLES = {
     WEIGHT: "weights",
     BIAS: "biases",
@@ -484,7 +485,7 @@ def metadata(overview: Overview, detail: str) -> Table | None:
     flat.sort(
         key=lambda pair: "param_groups" in pair[0] or "scheduler" in pair[0].partition(".")[0]
     )  # what a person looks for first
-    rows = [Row((key, _shown(value))) for key, value in flat[:most]]
+    rows = [Row((key or ROOT, _shown(value))) for key, value in flat[:most]]
     if len(flat) > most:
         rows.append(Row((f"({len(flat) - most:,} more)", "-f json has them all"), mark="more"))
     return Table("metadata_rows", "", (Column("key", "Metadata"), Column("value", "")), rows, audience=PEOPLE)

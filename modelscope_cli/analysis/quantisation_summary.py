@@ -236,7 +236,7 @@ def unexplained(ledger: Ledger) -> list[int]:
 def overlooked(ledger: Ledger) -> list[int]:
     """Lines of integers that count as buffers although they take more bytes than all else: weights in a layout nobody told us of?
 
-    Integers of 64 bits are indices, and what a file itself records as a buffer is one."""
+    Integers of 64 bits are indices, as those of an adapter are, and what a file itself records as a buffer is one."""
     if not ledger.quantised.integers:
         return []
     recorded = ledger.checkpoint.tensors.recorded
@@ -244,6 +244,7 @@ def overlooked(ledger: Ledger) -> list[int]:
         line
         for line, (dtype, role) in enumerate(zip(ledger.dtypes, ledger.roles, strict=True))
         if role == BUFFER and dtype.kind in INTEGERS and (dtype.bits or 0) <= PACKING and line not in recorded
+        if ledger.leaves[line] not in PARTS
     ]
     taken = sum([ledger.nbytes[line] for line in lines])
     return lines if 2 * taken > sum(ledger.nbytes) else []

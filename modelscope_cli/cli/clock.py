@@ -8,8 +8,11 @@ and at the end.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
+
+A_YEAR = 365 * 24 * 3_600  # seconds; timers do not count to any number
 
 
 class TimeUpError(BaseException):
@@ -29,11 +32,11 @@ class Clock:
 
     def __enter__(self) -> Clock:
         import signal
-        import threading
 
-        self.timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-        if self.timed:
-            self.before = signal.signal(signal.SIGPROF, self.rings)
+        if hasattr(signal, "setitimer"):
+            with suppress(ValueError):  # in a thread that is not the main one, which hears no signals
+                self.before = signal.signal(signal.SIGPROF, self.rings)
+                self.timed = True
         self.running = True
         self.restart()
         return self
@@ -43,7 +46,9 @@ class Clock:
         import signal
 
         if self.timed:
-            signal.setitimer(signal.ITIMER_PROF, self.seconds, 1.0)  # and again, should something swallow the first
+            signal.setitimer(
+                signal.ITIMER_PROF, min(self.seconds, A_YEAR), 1.0
+            )  # and again, should something swallow the first
         elif self.began and self.late():
             raise TimeUpError
         self.began = time.process_time()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.locate import Target
     from modelscope_cli.report.painting import LogFolder, Painting
 
+MOST_TOLD = 20  # problems of the file behind a picture
 ENGINE_LINES = "\n".join(
     f"  {engine.name:11} {' '.join(engine.formats):20} {engine.short}" + (f" \\[{engine.extra}]" if engine.extra else "")
     for engine in ENGINES
@@ -247,8 +248,10 @@ def tell_about(checkpoint: Checkpoint | str, painting: Painting | LogFolder, *, 
     if isinstance(checkpoint, str):
         return False
     errors = [note for note in checkpoint.notes if note.severity == "error"]
-    for note in errors:
+    for note in errors[:MOST_TOLD]:
         say(f"mscope: {visible(note.where or checkpoint.path)}: {visible(note.message)}")
+    if len(errors) > MOST_TOLD:
+        say(f"mscope: {visible(checkpoint.path)}: {len(errors) - MOST_TOLD:,} more such problems: mscope inspect tells of them")
     return bool(errors)
 
 

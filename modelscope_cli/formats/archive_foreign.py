@@ -17,6 +17,7 @@ from modelscope_cli.formats.known_kinds import FILE, MODELS
 MOST_OPENED = 64  # files whose first bytes are looked at
 MOST_RANKED = 5_000
 FEW = 3  # kinds, and files of each, that are named
+LEFT_OUT = ("archive-outside", "archive-special", "archive-links")  # notes on members that are no files to read
 ANY_FILES = ("archive", "source-zip", "wheel", "apk", "jar")  # kinds of archives in which a model may lie; others are one
 
 
@@ -67,4 +68,7 @@ def counted(title: str, files: list[tuple[str, Recognised]]) -> str:
 
 def without_models(archive: Archive) -> ModelscopeError:
     """The error for an archive in which no model was found: it names what there is."""
+    left_out = [note.message for note in archive.notes if note.code in LEFT_OUT]
+    if left_out and not archive.files:
+        return UnknownFormatError(f"an archive without a file that can be read: {left_out[0]}", path=archive.path)
     return foreign_models(archive) or archive_error(list(archive.files), archive.path)

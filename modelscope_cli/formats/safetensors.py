@@ -31,6 +31,7 @@ Decoded = TypeVar("Decoded")
 
 LENGTH_SIZE = 8
 METADATA = "__metadata__"
+MOST_UNKNOWN = 20  # dtypes that are named
 FORMAT_MAXIMUM = 100_000_000  # bytes of header the reference accepts
 
 
@@ -257,8 +258,9 @@ def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: i
         table.storage.starts.append(data_start + start)
         table.storage.nbytes.append(stop - start)
         reach = max(reach, stop)
-    for name in others:
-        message = f"dtype {name!r} is not known: its bytes are counted, its elements cannot be checked"
+    more = f" ({len(others):,} such dtypes in all)" if len(others) > MOST_UNKNOWN else ""
+    for name in islice(others, MOST_UNKNOWN):
+        message = f"dtype {name!r} is not known: its bytes are counted, its elements cannot be checked{more}"
         problems.notes.append(Note("unknown-dtype", "error", problems.path, message))
     return reach
 

@@ -27,7 +27,7 @@ def test_the_version_is_that_of_the_package():
 
 def test_both_names_and_the_module_are_the_same_program():
     scripts = {entry.name: entry.value for entry in importlib.metadata.distribution("modelscope-cli").entry_points}
-    assert scripts["mscope"] == scripts["modelscope-cli"] == "modelscope_cli.cli.app:main"
+    assert scripts["mscope"] == scripts["modelscope-cli"] == "modelscope_cli.__main__:main"
     assert process("--version").stdout == mscope("--version").out
 
 

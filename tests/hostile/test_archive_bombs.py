@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import io
 import struct
+import zipfile
+
+import pytest
 
 from tests.builders.pickle_code import pickled
+from tests.builders.safetensors_file import safetensors_bytes
+from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.torch_code import tensor
 from tests.builders.torch_file import torch_entries
 from tests.builders.zip_archive import Entry, zip_bytes
@@ -52,3 +59,40 @@ def test_member_that_inflates_to_more_than_it_takes_in_memory(bounded):
     """A storage is never decompressed, however large it says it is."""
     entries = [Entry("a/data.pkl", pickled({"w": tensor("0", (1 << 26,))})), Entry("a/data/0", bytes(1 << 28), deflate=True)]
     assert bounded(zip_bytes(entries)).code == 0
+
+
+def many(count: int, name: str, *, data: bytes = b"\1\2\3\4", method: int = 0) -> bytes:
+    """A zip archive of very many files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for number in range(count):
+            archive.writestr(zipfile.ZipInfo(name.format(number, number % 900)), data, method)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["data/s{}x.bin", "d{1}/s{0}.pt", "s{}.json", "{}.a{}", "m{}.zip"])
+def test_many_files_that_are_no_models(bounded, name):
+    assert bounded(many(60_000, name), "many.zip").code == 3
+
+
+def test_many_members_that_are_slow_to_unpack(bounded):
+    packed = bz2.compress(bytes(900_000))
+    entries = [Entry(f"{number}.bin", packed, method=12, size=900_000) for number in range(6_000)]
+    assert bounded(zip_bytes(entries), "many.zip").code == 3
+
+
+def test_many_members_in_many_archives(bounded):
+    inner = many(4_000, "s{}x.bin")
+    assert bounded(zip_bytes([Entry(f"{number}.zip", inner, deflate=True) for number in range(40)]), "many.zip").code == 3
+
+
+def test_many_models(bounded):
+    model = safetensors_bytes({"w": ("F32", (2,))})
+    found = bounded(many(20_000, "m{}.safetensors", data=model), "many.zip")
+    assert (found.code, found.printed < 1_000) == (3, True)
+    assert "an archive of 2,000 models" in found.err
+
+
+def test_many_links(bounded):
+    links = [TarEntry(f"{number}", b"", b"2", link=f"{number + 1}") for number in range(60_000)]
+    assert bounded(tar_bytes([*links, TarEntry("60000", b"x")]), "many.tar").code == 3
