@@ -23,7 +23,7 @@ from modelscope_cli.analysis.quantised_kinds import WORD, quantised_kind
 from modelscope_cli.analysis.roles import BIAS, EMA, MASTER, OPTIMIZER, WEIGHT
 from modelscope_cli.analysis.roles import OTHER as OTHER_ROLE
 from modelscope_cli.analysis.rows_aside import optimizer_rows, uneven_rows, uneven_state
-from modelscope_cli.analysis.size_row import SizeRow
+from modelscope_cli.analysis.size_row import NO_KIND, SizeRow
 from modelscope_cli.core.tensor import Shape
 
 LONGEST_LABEL = 200  # characters of a tensor's name below the modules that are told apart
@@ -291,6 +291,8 @@ class ModuleTree:
         """The kind of a module, worked out once for a name and signature."""
         key = (name if not name.isdecimal() else "0", top)
         found = shape.kinds.get(key)
+        if found is None and self.cut is not None and self._holds_deeper(shape):
+            found = shape.kinds[key] = NO_KIND
         if found is None and self.whole and shape.lines and not shape.children:
             found = self.whole[shape.lines[0]][1] if shape.lines[0] in self.whole else None
         if found is None:
@@ -314,6 +316,11 @@ class ModuleTree:
                 found = quantised_kind(found, name, self.ledger, shape.lines, top=top)
             shape.kinds[key] = found
         return found
+
+    def _holds_deeper(self, shape: Signature) -> bool:
+        """Whether the tensors of a module are really those of modules in it, which are not told apart."""
+        parents, cut_at = self.ledger.parents, self.cut or 0
+        return any([parents[line].count(".") >= cut_at and parents[line] != "" for line in shape.lines])
 
     def _parts(self, shape: Signature, path: str = "") -> dict[str, Shape]:
         """Relative name → shape of all tensors in a module."""
