@@ -13,6 +13,7 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import ModelscopeError, SourceError, UnknownFormatError, UnsupportedFeatureError
 from modelscope_cli.formats import archive_search
 from modelscope_cli.formats.archive import shortened, some
+from modelscope_cli.formats.folder import MOST_MODELS
 from modelscope_cli.formats.locate import locate
 from modelscope_cli.formats.registry import read, read_target
 from tests.builders.archives import MODEL, OTHER, gzipped, special, tarred, zipped
@@ -107,18 +108,18 @@ def test_files_add_up(write):
 @pytest.mark.parametrize("form", ["m{}.safetensors", "m{}.zip"])
 def test_very_many_models_beside_one_another(write, form):
     inner = zipped({"model.safetensors": MODEL}) if form.endswith(".zip") else MODEL
-    path = write(zipped({form.format(number): inner for number in range(21)}))
+    path = write(zipped({form.format(number): inner for number in range(MOST_MODELS + 1)}))
     problem = refused(path)
     assert isinstance(problem, SourceError)
-    assert problem.message.startswith("an archive of 21 models")
+    assert problem.message.startswith(f"an archive of {MOST_MODELS + 1} models")
     assert problem.hint.startswith(f"name one of them: '{path}!/m")
-    assert len(targets(write(zipped({form.format(number): inner for number in range(20)})))) == 20
+    assert len(targets(write(zipped({form.format(number): inner for number in range(MOST_MODELS)})))) == MOST_MODELS
 
 
 def test_more_archives_than_are_looked_into(write):
-    data = zipped({f"{number}.zip": zipped({"m.safetensors": MODEL}) for number in range(40)})
-    located = locate([write(data)], limits=DEFAULT_LIMITS._replace(archives=30))
-    assert located.problems[0].message == "an archive of 30 models and more in 30 folders"
+    data = zipped({f"{number}.zip": zipped({"m.safetensors": MODEL}) for number in range(MOST_MODELS + 40)})
+    located = locate([write(data)], limits=DEFAULT_LIMITS._replace(archives=MOST_MODELS + 30))
+    assert located.problems[0].message == f"an archive of {MOST_MODELS + 30} models and more in {MOST_MODELS + 30} folders"
 
 
 def test_only_the_largest_of_very_many_are_opened(write, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import LimitError, ModelscopeError, SourceError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.formats.folder import MOST_MODELS
 from modelscope_cli.formats.locate import locate, names_of
 from modelscope_cli.formats.registry import read, read_target
 from tests.builders.archives import KINDS, MODEL, OTHER, PACKERS, gzipped, special, tarred, zipped
@@ -178,11 +179,11 @@ def test_hidden_files_are_no_models(write):
 
 
 def test_archive_of_very_many_models(write):
-    path = write(zipped({f"{name}/model.safetensors": MODEL for name in "abcdefghijklmnopqrstuvwxyz"}))
-    with pytest.raises(SourceError, match="an archive of 26 models in 26 folders") as problem:
+    path = write(zipped({f"m{number}/model.safetensors": MODEL for number in range(MOST_MODELS + 1)}))
+    with pytest.raises(SourceError, match=f"an archive of {MOST_MODELS + 1} models in {MOST_MODELS + 1} folders") as problem:
         found(path)
-    assert "a.zip!/b'" in problem.value.hint
-    assert found(f"{path}!/b") == ["a.zip!/b/model.safetensors"]
+    assert "a.zip!/m1'" in problem.value.hint
+    assert found(f"{path}!/m1") == ["a.zip!/m1/model.safetensors"]
 
 
 def test_what_macos_adds_is_no_model(write):

@@ -10,6 +10,7 @@ import pytest
 import modelscope_cli
 from modelscope_cli.core.folder import SAME, STEP, Folder
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.folder import MOST_MODELS
 from modelscope_cli.formats.folder_names import by_name
 from modelscope_cli.formats.locate import locate
 from tests.builders import folders
@@ -245,9 +246,9 @@ def test_a_folder_of_caches(tmp_path):
 def test_models_in_folders_all_come_up_to_a_number(tmp_path):
     files = {f"{name}/model.safetensors": safe() for name in ("ant", "bee", "cat")}
     assert used(write(tmp_path, files)) == sorted(files)
-    write(tmp_path, {f"more{'x' * number}/model.safetensors": safe() for number in range(30)})
+    write(tmp_path, {f"more{'x' * number}/model.safetensors": safe() for number in range(MOST_MODELS)})
     (problem,) = locate([str(tmp_path)]).problems
-    assert problem.message == "a folder of 33 models"
+    assert problem.message == f"a folder of {MOST_MODELS + 3} models"
     assert "ant, bee, cat" in problem.hint
 
 

@@ -198,7 +198,7 @@ def test_versions_there_are_not():
 
 
 def test_a_text_about_gguf_is_no_gguf_file():
-    with pytest.raises(ModelscopeError, match="this is a text file .it begins 'GGUF is"):
+    with pytest.raises(ModelscopeError, match=r"this is a text file .it begins 'GGUF is"):
         read(b"GGUF is a format\n")
 
 

@@ -215,7 +215,7 @@ def test_integers_that_are_most_of_a_file_are_told_of():
     findings = [(finding.code, finding.severity, finding.message) for finding in quantisation_findings(ledger)]
     assert findings == [
         ("packed", "warning",
-         "1 tensor of integers take 98 % of the bytes and are named like no weight that is known: counted as buffers, not as parameters "
+         "1 tensor of integers takes 98 % of the bytes and is named like no weight that is known: counted as buffers, not as parameters "
          "(a.codewords)"),
     ]  # fmt: skip
 

@@ -23,7 +23,8 @@ def roles(shapes, **rest) -> dict[str, str]:
         ("weight", "weight"), ("bias", "bias"), ("beta", "bias"), ("bias_ih_l0", "bias"), ("in_proj_bias", "bias"), ("gamma", "weight"),
         ("running_mean", "buffer"), ("running_var", "buffer"), ("num_batches_tracked", "buffer"), ("inv_freq", "buffer"),
         ("position_ids", "buffer"), ("relative_position_index", "buffer"), ("weight_mask", "buffer"), ("q_proj_weight", "weight"),
-        ("weight.quant_state.bitsandbytes__nf4", "helper"), ("gate_up_proj_scale_inv", "helper"), ("weight_fake_quant", "buffer"), ("weight_scale", "helper"), ("scales", "helper"),
+        ("weight.quant_state.bitsandbytes__nf4", "helper"), ("gate_up_proj_scale_inv", "helper"), ("weight_fake_quant", "buffer"),
+        ("weight_scale", "helper"), ("scales", "helper"),
     ],
 )  # fmt: skip
 def test_last_part_of_a_name(leaf, role):

@@ -219,7 +219,9 @@ class _Growth:
         names = self.ledger.names
         lines = list(lines)
         modules = {self.ledger.parents[line] for line in lines}
-        deepest = levels_of(modules) if len(modules) + len(lines) <= MOST_NODES else FEW_LEVELS
+        deepest = levels_of(modules)
+        if len(modules) + len(lines) > MOST_NODES:
+            deepest = min(deepest, FEW_LEVELS)
         root = _Branch()
         for line in lines:
             *path, leaf = names[line].split(".", deepest)

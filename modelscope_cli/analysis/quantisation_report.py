@@ -224,7 +224,8 @@ def _overlooked(ledger: Ledger) -> list[Finding]:
     if not lines:
         return []
     share = sum([ledger.nbytes[line] for line in lines]) / max(sum(ledger.nbytes), 1)
-    text = f"{len(lines):,} {_tensors(len(lines))} of integers take {100 * share:.0f} % of the bytes and are named like no weight that is known: "
+    take, are = ("takes", "is") if len(lines) == 1 else ("take", "are")
+    text = f"{len(lines):,} {_tensors(len(lines))} of integers {take} {100 * share:.0f} % of the bytes and {are} named like no weight that is known: "
     text += f"counted as buffers, not as parameters ({_listed([ledger.names[line] for line in lines])})"
     return [Finding("warning" if ledger.total_parameters() else "info", "packed", "", text)]
 

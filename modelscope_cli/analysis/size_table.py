@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 READABLE_ROWS = 48  # rows of the module table up to which it is shown in full
 DEFAULT_TOP = 20  # rows beside each other under the other keys
-MOST_LINES = 100_000  # rows that people are shown, whatever they ask for
+MOST_LINES = 95_000  # rows that people are shown, whatever they ask for
 WIDE = 112  # terminal width from which kinds and shapes have columns of their own
 KEY_TITLES = {
     "module": "Module",
@@ -74,8 +74,13 @@ def main_table(overview: Overview, detail: str) -> Table:
     lines_in_all = 1 + sum(1 for _ in walk(rows))
     shown: Sequence[Row] = Made(lines, lines_in_all) if detail != READABLE or lines_in_all > MOST_LINES else list(lines())
     if detail == READABLE and lines_in_all > MOST_LINES:
-        shown = [*islice(shown, MOST_LINES), *(row for row in islice(shown, MOST_LINES, None) if row.mark in ("section", "total"))]
-        caption = "; ".join(filter(None, [caption, f"{lines_in_all - len(shown):,} rows are left out: -f csv and -f json have them all"]))
+        shown = [
+            *islice(shown, MOST_LINES),
+            *(row for row in islice(shown, MOST_LINES, None) if row.mark in ("section", "total")),
+        ]
+        caption = "; ".join(
+            filter(None, [caption, f"{lines_in_all - len(shown):,} rows are left out: -f csv and -f json have them all"])
+        )
     titles = " › ".join(KEY_TITLES[part] for part in options.by)
     return Table(
         "modules" if options.by == ("module",) else "groups", "", size_columns(titles), shown, tree=True, caption=caption

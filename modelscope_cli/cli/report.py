@@ -148,7 +148,9 @@ class Making:
 
             since = diff_report.to_report(result.subject.diff, detail)
         drawn = self.drawn if detail == PICTURED else ()
-        return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn, safety=section(self.safeties, detail))
+        return to_report(
+            self.overview, detail, verdicts=judged, since=since, pictures=drawn, safety=section(self.safeties, detail)
+        )
 
 
 def pictures(overview: Overview) -> list[Section]:

@@ -33,7 +33,7 @@ from modelscope_cli.formats.folder_sets import OTHER_SETS, PRETRAINED
 from modelscope_cli.formats.folder_walk import Listing, walk
 from modelscope_cli.formats.target import Target
 
-MOST_MODELS = 25  # shown of a folder of models
+MOST_MODELS = 64  # of one path: more is data, or asks to be named file by file
 FEW = 5  # that are named
 FEW_STRANGE = 3  # files that are no models, of which their readers tell what they are
 

@@ -1,9 +1,9 @@
 """From the paths a person typed to the checkpoints they mean.
 
-    one shard, or the index        → its whole set, once, however many of its files were named
-    a folder                       → the set to use; other sets of the same model are named, unrelated files all come
-    any other file                 → itself
-    an address (https:, s3:, hf:)  → not yet
+one shard, or the index        → its whole set, once, however many of its files were named
+a folder                       → the set to use; other sets of the same model are named, unrelated files all come
+any other file                 → itself
+an address (https:, s3:, hf:)  → not yet
 """
 
 from __future__ import annotations

@@ -143,7 +143,12 @@ def _unless_foreign(named: Format | None, window: Window) -> Format:
 
 
 def read_target(
-    target: Target, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, step: Step | None = None, unpacking: Step | None = None
+    target: Target,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    lenient: bool = False,
+    step: Step | None = None,
+    unpacking: Step | None = None,
 ) -> Checkpoint:
     """The checkpoint of a located target: a file, or a set whose parts are opened one by one.
 

@@ -266,7 +266,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("reason, said", [("memory", "needs more memory than there is"), ("depth", "nested too deeply"),
+@pytest.mark.parametrize(("reason", "said"), [("memory", "needs more memory than there is"), ("depth", "nested too deeply"),
     ("limit", "a.pt: modules: 2 found, the limit is 1 - if you trust the file, raise it with --limit modules=VALUE")])  # fmt: skip
 @pytest.mark.parametrize("command", [("inspect",), ("report",), ("check", "--max-size", "1GB"), ("init", "-o", "-")], ids=named)
 def test_running_out_beyond_the_reading_is_a_sentence(here, command, reason, said):
