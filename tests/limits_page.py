@@ -5,6 +5,8 @@ python -m tests.limits_page > docs/limits.md
 
 from __future__ import annotations
 
+from modelscope_cli.analysis.levels import MOST_MODULES
+from modelscope_cli.analysis.size_table import MOST_LINES
 from modelscope_cli.core.limits import explained
 
 BEFORE = """# Limits
@@ -22,12 +24,12 @@ prints this list. The largest published models keep within a third of every defa
 | --- | --- | --- |
 """
 
-AFTER = """
+AFTER = f"""
 `seconds` are those of the processor, so that a slow disk or network costs none of them, and each file of a set has them anew. It is a
 net below the others, which keep the time short by themselves on a machine of today: a slower one may need `--limit seconds=60` for
 the largest models. It holds for reading; how much there is to show is bounded by `tensors`, and by how many modules are told apart:
-where a file names more than 150,000 that are not in equal layers, only its upper levels are, and the table says so. People are shown
-100,000 rows at most; `-f json` and `-f csv` have them all. Where a system has no timer for it (Windows), the clock is looked at between
+where a file names more than {MOST_MODULES:,} that are not in equal layers, only its upper levels are, and the table says so. People are shown
+{MOST_LINES:,} rows at most; `-f json` and `-f csv` have them all. Where a system has no timer for it (Windows), the clock is looked at between
 the files of a set, and when a file has been read.
 
 In Python they are `modelscope_cli.Limits`, and `modelscope_cli.read(path, limits=...)` takes one; only the command watches `seconds`.

@@ -270,5 +270,7 @@ main()
     ("limit", "a.pt: modules: 2 found, the limit is 1 - if you trust the file, raise it with --limit modules=VALUE")])  # fmt: skip
 @pytest.mark.parametrize("command", [("inspect",), ("report",), ("check", "--max-size", "1GB"), ("init", "-o", "-")], ids=named)
 def test_running_out_beyond_the_reading_is_a_sentence(here, command, reason, said):
-    done = subprocess.run([sys.executable, "-c", FAILING, *command, "decoder.pth", reason], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, *command, "decoder.pth", reason], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr, done.stdout) == (3, f"mscope: {said}\n", "")

@@ -121,6 +121,58 @@ def directory(kind: str) -> FuzzTarget:
     return FuzzTarget(lambda: [SAMPLES["state_dict.pt" if kind == "zip" else "old.tar"]], run)
 
 
+def scanning() -> FuzzTarget:
+    """A verdict on any bytes; samples and attacks to begin with."""
+
+    def seeds() -> list[bytes]:
+        from tests.builders.attacks import ATTACKS
+
+        return [*SAMPLES.values(), *[data for data, _, _ in ATTACKS.values()]]
+
+    def run(data: bytes) -> None:
+        from tests.scanned import scanned
+
+        try:
+            safety = scanned(data)
+        except ModelscopeError:
+            return
+        assert safety.verdict
+
+    return FuzzTarget(seeds, run)
+
+
+def naming() -> FuzzTarget:
+    """What is not read is named or not, and never anything else."""
+
+    def seeds() -> list[bytes]:
+        from tests.builders.foreign import FOREIGN
+
+        return [row[1] for row in FOREIGN]
+
+    def run(data: bytes) -> None:
+        from modelscope_cli.formats.known import recognise
+
+        try:
+            recognise(MemoryWindow(data, "model.bin"))
+        except ModelscopeError:
+            return
+
+    return FuzzTarget(seeds, run)
+
+
+def packed_set(kind: str) -> Mapping[str, bytes]:
+    """One archive, of a safetensors file and a state_dict."""
+    import gzip
+
+    from tests.builders.tar_file import TarEntry, tar_bytes
+    from tests.builders.zip_archive import Entry, zip_bytes
+
+    inside = {name: SAMPLES[name] for name in ("plain.safetensors", "state_dict.pt")}
+    if kind == "zip":
+        return {"a.zip": zip_bytes([Entry(f"m/{name}", data, deflate=True) for name, data in inside.items()])}
+    return {"a.tar.gz": gzip.compress(tar_bytes([TarEntry(f"m/{name}", data) for name, data in inside.items()]))}
+
+
 TARGETS: dict[str, FuzzTarget] = {
     "safetensors": reading("plain.safetensors"),
     "torch-zip": reading("state_dict.pt", "training.ckpt", "module.pth", "sparse.bin", "untyped.pt"),
@@ -136,6 +188,10 @@ TARGETS: dict[str, FuzzTarget] = {
     "dcp-part": in_folder("__0_0.distcp", dcp_set),
     "tensor-parallel": in_folder("consolidated.00.pth", slice_set),
     "deepspeed": in_folder("zero_pp_rank_0_mp_rank_00_optim_states.pt", zero_set),
+    "archive-zip": in_folder("a.zip", lambda: packed_set("zip"), "a.zip"),
+    "archive-tar": in_folder("a.tar.gz", lambda: packed_set("tar"), "a.tar.gz"),
+    "naming": naming(),
+    "scan": scanning(),
     "zip-directory": directory("zip"),
     "tar-directory": directory("tar"),
 }
