@@ -21,6 +21,7 @@ from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.torch_code import tensor
 from tests.builders.torch_file import torch_zip_bytes
 from tests.builders.zip_archive import Entry, zip_bytes
+from tests.command import mscope
 from tests.opened import codes
 
 LEGACY = next(name for name in SAMPLES if "legacy" in name)
@@ -409,3 +410,20 @@ def test_missing_package_is_named(write, monkeypatch):
     with pytest.raises(MissingExtraError) as problem:
         read(write(KINDS["model.safetensors.zst"], "m.zst"))
     assert problem.value.hint == "pip install 'modelscope-cli[zstd]'"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m\0del.safetensors", "a\nb/model.safetensors", "x" * 5_000 + ".safetensors"],
+    ids=["NUL", "line break", "very long"],
+)
+def test_a_member_whose_name_no_system_would_take(write, name, tmp_path, monkeypatch):
+    """A name is text: it is no path, and never handed to the system."""
+    path = write(zipped({name: MODEL}))
+    monkeypatch.chdir(tmp_path)
+    located = locate([path])
+    assert len(located.found) + len(located.problems) == 1
+    for command in ("inspect", "scan", "report", "baseline save", "visualize -o a.svg", "check --max-size 1GB"):
+        done = mscope(*command.split(), path)
+        assert done.code in (0, 3), (command, done.err[:500])
+        assert "\0" not in done.out + done.err

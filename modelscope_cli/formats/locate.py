@@ -68,7 +68,9 @@ def locate(
             continue
         for target in targets:
             first = target.shards[0] if target.shards else target.path
-            identity = os.path.realpath(first if only else target.index_path or first)
+            identity = first if only else target.index_path or first
+            if not leads_inside(identity):  # names in archives are no paths of the system, and may hold what it refuses
+                identity = os.path.realpath(identity)
             if identity not in seen:
                 seen.add(identity)
                 found.append(target)
