@@ -244,3 +244,11 @@ def test_a_pickle_made_by_python_itself():
     for protocol in range(6):
         assert scanned(pickle.dumps(Evil(), protocol), "evil.bin").verdict == "dangerous"
     assert scanned(torch_zip_bytes(Code(pickle.dumps(Evil(), 2)[2:-1]))).verdict == "dangerous"
+
+
+def test_a_letter_that_looks_like_another_is_shown_as_its_number():
+    safety = scanned(proto() + call("torch._utils._r\u0435build_tensor_v2", None) + STOP)
+    assert safety.verdict == "suspicious"
+    said = " ".join(found.message for found in safety.found) + safety.why
+    assert "_r\\u0435build_tensor_v2" in said
+    assert "\u0435" not in said

@@ -68,18 +68,20 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
         return []
     from modelscope_cli.analysis.policy import grave
     from modelscope_cli.analysis.policy_levels import UNKNOWN
+    from modelscope_cli.analysis.shown_call import lettered
 
     found = []
     for trace in checkpoint.pickles:
         strange = strangers(trace)
         if strange:
             called = sum(use.calls > 0 for use, _ in strange)
-            shown = ", ".join(f"{use.module}.{use.name}" for use, _ in strange[:MOST_NAMED]) + (
+            shown = ", ".join(lettered(f"{use.module}.{use.name}") for use, _ in strange[:MOST_NAMED]) + (
                 ", …" if len(strange) > MOST_NAMED else ""
             )
             verb = "import and call" if called else "import"
             use, worst = max(strange, key=lambda pair: grave(pair[1].level))
-            graded = f"; {worst.level}: {use.module}.{use.name} {worst.reason}" if grave(worst.level) > grave(UNKNOWN) else ""
+            name = lettered(f"{use.module}.{use.name}")
+            graded = f"; {worst.level}: {name} {worst.reason}" if grave(worst.level) > grave(UNKNOWN) else ""
             found.append(
                 Finding(
                     "warning",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.analysis.in_context import BUILD, calls_by_name, judge, name_of, reach
 from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, standard_policy
 from modelscope_cli.analysis.policy_levels import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
-from modelscope_cli.analysis.shown_call import shown_call
+from modelscope_cli.analysis.shown_call import lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, Refusal, refusal
 from modelscope_cli.containers.pickle_nodes import Call
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
@@ -212,12 +212,12 @@ def _path(node: Any) -> str:
 
 def _from_import(item: Imported, calls: list[CallUse]) -> Found:
     """A finding about a name that is not harmless, with its first call."""
-    path = "an import" if item.module == COMPUTED else item.path
+    path = "an import" if item.module == COMPUTED else lettered(item.path)
     if item.module == COMPUTED:
         text = f"it {item.judgement.reason.replace('is an import', 'imports something')}"
     elif item.shown:
         more = f", and {item.calls - 1:,} more" if item.calls > 1 else ""
-        text = f"it calls {item.shown[0]}{more}: {item.path} {item.judgement.reason}"
+        text = f"it calls {item.shown[0]}{more}: {lettered(item.path)} {item.judgement.reason}"
     else:
         text = f"it imports {path}, which {item.judgement.reason}"
     opcode = NAMES.get(calls[0].opcode, "") if calls else ""
@@ -238,7 +238,7 @@ def _from_unknown(where: str, items: list[Imported]) -> list[Found]:
     """One finding for all the names of a pickle that nobody has judged."""
     if not items:
         return []
-    shown = ", ".join(item.path for item in items[:4]) + (", …" if len(items) > 4 else "")
+    shown = ", ".join(lettered(item.path) for item in items[:4]) + (", …" if len(items) > 4 else "")
     called = any(item.calls for item in items)
     verb = "imports and calls" if called else "imports"
     which = "a name that has not been judged" if len(items) == 1 else f"{len(items):,} names that have not been judged"

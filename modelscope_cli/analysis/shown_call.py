@@ -19,6 +19,11 @@ def shown_call(function: Any, args: Any) -> str:
     return _Line().call(function, args)[:LONGEST_CALL]
 
 
+def lettered(name: str) -> str:
+    """A name as code points where it is not ASCII: of _r\u0435build and _rebuild nobody sees which is which."""
+    return name if name.isascii() else name.encode("ascii", "backslashreplace").decode()
+
+
 def shown_value(value: Any) -> str:
     """A value as text."""
     return _Line().value(value, 0)[:LONGEST_CALL]
@@ -57,7 +62,7 @@ class _Line:
         if kind is list:
             return f"[{self.items(value, depth)}]"
         if isinstance(value, Global):
-            return value.path[:LONGEST_CALL]
+            return lettered(value.path[:LONGEST_CALL])
         if isinstance(value, Call):
             return self.call(value.function, value.args, depth + 1)
         if isinstance(value, Mapping):
