@@ -272,3 +272,18 @@ def test_file_that_is_cut_short_says_by_how_much():
     hole = raw_bytes({"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 6, 10)}, 7)  # no whole file has that
     with pytest.raises(CorruptFileError, match="lies at 6 to 10, the data has 7 bytes"):
         read(hole)
+
+
+def test_dtypes_without_end():
+    """A season brings a new dtype or two; a thousand are no dtypes."""
+
+    def named(count: int) -> bytes:
+        return raw_bytes({f"t{n}": entry(f"Q{n}", [1], n, n + 1) for n in range(count)}, count)
+
+    found = opened(named(1_000), "m.safetensors")
+    assert len(found.tensors) == 1_000
+    assert sum(note.code == "unknown-dtype" for note in found.notes) == 20
+    assert "1,000 such dtypes in all" in found.notes[0].message
+    with pytest.raises(CorruptFileError, match="1,000 dtypes are not known"):
+        opened(named(1_001), "m.safetensors")
+    assert len(opened(named(1_001), "m.safetensors", lenient=True).tensors) == 1_000

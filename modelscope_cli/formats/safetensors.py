@@ -32,6 +32,7 @@ Decoded = TypeVar("Decoded")
 LENGTH_SIZE = 8
 METADATA = "__metadata__"
 MOST_UNKNOWN = 20  # dtypes that are named
+MOST_DTYPES = 1_000  # that may be unknown: a file has a handful of dtypes
 FORMAT_MAXIMUM = 100_000_000  # bytes of header the reference accepts
 
 
@@ -241,6 +242,9 @@ def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: i
             problems.report(f"tensor {name!r} has {len(shape):,} dimensions", LENGTH_SIZE)
             continue
         start, stop = offsets
+        if len(others) >= MOST_DTYPES and dtype_name not in SAFETENSORS_DTYPES and dtype_name not in others:
+            problems.report(f"{MOST_DTYPES:,} dtypes are not known, and tensor {name!r} has yet another", LENGTH_SIZE)
+            break
         dtype = SAFETENSORS_DTYPES.get(dtype_name) or others.setdefault(dtype_name, unknown(dtype_name))
         if not start <= stop <= available:
             problems.report(f"tensor {name!r} lies at {start:,} to {stop:,}, the data has {available:,} bytes", LENGTH_SIZE)

@@ -44,6 +44,14 @@ def named(arguments: tuple[str, ...]) -> str:
     return " ".join(arguments)
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard by those we start, though whoever runs the tests in the background ignores it, which is inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def large(here):
     """Two files whose every report is long: many layers, none like another."""

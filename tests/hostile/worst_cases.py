@@ -149,7 +149,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "many.gguf": lambda: _gguf(300_000, 0, 0),
     "keys.gguf": lambda: _gguf(0, 290_000, 90),
     "texts.gguf": lambda: _gguf(0, 19_000, 60_000),
-    "archive.pt": lambda: torch_zip_bytes(_state_dict(110_000), {str(n): 8 for n in range(110_000)}, zip64=True),
+    "archive.pt": lambda: torch_zip_bytes(_state_dict(100_000), {str(n): 8 for n in range(100_000)}, zip64=True),
     "members.pt": lambda: torch_zip_bytes({"w": tensor("0", (1,))}, {str(n): 4 for n in range(390_000)}, zip64=True),
     "training.pt": lambda: torch_zip_bytes(_training(25_000), {f"{kind}{n}": 8 for kind in "abw" for n in range(25_000)}, zip64=True),
     "modules.pt": lambda: torch_zip_bytes(module("a.Net", {}, {}, **{f"m{n}": module(f"a.M{n % 50}", {"w": tensor(str(n), (1,))}, {})
