@@ -160,12 +160,13 @@ def run(
 def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
     """The verdict on one file."""
     from modelscope_cli.analysis.safety import Safety
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.progress import LateProgress
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.formats.registry import read_window
     from modelscope_cli.formats.scanning import scan_file
 
-    with LateProgress(path):
+    with LateProgress(path), Clock(bounds.seconds, path):
         return Safety(guarded(lambda: scan_file(path, bounds, read_window), path), policy)
 
 
@@ -207,17 +208,16 @@ def files_of(paths: list[str], problems: list[ModelscopeError]) -> Iterator[tupl
 
 def set_problems(paths: list[str], bounds: Limits) -> list[ModelscopeError]:
     """What is wrong with checkpoints of several files as a whole: a shard that is missing, pieces outside their file."""
-    from modelscope_cli.cli.reading import guarded
+    from modelscope_cli.cli.reading import guarded, read_in_time
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.locate import locate
-    from modelscope_cli.formats.registry import read_target
 
     problems: list[ModelscopeError] = []
     for target in locate([path for path in paths if os.path.isdir(path)]).found:
         if target.reader is None and target.shards is None and target.index_path is None:
             continue
         try:
-            checkpoint = guarded(partial(read_target, target, bounds), target.path)
+            checkpoint = guarded(partial(read_in_time, target, bounds), target.path)
         except ModelscopeError as problem:
             problems.append(problem)
             continue

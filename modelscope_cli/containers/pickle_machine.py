@@ -27,6 +27,7 @@ from modelscope_cli.errors import CorruptFileError, LimitError
 
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 _unpack_index = struct.Struct("<I").unpack_from
+LONGEST_LINE = 1 << 20  # bytes of a name or a number as text
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
 MOST_CALLS = 32  # calls of one function that a trace tells of; the others are counted
 MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
@@ -71,6 +72,7 @@ class PickleMachine:
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
         self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
+        self.line_from, self.without_line = -1, 0  # a line that began there has no end before here
         self.result: Any = None
 
     def run(self) -> Any:
@@ -297,10 +299,13 @@ class PickleMachine:
             raise CorruptFileError(f"a string of {length:,} bytes in the pickle", path=self.where, offset=pos)
         return self._take(pos + width, length), pos + width + length
 
-    def _line(self, pos: int) -> tuple[bytes | bytearray, int]:
-        """A text operand up to the newline, and the position behind it."""
-        end = self.data.find(b"\n", pos)
+    def _line(self, pos: int, most: int = LONGEST_LINE) -> tuple[bytes | bytearray, int]:
+        """A text operand up to the newline, and the position behind it. Names and numbers are never longer than `most` bytes."""
+        end = self.data.find(b"\n", max(pos, self.without_line) if self.line_from == pos else pos)
+        if (len(self.data) if end < 0 else end) - pos > most:
+            raise ValueError(f"a line of more than {most:,} bytes")
         if end < 0:
+            self.line_from, self.without_line = pos, len(self.data)  # what comes to it is all that is left to search
             raise _EndOfDataError
         return self.data[pos:end], end + 1
 
@@ -506,7 +511,7 @@ class PickleMachine:
         return pos + 8
 
     def _string(self, pos: int) -> int:
-        line, after = self._line(pos)
+        line, after = self._line(pos, self.limits.pickle_bytes)
         if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
             raise ValueError("a string without its quotes")
         raw: bytes = codecs.escape_decode(line[1:-1])[0]
@@ -514,7 +519,7 @@ class PickleMachine:
         return after
 
     def _unicode(self, pos: int) -> int:
-        line, after = self._line(pos)
+        line, after = self._line(pos, self.limits.pickle_bytes)
         self.stack.append(line.decode("raw-unicode-escape"))
         return after
 

@@ -107,7 +107,8 @@ class Series:
         try:
             machine.run()
         except ModelscopeError as error:
-            problem = error
+            problem = error.with_traceback(None)  # which, as what came before it, would hold on to all that was read
+            problem.__context__ = None
         except RecursionError:
             problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
         self.position = machine.end

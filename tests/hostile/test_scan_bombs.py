@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from time import process_time
 
 import pytest
 
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.registry import read_window
+from modelscope_cli.formats.scanning import scan_file
 from tests.builders.pickle_code import MARK, call, name, pickled, proto
 from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.zip_archive import Entry, zip_bytes
@@ -43,3 +47,18 @@ def test_a_bomb(bounded, monkeypatch, bomb):
     found = bounded(BOMBS[bomb](), bomb)
     assert found.code in (0, 1, 3)
     assert bomb == "ends.zip" or found.code != 0, found
+
+
+def test_a_line_without_an_end_is_read_once(tmp_path):
+    """A safetensors header may begin as a pickle does, with a string or a name up to the next line break; behind it are holes."""
+    for first in b"SVPicIFLgp":
+        header = b"{" + b'"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}' % ((1 << 28,) * 2) + b"}"
+        header = header.ljust(first)
+        path = tmp_path / f"{first}.safetensors"
+        with path.open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + (1 << 28))
+        began = process_time()
+        found = scan_file(str(path), DEFAULT_LIMITS, read_window)
+        assert process_time() - began < 2
+        assert found.kind == "safetensors"
