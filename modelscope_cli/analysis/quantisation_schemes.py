@@ -1,4 +1,4 @@
-"""How quantised weights lie in files: a row a layout, each with the function that reads its shapes.
+"""What a layout of quantised weights is: how it is known, and what the function that reads its shapes returns. The rows: quantisation_layouts.py.
 
     GPTQ    qweight int32 [in × bits / 32, out]     qzeros [groups, out × bits / 32]   scales [groups, out]   g_idx [in]
     AWQ     qweight int32 [in, out × bits / 32]     qzeros [groups, out × bits / 32]   scales [groups, out]

@@ -24,11 +24,6 @@ def lettered(name: str) -> str:
     return name if name.isascii() else name.encode("ascii", "backslashreplace").decode()
 
 
-def shown_value(value: Any) -> str:
-    """A value as text."""
-    return _Line().value(value, 0)[:LONGEST_CALL]
-
-
 class _Line:
     """One line; `left` is how many values may still be written."""
 

@@ -1,1 +1,1 @@
-"""Things that models travel in: pickle streams and zip archives, read as data."""
+"""Things that models travel in: pickle streams, zip and tar archives, compressed streams, read as data."""

@@ -1,1 +1,1 @@
-"""One file a format: `sniff` nothing executes, `read(window, limits)` returns a Checkpoint."""
+"""From paths to checkpoints: one file a format, `read(window, limits)`, and what finds and names files. Nothing in a file is executed."""
