@@ -125,10 +125,13 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_exit_codes_are_those_of_the_program():
-    from modelscope_cli.cli import check, diff, problems
+    from modelscope_cli.cli import check, diff, problems, scan
 
-    assert (problems.FINE, check.FAILED, diff.DIFFERENT, problems.USAGE, problems.UNREADABLE) == (0, 1, 1, 2, 3)
-    said = "0 fine · 1 a rule of `check` failed, or `diff --exit-code` found differences · 2 wrong usage · 3 something could not be read"
+    assert (problems.FINE, check.FAILED, scan.FAILED, diff.DIFFERENT, problems.USAGE, problems.UNREADABLE) == (0, 1, 1, 1, 2, 3)
+    said = (
+        "0 fine · 1 a rule of `check` failed, `scan` found something grave, or `diff --exit-code` differences · 2 wrong usage · "
+        "3 something could not be read"
+    )
     assert said in README.replace("\n", " ")
 
 
