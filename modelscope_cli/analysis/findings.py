@@ -67,8 +67,8 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
     if not checkpoint.pickles:
         return []
     from modelscope_cli.analysis.policy import grave
-    from modelscope_cli.analysis.policy_levels import UNKNOWN
     from modelscope_cli.analysis.shown_call import lettered
+    from modelscope_cli.core.scan_codes import UNKNOWN
 
     found = []
     for trace in checkpoint.pickles:
@@ -97,7 +97,7 @@ def strangers(trace: PickleTrace) -> list[tuple[GlobalUse, Judgement]]:
     """The names of a pickle that are not safe, each with its judgement."""
     from modelscope_cli.analysis.in_context import calls_by_name, judge
     from modelscope_cli.analysis.policy import standard_policy
-    from modelscope_cli.analysis.policy_levels import SAFE
+    from modelscope_cli.core.scan_codes import SAFE
 
     policy, calls = standard_policy(), calls_by_name(trace)
     judged = [
@@ -110,7 +110,7 @@ def strangers(trace: PickleTrace) -> list[tuple[GlobalUse, Judgement]]:
 def harmless(module: str, name: str) -> bool:
     """Whether a name is known to only rebuild data."""
     from modelscope_cli.analysis.policy import standard_policy
-    from modelscope_cli.analysis.policy_levels import SAFE
+    from modelscope_cli.core.scan_codes import SAFE
 
     return standard_policy().judge(module, name).level == SAFE
 

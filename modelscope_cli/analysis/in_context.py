@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelscope_cli.analysis.policy import Judgement, Policy, grave
-from modelscope_cli.analysis.policy_levels import SAFE, UNKNOWN
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
+from modelscope_cli.core.scan_codes import SAFE, UNKNOWN
 
 BUILD = 0x62
 DEEPEST_REACH = 8  # getattr of getattr of …

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from modelscope_cli.analysis.policy_dangers import DANGEROUS_ROWS
 from modelscope_cli.analysis.policy_harmless import SAFE_ROWS
-from modelscope_cli.analysis.policy_levels import DANGEROUS, GONE, LEVELS, PYTHON2, SAFE, SUSPICIOUS, UNKNOWN, Row
+from modelscope_cli.analysis.policy_levels import GONE, PYTHON2, Row
+from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SUSPICIOUS, UNKNOWN
 
 COMPUTED = "(computed)"
 FRAMEWORKS = ("torch", "numpy", "torchvision", "torchaudio", "transformers", "tensorflow", "jax", "scipy", "pandas")

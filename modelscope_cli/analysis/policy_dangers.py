@@ -6,7 +6,8 @@ Data, to be reviewed row by row (what a row is: policy_levels). Sources of the f
 
 from __future__ import annotations
 
-from modelscope_cli.analysis.policy_levels import DANGEROUS, SUSPICIOUS, Row
+from modelscope_cli.analysis.policy_levels import Row
+from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS
 
 _PROCESS = "starts programs"
 _CODE = "runs code given as text or bytes"

@@ -15,7 +15,8 @@ import tomllib
 from typing import Any
 
 from modelscope_cli.analysis.policy import Policy
-from modelscope_cli.analysis.policy_levels import DANGEROUS, SAFE, SUSPICIOUS, Row
+from modelscope_cli.analysis.policy_levels import Row
+from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS
 from modelscope_cli.errors import SettingsError
 
 TABLES = {"allow": SAFE, "suspect": SUSPICIOUS, "deny": DANGEROUS}

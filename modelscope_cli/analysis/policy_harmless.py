@@ -7,7 +7,8 @@ numpy's and Python's own __reduce__ methods.
 
 from __future__ import annotations
 
-from modelscope_cli.analysis.policy_levels import SAFE, UNKNOWN, Row
+from modelscope_cli.analysis.policy_levels import Row
+from modelscope_cli.core.scan_codes import SAFE, UNKNOWN
 
 _REBUILDS = "rebuilds data"
 _DATA = "is a plain data type"

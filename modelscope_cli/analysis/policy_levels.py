@@ -8,9 +8,6 @@ begins with the name.
 
 from __future__ import annotations
 
-SAFE, UNKNOWN, SUSPICIOUS, DANGEROUS = "safe", "unknown", "suspicious", "dangerous"
-LEVELS = (SAFE, UNKNOWN, SUSPICIOUS, DANGEROUS)
-
 Row = tuple[str, str, str, str]
 
 # Names that Python 2 pickles use for modules that are called otherwise now (CPython Lib/_compat_pickle.py).

@@ -15,28 +15,17 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.in_context import BUILD, calls_by_name, judge, name_of, reach
 from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, standard_policy
-from modelscope_cli.analysis.policy_levels import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.analysis.shown_call import lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, Refusal, refusal
 from modelscope_cli.containers.pickle_nodes import Call
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
+from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen
 from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
 
 MOST_CALLS_SHOWN = 3
 MOST_JUDGED = 10_000  # names of a pickle that are judged; no honest file comes near
 MOST_CALLS_LISTED = 400  # of a file, for machines
-
-# How grave a sign is by itself. What stands behind it (a pickle in a hidden member) is judged besides.
-SIGNS = {
-    "zip-headers-differ": SUSPICIOUS, "zip-encrypted-flag": SUSPICIOUS, "zip-two-ends": SUSPICIOUS, "zip-hidden-member":
-    SUSPICIOUS, "zip-duplicate": SUSPICIOUS, "zip-prefix": SUSPICIOUS, "zip-trailing": SUSPICIOUS, "zip-gap": UNKNOWN,
-    "zip-crc": SUSPICIOUS, "zip-broken": UNKNOWN, "zip-name": UNKNOWN, "polyglot": SUSPICIOUS, "polyglot-broken": UNKNOWN,
-    "tar-link": UNKNOWN, "tar-end": SAFE, "tar-duplicate": SUSPICIOUS, "second-pickle": SUSPICIOUS, "after-stop": UNKNOWN,
-    "pickle-broken": UNKNOWN, "pickle-limit": UNKNOWN, "object-array": UNKNOWN, "template-gadget": DANGEROUS, "custom-code":
-    UNKNOWN, "torchscript": SAFE, "script-files": SUSPICIOUS, "script-operators": UNKNOWN, "packaged-code": UNKNOWN,
-    "risky-source": SUSPICIOUS, "keras-lambda": DANGEROUS,
-}  # fmt: skip
 
 
 class Imported(NamedTuple):
@@ -257,7 +246,7 @@ def _from_unknown(where: str, items: list[Imported]) -> list[Found]:
 
 
 def _from_sign(sign: Sign) -> Found:
-    return Found(SIGNS.get(sign.code, UNKNOWN), sign.code, sign.where, sign.offset, sign.message)
+    return Found(SCAN_CODES[sign.code].level, sign.code, sign.where, sign.offset, sign.message)
 
 
 def worst(safeties: Iterable[Safety]) -> str:

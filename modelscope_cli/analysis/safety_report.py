@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelscope_cli.analysis.policy import grave, gravest
-from modelscope_cli.analysis.policy_levels import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.analysis.safety import Found, Safety
+from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.report.document import (
     BOTH,
     EVERYTHING,

@@ -39,8 +39,8 @@ def safeties_of(checkpoint: Checkpoint, limits: Limits = DEFAULT_LIMITS) -> list
 def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
     """Whether a file is suspicious or dangerous, as `mscope scan` judges it."""
     from modelscope_cli.analysis.policy import grave
-    from modelscope_cli.analysis.policy_levels import SUSPICIOUS
     from modelscope_cli.analysis.safety import worst
+    from modelscope_cli.core.scan_codes import SUSPICIOUS
 
     try:
         safeties = safeties_of(subject.checkpoint)

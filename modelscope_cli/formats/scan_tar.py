@@ -35,9 +35,9 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
         inner = f"{prefix}{member.name}"
         names[member.name] = names.get(member.name, 0) + 1
         if names[member.name] == 2 and member.is_file:
-            walk.sign("zip-duplicate", inner, "several members have this name: programs differ in which they take")
+            walk.sign("tar-duplicate", inner, "several members have this name: programs differ in which they take")
         if member.name.startswith("/") or ".." in member.name.split("/"):
-            walk.sign("zip-name", inner, "a member name that would leave the folder it is unpacked to")
+            walk.sign("tar-name", inner, "a member name that would leave the folder it is unpacked to")
         if not member.is_file:
             if member.kind in LINKS and not end_of(member, leads, files):
                 walk.sign("tar-link", inner, "a link: where it leads is not followed")

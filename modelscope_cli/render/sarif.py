@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from modelscope_cli.core.scan_codes import SCAN_CODES
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.headline import findings, verdicts
 from modelscope_cli.render.plain import visible
@@ -25,6 +26,7 @@ from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import Document, Report, Table
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+HOME = "https://pypi.org/project/modelscope-cli/"
 LEVELS = {
     "dangerous": "error",
     "suspicious": "warning",
@@ -64,6 +66,7 @@ def render(document: Document, look: Look) -> bytes:
         "tool": {
             "driver": {
                 "name": "modelscope-cli",
+                "informationUri": HOME,
                 **({"version": version, "semanticVersion": version} if (version := own_version()) else {}),
                 "rules": [_rule(code, graded) for code, graded in rules.items()],
             }
@@ -111,10 +114,16 @@ def _results(report: Report) -> Iterator[Result]:
 
 
 def _rule(code: str, graded: str) -> dict[str, Any]:
+    known = SCAN_CODES.get(code)
+    title = known.title if known else code.replace("-", " ").capitalize()
+    meaning = known.meaning if known else f"{title}: a rule of mscope check, or a warning of mscope report."
+    advice = known.advice if known else "mscope check --list-rules explains each rule; mscope inspect shows the file."
     rule: dict[str, Any] = {
         "id": visible(code),
-        "name": "".join(part.capitalize() for part in NOT_WORDS.split(code.lower())) or "Finding",
-        "shortDescription": {"text": visible(code.replace("-", " "))},
+        "name": "".join(part.capitalize() for part in NOT_WORDS.split(title.lower())),
+        "shortDescription": {"text": visible(title)},
+        "fullDescription": {"text": visible(meaning)},
+        "help": {"text": visible(f"{meaning} {advice}")},
         "defaultConfiguration": {"level": LEVELS[graded]},
     }
     if graded in SCORES:

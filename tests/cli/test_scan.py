@@ -124,6 +124,11 @@ def test_sarif_is_sarif(here):
     document = json.loads(done.out)
     assert document["version"] == "2.1.0"
     assert document["$schema"].endswith("sarif-schema-2.1.0.json")
+    for rule in document["runs"][0]["tool"]["driver"]["rules"]:  # what GitHub shows beside an alert
+        assert all(rule[key]["text"].endswith(".") for key in ("fullDescription", "help")), rule["id"]
+        assert rule["shortDescription"]["text"]
+        assert rule["name"].isalnum()
+        assert rule["name"] != rule["id"]
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert run["tool"]["driver"]["name"] == "modelscope-cli"

@@ -1,0 +1,204 @@
+"""What a scan can find: for each code how grave it is by itself, its title, what it means, and what to do.
+
+The rows serve the verdict, SARIF (a rule each) and the table of docs/scan.md. What stands behind a finding, such as a pickle in a
+hidden member, is judged besides.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SAFE, UNKNOWN, SUSPICIOUS, DANGEROUS = "safe", "unknown", "suspicious", "dangerous"
+LEVELS = (SAFE, UNKNOWN, SUSPICIOUS, DANGEROUS)
+
+
+class ScanCode(NamedTuple):
+    """`meaning` and `advice` are sentences."""
+
+    level: str
+    title: str
+    meaning: str
+    advice: str
+
+
+_LEAVE = "Do not load the file. Ask whoever published it, or take the weights as safetensors."
+_AGAIN = "Download the file again and compare its checksum with the publisher's; if it is the same, ask the publisher."
+_LOOK = "Look at the names: load with torch.load(weights_only=True), or judge them in a policy file."
+
+SCAN_CODES = {
+    "dangerous-import": ScanCode(
+        DANGEROUS,
+        "Loading can run anything",
+        "The pickle imports or calls something that starts programs, runs code, opens connections or reaches for any of these.",
+        _LEAVE,
+    ),
+    "patch": ScanCode(
+        DANGEROUS,
+        "Loading changes a class, function or module",
+        "The pickle sets attributes of an imported object itself, so that programs which use it later do what the file says.",
+        _LEAVE,
+    ),
+    "template-gadget": ScanCode(
+        DANGEROUS,
+        "A chat template that leaves its sandbox",
+        "The template reaches for special attributes or for modules. Programs that render it without a sandbox run what it names.",
+        "Do not chat with this model through a program that takes the template from the file; give it a template of your own.",
+    ),
+    "keras-lambda": ScanCode(
+        DANGEROUS,
+        "A Lambda layer",
+        "The layer is made of marshalled Python code, which Keras runs when it loads the model with safe_mode=False.",
+        "Load with safe_mode=True, or take a model without Lambda layers.",
+    ),
+    "suspicious-import": ScanCode(
+        SUSPICIOUS,
+        "Loading imports what models do not need",
+        "The name is of the standard library or of a framework and no honest checkpoint is known to need it.",
+        "Ask the publisher what it is for. If it is yours, judge it in a policy file.",
+    ),
+    "indirect-call": ScanCode(
+        SUSPICIOUS,
+        "Loading calls what another call returned",
+        "What would be called is known only while loading: a way past scanners that look at names.",
+        _LEAVE,
+    ),
+    "too-many-names": ScanCode(
+        SUSPICIOUS,
+        "More names than are judged",
+        "No honest pickle imports ten thousand names; those beyond are not judged.",
+        _LEAVE,
+    ),
+    "second-pickle": ScanCode(
+        SUSPICIOUS,
+        "A pickle behind the one that is loaded",
+        "Another pickle follows the end of the one that torch loads. Programs that read on would load it too.",
+        "Ask what wrote the file: no version of torch does this.",
+    ),
+    "polyglot": ScanCode(
+        SUSPICIOUS,
+        "Two formats in one file",
+        "Programs that look at the beginning and programs that look at the end open different things. Both were looked at.",
+        _LEAVE,
+    ),
+    "zip-headers-differ": ScanCode(
+        SUSPICIOUS,
+        "The archive contradicts itself",
+        "The header in front of a member and the archive's directory say different things, so programs may read different bytes.",
+        _AGAIN,
+    ),
+    "zip-encrypted-flag": ScanCode(
+        SUSPICIOUS,
+        "Marked as encrypted",
+        "torch ignores the mark and loads the member; scanners built on zipfile refuse it and see nothing.",
+        _LEAVE,
+    ),
+    "zip-two-ends": ScanCode(
+        SUSPICIOUS, "Two archive directories", "Programs differ in which of the two they take. Both were looked at.", _LEAVE
+    ),
+    "zip-hidden-member": ScanCode(
+        SUSPICIOUS,
+        "A member that the directory does not list",
+        "Programs that go through the archive from its beginning find it, others do not.",
+        _LEAVE,
+    ),
+    "zip-duplicate": ScanCode(SUSPICIOUS, "Two members of one name", "Programs differ in which of them they take.", _LEAVE),
+    "tar-duplicate": ScanCode(SUSPICIOUS, "Two members of one name", "Programs differ in which of them they take.", _LEAVE),
+    "zip-prefix": ScanCode(
+        SUSPICIOUS,
+        "Something before the archive",
+        "Bytes stand before the first member: an executable or another format may begin there.",
+        "Ask what wrote the file: no version of torch does this.",
+    ),
+    "zip-trailing": ScanCode(
+        SUSPICIOUS, "Something behind the archive", "Bytes follow the end of the archive.", "Ask what wrote the file."
+    ),
+    "zip-crc": ScanCode(
+        SUSPICIOUS,
+        "A wrong checksum",
+        "Programs that check it refuse the member, torch loads it. The file is damaged or was edited.",
+        _AGAIN,
+    ),
+    "script-files": ScanCode(
+        SUSPICIOUS,
+        "TorchScript that touches files",
+        "The model's own code calls an operator that reads or writes files when it runs, with weights_only=True too.",
+        _LEAVE,
+    ),
+    "risky-source": ScanCode(
+        SUSPICIOUS,
+        "Packaged Python that starts programs or opens connections",
+        "Loading the package runs this source.",
+        "Read the source: torch.package files are zip archives.",
+    ),
+    "unjudged-import": ScanCode(
+        UNKNOWN, "Names nobody has judged", "The pickle imports classes of other packages: named, not accused.", _LOOK
+    ),
+    "packaged-code": ScanCode(
+        UNKNOWN,
+        "Python code inside",
+        "torch.package keeps sources in the file and runs them when it loads.",
+        "Read the source: torch.package files are zip archives.",
+    ),
+    "custom-code": ScanCode(
+        UNKNOWN,
+        "Asks for code beside the weights",
+        "config.json names Python files that loading with trust_remote_code=True runs.",
+        "Read those files before you say trust_remote_code=True, and pin the revision.",
+    ),
+    "script-operators": ScanCode(
+        UNKNOWN,
+        "TorchScript with operators of another library",
+        "What these operators do is decided by a library that has to be loaded first.",
+        "Look at the library that brings them.",
+    ),
+    "object-array": ScanCode(
+        UNKNOWN,
+        "An array of Python objects",
+        "numpy.load(allow_pickle=True) unpickles it. The pickle was looked at.",
+        "Load without allow_pickle.",
+    ),
+    "after-stop": ScanCode(
+        UNKNOWN, "Bytes behind the last pickle", "Nothing that reads pickles looks at them.", "Ask what wrote the file."
+    ),
+    "pickle-broken": ScanCode(
+        UNKNOWN,
+        "A damaged pickle",
+        "It could not be followed to its end. What stands before the damage is executed all the same, and was looked at.",
+        _AGAIN,
+    ),
+    "pickle-limit": ScanCode(
+        UNKNOWN,
+        "A pickle beyond a limit",
+        "It is larger or deeper than what is looked at.",
+        "Raise the limit that the message names with --limit.",
+    ),
+    "zip-broken": ScanCode(UNKNOWN, "A damaged archive", "Its directory cannot be read; members were searched for.", _AGAIN),
+    "polyglot-broken": ScanCode(
+        UNKNOWN, "The end of a damaged archive", "The file ends as a zip archive whose directory cannot be read.", _AGAIN
+    ),
+    "zip-gap": ScanCode(
+        UNKNOWN, "Bytes between members", "They belong to no member; no reader looks at them.", "Ask what wrote the file."
+    ),
+    "zip-name": ScanCode(
+        UNKNOWN,
+        "A member name that leaves its folder",
+        "A careless program that unpacks the archive writes where the name says.",
+        "Do not unpack it: load it, or look with mscope inspect.",
+    ),
+    "tar-name": ScanCode(
+        UNKNOWN,
+        "A member name that leaves its folder",
+        "A careless program that unpacks the archive writes where the name says.",
+        "Do not unpack it, or use tarfile's data filter.",
+    ),
+    "tar-link": ScanCode(
+        UNKNOWN, "A link in an archive", "Where it leads is not followed.", "Do not unpack it, or use tarfile's data filter."
+    ),
+    "tar-end": ScanCode(SAFE, "An archive without its end", "The two empty blocks that end a tar are missing.", _AGAIN),
+    "torchscript": ScanCode(
+        SAFE,
+        "TorchScript code",
+        "torch's own compiler reads it; it runs when the model runs, with torch's operators only.",
+        "Run it with data that it may see.",
+    ),
+}
