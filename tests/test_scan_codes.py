@@ -42,7 +42,8 @@ def test_every_code_has_its_row_and_every_row_is_given():
 def test_rows_are_whole_sentences():
     for code, row in SCAN_CODES.items():
         assert row.level in LEVELS, code
-        assert row.meaning.endswith(".") and row.advice.endswith(".") and not row.title.endswith("."), code
+        assert all(sentence.endswith(".") for sentence in (row.meaning, row.advice)), code
+        assert not row.title.endswith("."), code
 
 
 def test_the_page_shows_the_rows():
