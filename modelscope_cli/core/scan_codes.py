@@ -50,6 +50,12 @@ SCAN_CODES = {
         "The layer is made of marshalled Python code, which Keras runs when it loads the model with safe_mode=False.",
         "Load with safe_mode=True, or take a model without Lambda layers.",
     ),
+    "keras-import": ScanCode(
+        DANGEROUS,
+        "A Keras configuration that asks for any function",
+        "It names a module of Python's standard library, which Keras before 3.9 imports and calls with what the configuration says.",
+        _LEAVE,
+    ),
     "suspicious-import": ScanCode(
         SUSPICIOUS,
         "Loading imports what models do not need",
@@ -122,6 +128,12 @@ SCAN_CODES = {
         SUSPICIOUS,
         "TorchScript that touches files",
         "The model's own code calls an operator that reads or writes files when it runs, with weights_only=True too.",
+        _LEAVE,
+    ),
+    "escaped-text": ScanCode(
+        SUSPICIOUS,
+        "Words hidden by escapes",
+        "JSON in the file writes plain letters as escapes, which no writer does: a search for words misses them.",
         _LEAVE,
     ),
     "risky-source": ScanCode(

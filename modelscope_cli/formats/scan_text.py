@@ -1,4 +1,4 @@
-"""Programs in text form: chat templates, custom code that a config.json asks for, Python sources, Lambda layers of Keras.
+"""Programs in text form: chat templates, custom code that a config.json asks for, Python sources, TorchScript.
 
 None of it is run or parsed as code here. Patterns tell what would reach out of a template's sandbox or touch files; the texts
 themselves are handed on to be shown.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 LARGEST = 8 << 20
-LARGEST_HDF5 = 64 << 20  # bytes searched for a model_config
 MOST_TEXTS = 64
 KEPT = 1 << 16  # characters of a template
 
@@ -42,9 +41,6 @@ RISKY_SOURCE = re.compile(
     r"\bos\s*\.\s*(?:system|popen|exec\w*|spawn\w*|remove|unlink|fork)\b|\bsubprocess\b|\b(?:eval|exec|compile|__import__)\s*\(|\bsocket\b|\burllib\b"
     r"|\brequests\s*\.|\bctypes\b|\bpickle\s*\.\s*loads?\b|\bmarshal\b|\bbase64\s*\.\s*b64decode|\bshutil\s*\.\s*rmtree"
 )
-LAMBDA = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|TFOpLambda)"')
-LAMBDA_TEXT = re.compile(r'"class_name"\s*:\s*"(?:Lambda)"')
-PICKLED_LAMBDA = re.compile(r'"class_name"\s*:\s*"__lambda__"')
 
 
 def scan_text(walk: Walk, window: Window, where: str, name: str) -> None:
@@ -67,19 +63,14 @@ def scan_text(walk: Walk, window: Window, where: str, name: str) -> None:
 
 def _scan_json(walk: Walk, where: str, text: str) -> None:
     """Chat templates, `auto_map`, and layers that carry code."""
+    from modelscope_cli.formats.scan_keras import scan_layers
+
     try:
         document = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         document = None
         walk.unseen(where, "it is no JSON, or nested too deeply")
-    if PICKLED_LAMBDA.search(text):
-        walk.sign(
-            "keras-lambda",
-            where,
-            "a Lambda layer whose code, marshalled Python, stands in the file: loading without safe_mode runs it",
-        )
-    elif LAMBDA_TEXT.search(text) and '"config"' in text:
-        walk.sign("keras-lambda", where, "a Lambda layer: it is made of Python code that loading runs")
+    scan_layers(walk, where, document)
     if not isinstance(document, dict):
         return
     mapped = document.get("auto_map")
@@ -186,20 +177,3 @@ def _script(walk: Walk, where: str, text: str) -> None:
             where,
             f"TorchScript code that calls operators of {', '.join(foreign[:4])}, a library that has not been judged",
         )
-
-
-def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
-    """Layers with code in the model_config of a Keras file: a JSON text somewhere in the first bytes."""
-    walk.found.looked = walk.found.looked or not where
-    previous = b""
-    length = min(window.size, LARGEST_HDF5)
-    for start in range(0, length, 1 << 20):
-        piece = window.read(start, min(1 << 20, length - start))
-        if LAMBDA.search(previous + piece):
-            walk.sign(
-                "keras-lambda", where, "a Lambda layer: it is made of Python code, marshalled in the file, that loading runs"
-            )
-            return
-        previous = piece[-256:]
-    if window.size > length:
-        walk.unseen(where, f"what follows the first {length:,} bytes, where a Keras configuration could be", quiet=True)

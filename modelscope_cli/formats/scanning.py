@@ -119,7 +119,7 @@ class Walk:
 
             scan_npy(self, window, where)
         elif head.startswith(HDF5):
-            from modelscope_cli.formats.scan_text import scan_hdf5
+            from modelscope_cli.formats.scan_keras import scan_hdf5
 
             scan_hdf5(self, window, where)
         elif head.startswith(b"GGUF") or SAFETENSORS.match(head):

@@ -1,0 +1,93 @@
+"""What a Keras configuration would run: Lambda layers, and objects that it asks to be imported.
+
+In a `.keras` archive the configuration is a JSON file; in HDF5 it is a text somewhere in the file (the attribute `model_config`), which
+is searched for, because HDF5 itself is not read here. Facts: keras/src/saving/serialization_lib.py; CVE-2024-3660 (Lambda layers),
+CVE-2025-1550 (a module and a name of any library, called with what the configuration says).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from modelscope_cli.core.window import Window
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
+
+LAMBDAS = ("Lambda", "TFOpLambda", "__lambda__")
+MOST_NODES = 2_000_000  # of a JSON document; a text of 8 MiB holds fewer
+LARGEST_HDF5 = 1 << 30  # bytes searched for a configuration
+PIECE, OVERLAP = 1 << 20, 512
+LAMBDA = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|TFOpLambda|__lambda__)"')
+MODULE = re.compile(rb'"module"\s*:\s*"([A-Za-z_][A-Za-z0-9_.]{0,200})"')
+# Letters of ASCII written as escapes: json.dumps never does, and who searches for words misses them.
+ESCAPED = re.compile(rb'"[ -!#-\[\]-~]{0,64}\\u00[2-7][0-9A-Fa-f][^"]{0,64}"')
+
+
+def scan_layers(walk: Walk, where: str, document: Any) -> None:
+    """The layers of a configuration, wherever they are in a JSON document."""
+    waiting, seen = [document], 0
+    layers: set[str] = set()
+    modules: set[str] = set()
+    while waiting and seen < MOST_NODES:
+        node = waiting.pop()
+        seen += 1
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            name, module = node.get("class_name"), node.get("module")
+            if isinstance(name, str) and "config" in node:
+                if name in LAMBDAS:
+                    layers.add(name)
+                if isinstance(module, str) and is_standard(module):
+                    modules.add(
+                        f"{module}.{node['config'] if name == 'function' and isinstance(node['config'], str) else name}"
+                    )
+            waiting += node.values()
+    if layers:
+        marshalled = "__lambda__" in layers
+        what = "whose code, marshalled Python, stands in the file: loading without safe_mode runs it" if marshalled else ""
+        walk.sign(
+            "keras-lambda", where, f"a Lambda layer{' ' + what if what else ': it is made of Python code that loading runs'}"
+        )
+    if modules:
+        _imports(walk, where, modules)
+
+
+def is_standard(module: str) -> bool:
+    """Whether a module is one of Python's own: Keras keeps none of its layers there."""
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _imports(walk: Walk, where: str, names: set[str]) -> None:
+    shown = ", ".join(sorted(names)[:4])
+    walk.sign(
+        "keras-import", where, f"its configuration asks for {shown}, of Python's standard library: Keras before 3.9 calls it"
+    )
+
+
+def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
+    """The same in HDF5, searched for as text."""
+    walk.found.looked = walk.found.looked or not where
+    previous = b""
+    length = min(window.size, LARGEST_HDF5)
+    modules: set[str] = set()
+    lambdas = escaped = False
+    for start in range(0, length, PIECE):
+        piece = previous + window.read(start, min(PIECE, length - start))
+        if b'"class_name"' in piece or b'"module"' in piece:
+            lambdas = lambdas or LAMBDA.search(piece) is not None
+            found = {match[1].decode() for match in MODULE.finditer(piece)}
+            modules |= {module for module in found if is_standard(module)}
+        escaped = escaped or (b"\\u00" in piece and ESCAPED.search(piece) is not None)
+        previous = piece[-OVERLAP:]
+    if lambdas:
+        walk.sign("keras-lambda", where, "a Lambda layer: it is made of Python code, marshalled in the file, that loading runs")
+    if modules:
+        _imports(walk, where, modules)
+    if escaped:
+        walk.sign("escaped-text", where, "JSON in it writes plain letters as \\u00.. escapes, which hides words from a search")
+    if window.size > length:
+        walk.unseen(where, f"what follows the first {length:,} bytes, where a Keras configuration could be")
