@@ -1,4 +1,8 @@
-"""`python -m tests.fuzz.worker TARGET FOLDER [LIBFUZZER OPTION…]`: one target under atheris, until libFuzzer is stopped or finds."""
+"""`python -m tests.fuzz.worker TARGET FOLDER [LIBFUZZER OPTION…]`: one target under atheris, until libFuzzer is stopped or finds.
+
+What guides it is the coverage of the readers. The analyses and reports of what was read are made too, so that they are seen to break;
+their own coverage, which grows with every new name of a tensor, would lead away from the reader.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ import sys
 from pathlib import Path
 
 SEED_PREFIX = "seed-"
+READERS = [f"modelscope_cli.{room}" for room in ("core", "containers", "formats")]
+JUDGING = [f"modelscope_cli.analysis.{name}" for name in ("safety", "policy", "in_context", "weights_only", "shown_call")]
 
 
 def main(name: str, kept: Path, options: list[str]) -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["modelscope_cli"], enable_loader_override=False):
+    covered = READERS + JUDGING if name == "scan" else READERS
+    with atheris.instrument_imports(include=covered, enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
 
         target = TARGETS[name]
