@@ -114,6 +114,10 @@ def grid(heading: tuple[str, ...], rows: list[tuple[str, ...]], words: int = 1) 
     return [f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows)]
 
 
+def alarm_count(count: int) -> str:
+    return f"{count} false alarm{'' if count == 1 else 's'}"
+
+
 def page(results: dict[str, Any]) -> str:
     """Sums, then speed, then every attack."""
     rows, names = results["files"], list(results["versions"])
@@ -123,7 +127,7 @@ def page(results: dict[str, Any]) -> str:
         inside = [row for row in rows if row["group"] == group]
         title = f"{group}: {len(inside)} files"
         if group == HONEST:
-            cells = [f"{sum(row[name] == FOUND for row in inside)} false alarms" for name in names]
+            cells = [alarm_count(sum(row[name] == FOUND for row in inside)) for name in names]
         else:
             cells = [f"{sum(row[name] == FOUND for row in inside)} found" for name in names]
         sums.append((title, *cells))

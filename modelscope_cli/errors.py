@@ -62,9 +62,15 @@ class LimitError(ModelscopeError):
     """A limit was met. `resource` is the name to raise it by: `--limit resource=value`."""
 
     def __init__(self, resource: str, limit: int, actual: int | str, *, path: str | None = None, offset: int | None = None):
-        found = f"{actual:,}" if isinstance(actual, int) else actual
+        found = (
+            f"{actual:,} found, the limit is {limit:,}"
+            if isinstance(actual, int)
+            else f"{actual} found, the limit is {limit:,}"
+        )
+        if actual == f"more than {limit:,}":
+            found = f"more than the limit of {limit:,}"
         super().__init__(
-            f"{resource.replace('_', ' ')}: {found} found, the limit is {limit:,}",
+            f"{resource.replace('_', ' ')}: {found}",
             path=path,
             offset=offset,
             hint=f"if you trust the file, raise it with --limit {resource}=VALUE",

@@ -11,7 +11,7 @@ BEFORE = """# What `mscope scan` says
 
 A pickle is a program: loading it imports names and calls them. `mscope scan` follows every pickle it finds, in any container, without
 importing or calling anything, and holds each name and call against a policy whose rows carry their reasons
-(`modelscope_cli/analysis/policy_dangers.py`, `policy_harmless.py`).
+(`modelscope_cli/analysis/policy_dangers.py`, `policy_harmless.py`, `policy_layers.py`).
 
 | verdict | meaning |
 | --- | --- |
@@ -44,6 +44,10 @@ reason = "our own classes"
 names = ["old_library.*"]
 reason = "has a loader that runs code"
 ```
+
+A star stands at the end: for all of a module and below it, or for the rest of a name. `shop.layers` alone is the function of that
+name, or the whole module where there is one. A name that could match nothing is an error. What only your policy makes safe is said:
+`posix.system allowed by ours.toml (dangerous without it)`.
 
 ## Findings
 

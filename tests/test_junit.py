@@ -71,13 +71,13 @@ def test_a_file_that_was_not_read_in_full_says_why():
     assert failure.get("message") == "b.bin: it ends at byte 8"
 
 
-def test_without_rules_the_headline_and_warnings_are_there():
+def test_without_rules_the_headline_errors_and_warnings_are_there():
     one = document(verdicts=False)
     readable = one.reports[0]._replace(failed=False, headline=Phrase(("decoder of 3 layers",)))
     root = suites(one._replace(reports=[readable]))
     assert outcomes(root) == {"readable": ["system-out"]}
     said = root.findtext(".//system-out")
-    assert said == "decoder of 3 layers\nwarning: data.pkl: loading it with pickle would import and call os.system"
+    assert said == "decoder of 3 layers\nerror: b.bin: it ends at byte 8\nwarning: data.pkl: loading it with pickle would import and call os.system"
 
 
 def test_an_input_that_could_not_be_read_is_an_error():

@@ -104,7 +104,7 @@ def test_the_clock_stops_what_takes_too_long():
     with pytest.raises(LimitError) as caught, Clock(1, "slow.pt"):
         spin(20)
     assert time.process_time() - began < 5
-    assert str(caught.value) == "slow.pt: seconds: more than 1 found, the limit is 1"
+    assert str(caught.value) == "slow.pt: seconds: more than the limit of 1"
     assert "--limit seconds=VALUE" in (caught.value.hint or "")
 
 
@@ -203,7 +203,7 @@ def test_a_command_that_takes_too_long_shows_the_others(here):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith(
-        "mscope: slow.safetensors: seconds: more than 1 found, the limit is 1 - if you trust the file"
+        "mscope: slow.safetensors: seconds: more than the limit of 1 - if you trust the file"
     )
     assert done.stderr.count("\n") == 1
     assert "model.safetensors" in done.stdout

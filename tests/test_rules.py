@@ -111,7 +111,7 @@ CASES = [
     ("forbid-pickle", SAMPLES["state_dict.pt"], {"forbid-pickle": True}, FAILED,
      "it is torch-zip, which is unpickled when it is loaded - save it as safetensors"),
     ("forbid-pickle", SAMPLES["bare.pkl"], {"forbid-pickle": True}, FAILED, "which is unpickled when it is loaded"),
-    ("forbid-unsafe", PLAIN, {"forbid-unsafe": True}, FAILED, "it cannot be scanned: no such file or folder - scan the file itself"),
+    ("forbid-unsafe", PLAIN, {"forbid-unsafe": True}, FAILED, "nothing was scanned - check the model itself"),
     ("forbid-optimizer-state", PLAIN, {"forbid-optimizer-state": True}, PASSED, "there is none"),
     ("forbid-optimizer-state", "training", {"forbid-optimizer-state": True}, FAILED,
      "optimizer holds Adam or AdamW state (step, exp_avg, exp_avg_sq): 3.8 KiB in 21 tensors, 20.2 % of the file - save model.state_dict() by itself"),

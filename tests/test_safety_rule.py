@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from xml.etree import ElementTree
 
 import pytest
 
+import modelscope_cli
 from modelscope_cli.analysis.findings import executable
 from modelscope_cli.analysis.policy import grave
+from modelscope_cli.formats.registry import read_window
+from modelscope_cli.formats.scanning import scan_window
 from tests.builders.attacks import ATTACKS
-from tests.builders.pickle_code import instance
+from tests.builders.gguf_file import gguf_bytes
+from tests.builders.pickle_code import call, instance, pickled
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
 from tests.builders.torch_code import ordered, tensor
@@ -49,20 +58,209 @@ def test_the_rule_as_a_key_of_the_configuration(here):
     assert mscope("check", "hidden.pt").code == 1
 
 
-def test_every_shard_is_looked_at(here):
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    (here / "model.safetensors.index.json").write_text(json.dumps(index))
-    (here / "model-00001-of-00002.safetensors").write_bytes(safetensors_bytes({"a": ("F32", (2,))}))
-    (here / "model-00002-of-00002.safetensors").write_bytes(safetensors_bytes({"b": ("F32", (2,))}))
-    done = mscope("check", "model.safetensors.index.json", "--forbid-unsafe")
-    assert (done.code, done.err) == (0, "")
+def torch_set(folder, second: bytes) -> None:
+    """Two shards with an index."""
+    names = {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
+    (folder / names["a"]).write_bytes(torch_zip_bytes(ordered({"a": tensor()}), {"0": 24}))
+    (folder / names["b"]).write_bytes(second)
+
+
+@pytest.mark.parametrize("named", ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin", "."])
+def test_every_shard_is_looked_at(here, monkeypatch, named):
+    (here / "set").mkdir()
+    monkeypatch.chdir(here / "set")
+    shard = ordered({"b": tensor()})
+    torch_set(here / "set", torch_zip_bytes(shard, {"0": 24}))
+    assert mscope("check", named, "--forbid-unsafe").code == 0
+    torch_set(here / "set", torch_zip_bytes(shard, {"0": 24}, records={"extra/x": ATTACKS["reduce"][0]}))
+    done = mscope("check", named, "--forbid-unsafe", columns=200)
+    assert (done.code, "pytorch_model-00002-of-00002.bin is dangerous" in words(done.out)) == (1, True)
 
 
 def test_a_description_of_a_model_cannot_pass(here):
-    assert mscope("describe" if False else "baseline", "good.pt", "-o", "good.baseline.json").code in (0, 2)
-    if (here / "good.baseline.json").exists():
-        done = mscope("check", "good.baseline.json", "--forbid-unsafe")
-        assert (done.code, "cannot be scanned" in words(done.out)) == (1, True)
+    """It is known by what it is, not by its name; what it tells of the model's imports is told."""
+    (here / "evil.pt").write_bytes(torch_zip_bytes({"x": call("posix.system", "true"), "w": tensor()}, {"0": 24}))
+    for model, told in (("good.pt", "a description of a model, not the model"), ("evil.pt", "posix.system")):
+        assert mscope("baseline", "save", model, "-o", "old.json").code == 0
+        done = mscope("check", "old.json", "--forbid-unsafe", columns=200)
+        assert (done.code, "nothing was scanned" in words(done.out), told in words(done.out)) == (1, True, True)
+        report = json.loads(mscope("report", "old.json", "-f", "json").out)["checkpoints"][0]
+        assert "safety" not in report
+
+
+def test_a_folder_is_judged_with_its_texts(here):
+    """As a scan of the folder does: the tokenizer's template, code that config.json asks for, files of no model."""
+    folder = here / "hf"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+    (folder / "README.md").write_text("# A model")
+    assert mscope("check", "hf", "--forbid-unsafe").code == mscope("scan", "hf").code == 0
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ ''.__class__ }}"}))
+    done = mscope("check", "hf", "--forbid-unsafe", columns=200)
+    assert (done.code, mscope("scan", "hf").code) == (1, 1)
+    assert "tokenizer_config.json is dangerous: the chat template reaches for" in words(done.out)
+    assert mscope("check", "hf/model.safetensors", "--forbid-unsafe").code == 0  # as a scan of the file alone
+    (report,) = json.loads(mscope("report", "hf", "-f", "json").out)["checkpoints"]
+    assert {row["path"]: row["verdict"] for row in report["safety"]}["hf/tokenizer_config.json"] == "dangerous"
+
+
+def test_the_models_of_a_folder_speak_for_themselves(here):
+    for name, data in (("a", SAMPLES["state_dict.pt"]), ("b", (here / "hidden.pt").read_bytes())):
+        (here / "models" / name).mkdir(parents=True)
+        (here / "models" / name / "weights.pt").write_bytes(data)
+    done = mscope("check", "models", "--forbid-unsafe", "-f", "json")
+    said = {report["path"]: report["checks"][0]["actual"] for report in json.loads(done.out)["checkpoints"]}
+    assert (done.code, said) == (1, {"models/a/weights.pt": "safe", "models/b/weights.pt": "dangerous"})
+
+
+def test_archives_are_judged_whole_unless_a_member_is_named(here):
+    good, evil = SAMPLES["state_dict.pt"], ATTACKS["reduce"][0]
+    (here / "good.zip").write_bytes(zip_bytes([Entry("m/a.pth", good)]))
+    (here / "evil.zip").write_bytes(zip_bytes([Entry("m/a.pth", good), Entry("notes.dat", evil)]))
+    for name, code in (("good.zip", 0), ("evil.zip", 1)):
+        assert (mscope("check", name, "--forbid-unsafe").code, mscope("scan", name).code) == (code, code)
+    (report,) = json.loads(mscope("report", "evil.zip", "-f", "json").out)["checkpoints"]
+    assert [(row["path"], row["verdict"]) for row in report["safety"]] == [("evil.zip", "dangerous")]
+    assert mscope("check", "evil.zip!/m/a.pth", "--forbid-unsafe").code == 0
+
+
+def test_what_could_not_be_looked_at_does_not_pass(here):
+    (here / "many.pkl").write_bytes(pickled(1) * 3_000)
+    for command in (["scan"], ["check", "--forbid-unsafe"], ["report"]):
+        done = mscope(*command, "many.pkl")
+        assert (done.code, "not all of it could be looked at" in words(done.err)) == (3, True), command
+    assert "✗ forbid-unsafe" in mscope("check", "many.pkl", "--forbid-unsafe").out
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_seconds_count_for_scanning_too(here, monkeypatch):
+    """The time is up in the scan, not in the reader: what was read is shown, and the exit code says that it was not looked at."""
+
+    def slowly(*_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("modelscope_cli.formats.scanning.Walk.content", slowly)
+    for command in (["scan"], ["check", "--forbid-unsafe", "--max-size", "1 MB"], ["report", "-f", "json"]):
+        done = mscope(*command, "good.pt", "--limit", "seconds=1")
+        assert (done.code, "seconds" in words(done.err)) == (3, True), command
+    assert json.loads(done.out)["checkpoints"][0]["bytes"] == len(SAMPLES["state_dict.pt"])
+
+
+def test_limits_count_for_scanning_too(here):
+    record = {"extra/x": b"\x80\x02" + b"]0" * 40_000 + b"N."}
+    (here / "long.pt").write_bytes(torch_zip_bytes(ordered({"w": tensor()}), {"0": 24}, records=record))
+    for limit, level in (("opcodes=4000000", "safe"), ("opcodes=20000", "unknown")):
+        found = [
+            json.loads(mscope(*command, "long.pt", "--limit", limit, "-f", "json").out)["checkpoints"][0]
+            for command in (["scan"], ["check", "--forbid-unsafe"], ["report"])
+        ]
+        assert (found[0]["verdict"], found[1]["checks"][0]["actual"], found[2]["safety"][0]["verdict"]) == (level,) * 3
+
+
+@pytest.mark.parametrize("command", [["check", "--forbid-unsafe"], ["report"], ["report", "-c", "rule.toml"]])
+def test_each_file_is_scanned_once(here, monkeypatch, command):
+    (here / "rule.toml").write_text("forbid-unsafe = true\n")
+    (here / "set").mkdir()
+    torch_set(here / "set", SAMPLES["state_dict.pt"])
+    (here / "set" / "tokenizer.json").write_text("{}")
+    seen: list[str] = []
+    opened: list[str] = []
+
+    def counted(window, limits, read):
+        seen.append(window.name)
+        return scan_window(window, limits, read)
+
+    def reading(window, limits, **options):
+        opened.append(window.name)
+        return read_window(window, limits, **options)
+
+    monkeypatch.setattr("modelscope_cli.formats.scanning.scan_window", counted)
+    monkeypatch.setattr("modelscope_cli.formats.registry.read_window", reading)
+    mscope(*command, "set", "good.pt", *(["-o", "a.html", "-o", "a.json", "-o", "a.md"] if command[0] == "report" else []))
+    assert sorted(map(os.path.basename, seen)) == [
+        "good.pt", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json", "tokenizer.json",
+    ]  # fmt: skip
+    assert sorted(map(os.path.basename, opened))[:3] == ["good.pt", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+    assert len(opened) == 3
+
+
+def test_what_is_scanned_is_what_was_read(here, monkeypatch):
+    """A file that another takes the place of while it is read is judged by what its tables show."""
+
+    def replaced(window, limits, **options):
+        checkpoint = read_window(window, limits, **options)
+        os.replace("evil.pkl", "good.pt")
+        return checkpoint
+
+    monkeypatch.setattr("modelscope_cli.formats.registry.read_window", replaced)
+    done = mscope("check", "good.pt", "--forbid-unsafe", "--max-size", f"{len(SAMPLES['state_dict.pt'])} B")
+    assert (done.code, "it is safe" in words(done.out)) == (0, True)
+
+
+def test_a_policy_and_the_level_to_fail_on(here):
+    (here / "ours.toml").write_text('[[deny]]\nnames = ["shop.*"]\nreason = "no"\n')
+    assert mscope("check", "module.pth", "--forbid-unsafe").code == 0
+    for command in ("check", "report"):
+        assert "--policy" in mscope(command, "--help").out
+        assert mscope(command, "module.pth", "--policy", "none.toml", "--config", "rule.toml").code in (2, 3)
+    assert mscope("check", "module.pth", "--forbid-unsafe", "--policy", "ours.toml").code == 1
+    (report,) = json.loads(mscope("report", "module.pth", "--policy", "ours.toml", "-f", "json").out)["checkpoints"]
+    assert report["safety"][0]["verdict"] == "dangerous"
+    assert mscope("check", "module.pth", "--forbid-unsafe", "--policy", "ours.toml", "-o", "ours.toml").code == 2
+    (here / "sub").mkdir()
+    (here / "sub" / "mscope.toml").write_text('forbid-unsafe = true\n[scan]\npolicy = "../ours.toml"\n')
+    assert mscope("check", "module.pth", "-c", "sub/mscope.toml").code == 1  # the path is relative to the file it stands in
+    for level, code in (("unknown", 1), ("suspicious", 0), ("never", 0)):
+        (here / "mscope.toml").write_text(f'forbid-unsafe = true\n[scan]\nfail-on = "{level}"\n')
+        assert mscope("check", "module.pth").code == code, level
+    for level, code in (("dangerous", 1), ("never", 0)):
+        (here / "mscope.toml").write_text(f'forbid-unsafe = true\n[scan]\nfail-on = "{level}"\n')
+        assert mscope("check", "evil.pkl").code == code, level
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[scan]\npolice = 'x'\n", "there are policy and fail-on"),
+        ("[scan]\npolicy = 1\n", "is not the name of a file"),
+        ("[scan]\nfail-on = 'sometimes'\n", "is none of unknown, suspicious, dangerous, never"),
+        ("scan = 1\n", "write [scan]"),
+        ('[models."x"]\nscan = 1\n', "there is no rule"),
+        ("forbid-unsafe = true\n[scan]\npolicy = 'none.toml'\n", "the policy cannot be read"),
+    ],
+)
+def test_a_wrong_table_scan(here, written, said):
+    (here / "mscope.toml").write_text(written)
+    done = mscope("check", "good.pt", columns=200)
+    assert (done.code, said in words(done.err)) == (2, True), done.err
+
+
+def test_a_downloaded_folder_does_not_bring_its_own_policy(here, monkeypatch):
+    folder = here / "download"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "evil.pkl").write_bytes(ATTACKS["reduce"][0])
+    (folder / "ours.toml").write_text('[[allow]]\nnames = ["posix.*"]\nreason = "trust me"\n')
+    (folder / "mscope.toml").write_text('[scan]\npolicy = "ours.toml"\n')
+    done = mscope("check", ".", "--forbid-unsafe")
+    assert (done.code, "its [scan] does not count" in words(done.err)) == (1, True)
+    assert mscope("check", ".", "--forbid-unsafe", "-c", "mscope.toml").code == 0
+    assert mscope("check", "evil.pkl", "--forbid-unsafe").code == 0  # named by itself, beside a configuration
+
+
+def test_the_python_call_judges_alike(here):
+    assert modelscope_cli.check("good.pt", forbid_unsafe=True)
+    assert not modelscope_cli.check("hidden.pt", forbid_unsafe=True)
+    (here / "hf").mkdir()
+    (here / "hf" / "model.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+    (here / "hf" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ ''.__class__ }}"}))
+    assert not modelscope_cli.check("hf", forbid_unsafe=True)
+    (here / "ours.toml").write_text('[[deny]]\nnames = ["shop.*"]\nreason = "no"\n')
+    (here / "rule.toml").write_text('forbid-unsafe = true\n[scan]\npolicy = "ours.toml"\n')
+    assert modelscope_cli.check("module.pth", forbid_unsafe=True)
+    assert not modelscope_cli.check("module.pth", config="rule.toml")
 
 
 def test_the_report_has_a_safety_section(here):
@@ -71,8 +269,49 @@ def test_the_report_has_a_safety_section(here):
     (row,) = report["safety"]
     assert (row["verdict"], row["path"]) == ("dangerous", "hidden.pt")
     assert any("posix.system" in finding["message"] for finding in report["safety_findings"])
-    assert "dangerous" in mscope("report", "hidden.pt").out
     assert "safety_findings" not in mscope("report", "good.pt", "-f", "json").out
+
+
+def test_a_report_begins_with_what_is_dangerous(here):
+    """In the line at its top and once among the findings, neither of them folded; a case of JUnit fails only by a rule."""
+    (here / "evil.pt").write_bytes(torch_zip_bytes({"x": call("posix.system", "true"), "w": tensor()}, {"0": 24}))
+    page = mscope("report", "evil.pt").out
+    top, folded = page.split("<details>")[0], page.partition("<details>")[2]
+    assert top.splitlines()[2].startswith("**DANGEROUS: calls `posix.system('true')`")
+    assert (top.count("it calls `posix.system('true')"), folded.count("it calls")) == (1, 0)
+    assert page.count("would import") == 0
+    html = mscope("report", "evil.pt", "-f", "html").out
+    assert html.index("DANGEROUS: calls posix.system(&#x27;true&#x27;)") < html.index('class="tiles"')
+    assert html.count("it calls posix.system(") == 1
+    suites = ElementTree.fromstring(mscope("report", "evil.pt", "-f", "junit").out)
+    assert suites.get("failures") == "0"
+    said = suites.findtext(".//system-out")
+    assert said is not None
+    assert said.startswith("DANGEROUS: calls posix.system('true')")
+    assert said.count("it calls posix.system('true')") == 1
+    (here / "mscope.toml").write_text("forbid-unsafe = true\n")
+    suites = ElementTree.fromstring(mscope("report", "evil.pt", "-f", "junit").out)
+    assert suites.get("failures") == "1"
+    assert "DANGEROUS" not in mscope("report", "good.pt").out
+
+
+def test_inspect_tells_of_a_template_that_breaks_out(here):
+    data = gguf_bytes({"w": ("F32", (2,))}, {"tokenizer.chat_template": "{{ cycler.__init__.__globals__ }}"})
+    (here / "evil.gguf").write_bytes(data)
+    done = mscope("inspect", "evil.gguf", columns=200)
+    assert (done.code, "tokenizer.chat_template: the chat template reaches for" in words(done.out)) == (0, True)
+    page = mscope("report", "evil.gguf").out
+    assert sum(line.startswith("- ") and "reaches for" in line for line in page.splitlines()) == 1
+    assert page.splitlines()[2].startswith("**DANGEROUS: the chat template reaches for")
+    (here / "good.gguf").write_bytes(gguf_bytes({"w": ("F32", (2,))}, {"tokenizer.chat_template": "{{ messages }}"}))
+    assert "template" not in mscope("inspect", "good.gguf").out.partition("Findings")[2]
+
+
+def test_inspect_does_not_scan(here):
+    code = "import sys; from modelscope_cli.cli.app import app; app(['inspect', *sys.argv[1:]], standalone_mode=False); "
+    code += "print([name for name in sys.modules if 'formats.scan' in name or name.endswith(('.looking', '.safety'))])"
+    done = subprocess.run([sys.executable, "-c", code, "good.pt"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

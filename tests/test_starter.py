@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,14 @@ from modelscope_cli.checks.check import check
 from modelscope_cli.checks.quantities import count, size
 from modelscope_cli.checks.registry import NAMES, RULES
 from modelscope_cli.checks.rule import Subject
+from modelscope_cli.checks.safety import Bench, Judged
 from modelscope_cli.checks.settings import Settings, settings_of
 from modelscope_cli.checks.starter import ROOM, _amount, starter
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.formats.registry import read
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.locate import locate
+from modelscope_cli.formats.looking import Looking
+from modelscope_cli.formats.registry import read, read_target
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
 from tests.builders.torch_code import module, parameter, tensor
@@ -28,13 +33,13 @@ from tests.opened import opened
 from tests.snapshots.checkpoints import CHECKPOINTS
 
 
-def kept(checkpoint: Checkpoint) -> tuple[str, Settings]:
+def kept(checkpoint: Checkpoint, safety: Callable[[], Judged] | None = None) -> tuple[str, Settings]:
     """The text for a model and what it asks, having seen that the model keeps all of it, strictly."""
     overview = inspect(checkpoint)
-    text = starter(overview)
+    text = starter(overview, safety)
     text.encode("utf-8")
     asked = Settings().over(settings_of(tomllib.loads(text), "mscope.toml", "."))
-    result = check(Subject(overview), asked.demands, strict=True)
+    result = check(Subject(overview, safety=safety), asked.demands, strict=True)
     assert result.passed, f"{result}\n{text}"
     return text, asked
 
@@ -65,7 +70,10 @@ def test_every_architecture_keeps_its_own_limits(name):
 
 
 def test_every_rule_stands_in_it_in_force_or_as_a_comment(tmp_path):
-    text, asked = kept(read(str(tmp_path / CHECKPOINTS["decoder"](tmp_path))))
+    (target,), _ = locate([str(tmp_path / CHECKPOINTS["decoder"](tmp_path))])
+    look = Looking(DEFAULT_LIMITS)
+    checkpoint = read_target(target, look=look)
+    text, asked = kept(checkpoint, lambda: Judged(Bench().judge(look.own(checkpoint, target).scans)))
     assert set(commented(text)) == set(NAMES)
     active = {demand.rule.name for demand in asked.demands if not demand.target}
     assert active == {

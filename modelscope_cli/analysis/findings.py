@@ -23,11 +23,15 @@ MOST_ALIKE = 8  # findings of one sort
 MOST_JUDGED = 10_000  # names of a pickle that are looked at
 
 
-def find(ledger: Ledger, grouping: Grouping, names: Sequence[str] | None = None) -> list[Finding]:
-    """All findings, the gravest first; of many of one sort the first few and a count. `names`: of one of each equal modules."""
+def find(ledger: Ledger, grouping: Grouping, names: Sequence[str] | None = None, *, scanned: bool = False) -> list[Finding]:
+    """All findings, the gravest first; of many of one sort the first few and a count. `names`: of one of each equal modules.
+
+    `scanned`: what loading executes is told by a scan, of which this would be a part only.
+    """
     checkpoint = ledger.checkpoint
     found = from_notes(checkpoint)
-    found += executable(checkpoint)
+    if not scanned:
+        found += executable(checkpoint)
     found += ties(ledger)
     found += waste(ledger, grouping)
     found += partial(ledger)

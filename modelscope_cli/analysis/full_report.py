@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis.adapter_section import adapter_facts
 from modelscope_cli.analysis.findings import find, shards
@@ -43,6 +44,9 @@ from modelscope_cli.report.document import (
     Verdicts,
 )
 
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.safety import Safety
+
 SCHEMA = "mscope.report/1"
 MOST_ROWS = 16  # of the small tables, shown to people
 
@@ -54,10 +58,14 @@ def to_report(
     verdicts: Verdicts | None = None,
     since: Report | None = None,
     pictures: Sequence[Section] = (),
-    safety: Sequence[Section] = (),
+    safeties: Sequence[Safety] = (),
 ) -> Report:
-    """Everything about one checkpoint. `since` is a diff with its baseline, `pictures` are sections of drawings, `safety` verdicts."""
-    found = find(overview.ledger, overview.grouping, overview.names()) + shards(overview.checkpoint)
+    """Everything about one checkpoint. `since` is a diff with its baseline, `pictures` are sections of drawings.
+
+    `safeties` are the verdicts on its files, where they were scanned: what is wrong with them is told before all else.
+    """
+    found = find(overview.ledger, overview.grouping, overview.names(), scanned=bool(safeties)) + shards(overview.checkpoint)
+    warnings, verdict_tables = safety_sections(safeties, detail)
     optional = [
         optimizer_table(overview),
         shard_table(overview, detail),
@@ -73,6 +81,7 @@ def to_report(
     modules = main_table(overview, detail)._replace(title="Modules")
     sections: list[Any] = [
         header(overview),
+        *warnings,
         *([verdicts] if verdicts is not None else []),
         *[_since(section) for section in (since.sections[1:] if since is not None else ())],
         modules,
@@ -82,7 +91,7 @@ def to_report(
         dtype_table(overview),
         role_table(overview),
         *[table for table in optional if table is not None],
-        *safety,
+        *verdict_tables,
         Findings("findings", "Findings", found),
         *(every_tensor(overview) if detail == EVERYTHING else []),
     ]
@@ -90,7 +99,32 @@ def to_report(
     line = headline(overview)
     if since is not None:
         line = Phrase((*line, " · since the baseline: ", *since.headline))
+    danger = warning(safeties)
+    if danger:
+        line = Phrase((danger, " · ", *line))
     return Report(SCHEMA, overview.checkpoint.path, sections, failed, line)
+
+
+def safety_sections(safeties: Sequence[Safety], detail: str) -> tuple[list[Section], list[Section]]:
+    """(what is suspicious or dangerous, the verdicts as a table)."""
+    if not safeties:
+        return [], []
+    from modelscope_cli.analysis.safety_report import section
+
+    sections = section(safeties, detail)
+    return [one for one in sections if isinstance(one, Findings)], [one for one in sections if not isinstance(one, Findings)]
+
+
+def warning(safeties: Sequence[Safety]) -> str:
+    """The gravest verdict in a line, with the file and the reason; nothing where none is suspicious."""
+    from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS
+
+    wrong = [safety for level in (DANGEROUS, SUSPICIOUS) for safety in safeties if safety.verdict == level]
+    if not wrong:
+        return ""
+    first, name = wrong[0], os.path.basename(wrong[0].path)
+    more = f" (and {len(wrong) - 1:,} more {'file' if len(wrong) == 2 else 'files'})" if len(wrong) > 1 else ""
+    return f"{str(first.verdict).upper()}: {f'{name}: ' if len(safeties) > 1 else ''}{first.why}{more}"
 
 
 def _since(section: Section) -> Section:

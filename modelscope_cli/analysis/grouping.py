@@ -267,7 +267,7 @@ def trim(rows: list[SizeRow], levels: int, most: int) -> list[SizeRow]:
     plain = [row for row in rows if not row.section]
     outside = [row for row in rows if row.section]
     for row in plain[:most] if most else plain:
-        kept.append(row.holding(trim(row.children, levels - 1, most) if levels > 1 else []))
+        kept.append(row.holding(trim(row.children, levels - 1, most) if levels > 1 else []) if row.children else row)
     left = plain[most:] if most else []
     if left:
         rest = SizeRow(f"({len(left):,} more)")

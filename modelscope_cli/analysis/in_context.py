@@ -1,4 +1,9 @@
-"""The judgement on a name in the light of what it is called with: getattr of an enumeration is not getattr of a module."""
+"""The judgement on a name in the light of what is done with it: getattr of an enumeration is not getattr of a module.
+
+A name is excused only by its own calls, all of them known, and only where it is mentioned nowhere else: what a harmless function
+is given, or what an object keeps, is called in a way that nobody sees. A function that is named and never called, as a value of
+a configuration or a state, is one level less grave where its arguments are all that could do harm (policy_references).
+"""
 
 from __future__ import annotations
 
@@ -6,30 +11,72 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelscope_cli.analysis.policy import Judgement, Policy, grave
+from modelscope_cli.analysis.policy_harmless import SCALARS
+from modelscope_cli.analysis.policy_levels import imported_as
+from modelscope_cli.analysis.policy_references import REFERENCES
+from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
-from modelscope_cli.core.scan_codes import SAFE, UNKNOWN
+from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
 
-BUILD = 0x62
+NEWOBJ, BUILD = 0x81, 0x62
 DEEPEST_REACH = 8  # getattr of getattr of …
 BUILTINS = ("builtins", "__builtin__")
 Name = tuple[str, str]
 
+# Functions that give back what they are given.
+ECHOES = frozenset(
+    {("torch.jit._pickle", f"build_{kind}list") for kind in ("int", "tensor", "double", "bool")}
+    | {("torch.jit._pickle", "restore_type_tag")}
+)
+# Classes that numpy pickles by other functions: called, they lay an array over bytes or addresses that the file gives, some of
+# them by an attribute `__array_interface__` of what they are called with.
+ARRAYS = frozenset(
+    {("numpy", name) for name in ("ndarray", "matrix", "recarray", "record", *SCALARS.split())}
+    | {(f"numpy.{leaf}", name) for leaf in ("core.records", "_core.records", "rec") for name in ("recarray", "record")}
+    | {("numpy.matrixlib.defmatrix", "matrix"), ("numpy.ma", "MaskedArray"), ("numpy.ma.core", "MaskedArray")}
+)
+MESHES = frozenset({("torch.distributed.device_mesh", "DeviceMesh"), ("torch.distributed._tensor.device_mesh", "DeviceMesh")})
+LOADER = ("torch.storage", "_load_from_bytes")
+OPERATORS = ("torch._C", "_VariableFunctionsClass")  # where torch.relu and the like are at home
+METHODS = frozenset(
+    ("builtins", name)
+    for name in ("str", "bytes", "int", "float", "complex", "bool", "list", "tuple", "dict", "set", "frozenset", "bytearray")
+)
+FORMATS = ("format", "format_map")  # which reach attributes of what they are given
+
 
 def calls_by_name(trace: PickleTrace) -> dict[Name, list[CallUse]]:
-    """The calls of imported names that a trace tells of; giving an object a state is none."""
+    """The calls of imported names that a trace tells of; giving an object a state is none. Those that something else makes of
+    what it was given come first."""
     found: dict[Name, list[CallUse]] = {}
-    for call in trace.calls:
+    for call in sorted(trace.calls, key=lambda call: not call.through):
         name = name_of(call.function)
-        if name is not None and call.opcode != BUILD:
+        if name is not None and (call.opcode != BUILD or call.through):
             found.setdefault(name, []).append(call)
     return found
 
 
-def judge(policy: Policy, module: str, name: str, calls: Sequence[CallUse] = (), count: int = 0) -> Judgement:
-    """The judgement on a name. `calls` are those that are known, of `count` in all: only when all are known do they excuse it."""
+def judge(
+    policy: Policy, module: str, name: str, calls: Sequence[CallUse] = (), count: int = 0, loose: int | None = None
+) -> Judgement:
+    """The judgement on a name. `calls` are those that are known, of `count` in all: only when all are known and the name is
+    mentioned nowhere else (`loose` is 0; None where nobody counted) do they excuse it."""
     judgement = policy.judge(module, name)
-    if judgement.level in (SAFE, UNKNOWN) or not calls or len(calls) < count:
+    if judgement.by:
+        return judgement
+    place = imported_as(module, name)
+    if count and place in ARRAYS:
+        return Judgement(SUSPICIOUS, "lays an array over bytes or addresses of the file's choice when it is called")
+    if not count and place in REFERENCES and grave(judgement.level) <= grave(SUSPICIOUS):
+        return Judgement(min(judgement.level, UNKNOWN, key=grave), "is a function that nothing here calls")
+    if judgement.level == SAFE or not calls or any([name_of(call.function) != (module, name) for call in calls]):
+        return judgement
+    if loose != 0:
+        return judgement
+    if (module, name) == LOADER and all(_is_seen(call) for call in calls):
+        return Judgement(SAFE, "opens a torch file inside the pickle, which is judged by itself")  # the scan sees to all calls
+    if len(calls) < count:
         return judgement
     if name == "getattr" and module in BUILTINS:
         return _getattr(policy, calls) or judgement
@@ -39,7 +86,14 @@ def judge(policy: Policy, module: str, name: str, calls: Sequence[CallUse] = (),
             return Judgement(UNKNOWN, "wraps a function, which is judged by itself")
     if name == "type" and module in BUILTINS and all(len(call.args) == 1 for call in calls):
         return Judgement(SAFE, "tells the type of a value")
+    if (module, name) in MESHES and all(call.opcode == NEWOBJ for call in calls):
+        return Judgement(SAFE, "says which machines held which part")
     return judgement
+
+
+def _is_seen(call: CallUse) -> bool:
+    """Whether the scan looked into all that a call unpickles."""
+    return not call.through and len(call.args) == 1 and literal_bytes(call.args[0]) is not None
 
 
 def _getattr(policy: Policy, calls: Sequence[CallUse]) -> Judgement | None:
@@ -47,10 +101,24 @@ def _getattr(policy: Policy, calls: Sequence[CallUse]) -> Judgement | None:
     reached = [reach(call.function, call.args) for call in calls]
     if not all(reached):
         return None
-    worst = max((policy.judge(*pair) for pair in reached if pair), key=lambda one: grave(one.level))
+    worst = max((_reference(policy, *pair) for pair in reached if pair), key=lambda one: grave(one.level))
     if worst.level in (SAFE, UNKNOWN):
         return Judgement(UNKNOWN, "reaches attributes by name, here of classes that have not been judged")
     return Judgement(worst.level, f"reaches for something that {worst.reason}")
+
+
+def _reference(policy: Policy, module: str, name: str) -> Judgement:
+    """The judgement on an attribute that getattr gives; to call it is another call, which is judged by itself.
+
+    torch.relu is pickled as an attribute of a class of torch._C, `str.lower` as one of str.
+    """
+    judgement = policy.judge(module, name)
+    owner, _, last = name.rpartition(".")
+    if judgement.level != SUSPICIOUS or last.startswith("_"):
+        return judgement
+    if (module, owner) == OPERATORS or (imported_as(module, owner) in METHODS and last not in FORMATS):
+        return Judgement(UNKNOWN, "is a function that nothing here calls")
+    return judgement
 
 
 def reach(function: Any, args: Any, depth: int = 0) -> Name | None:
@@ -64,6 +132,20 @@ def reach(function: Any, args: Any, depth: int = 0) -> Name | None:
     if owner is None and type(args[0]) is Call:
         owner = reach(args[0].function, args[0].args, depth + 1)
     return (owner[0], f"{owner[1]}.{args[1]}") if owner else None
+
+
+def is_import(node: Any, depth: int = 0) -> bool:
+    """Whether a node is an imported name itself, or the class of a value: what it is given, all users of it see."""
+    if type(node) is Global:
+        return True
+    if type(node) is not Call or type(node.args) is not tuple or not node.args or depth > DEEPEST_REACH:
+        return False
+    name = name_of(node.function)
+    if name in ECHOES:
+        return is_import(node.args[0], depth + 1)
+    if name == ("logging", "getLogger"):  # the logger of the whole program
+        return True
+    return name is not None and name[1] == "type" and name[0] in BUILTINS and len(node.args) == 1
 
 
 def name_of(node: Any) -> Name | None:

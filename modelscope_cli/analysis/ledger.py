@@ -32,6 +32,7 @@ class Ledger:
         "dtypes",
         "elements",
         "leaves",
+        "levels",
         "names",
         "nbytes",
         "owned",
@@ -50,6 +51,9 @@ class Ledger:
         tensors = checkpoint.tensors
         self.checkpoint = checkpoint
         self._by_role: dict[str, tuple[int, int, int]] = {}
+        self.levels: int | None = (
+            None  # at which the first tree of all lines could tell modules apart: other trees need not try
+        )
         self.ownership: Ownership = own(checkpoint)
         parts = [name.rpartition(".") for name in tensors.names]
         self.parents = [part[0] for part in parts]

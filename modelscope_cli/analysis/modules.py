@@ -131,13 +131,16 @@ class ModuleTree:
             uneven = [line for line in chosen if line in aside]
             chosen = [line for line in chosen if line not in aside]
         too_many = 0
-        for deepest in LEVELS:
+        whole = lines is None and not empty
+        for deepest in LEVELS if ledger.levels is None or not whole else (ledger.levels,):
             optimizer = self._gather(chosen, deepest)
             if too_many and deepest and (len(self.lines) == too_many or len(self.lines) > MOST_MODULES):
                 continue  # as many as before, or more than there may be even if all above them were the same
             if self._registers(recorded, deepest) or not deepest:
                 break
             too_many = len(self.lines)
+        if whole:
+            ledger.levels = deepest
         self.shape = self._shape_of("")
         self.rows = self._rows_inside(self.shape, 1, False) + uneven_rows(ledger, uneven) + optimizer_rows(ledger, optimizer)
 

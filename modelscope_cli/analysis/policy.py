@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from modelscope_cli.analysis.policy_dangers import DANGEROUS_ROWS
 from modelscope_cli.analysis.policy_harmless import SAFE_ROWS
-from modelscope_cli.analysis.policy_levels import GONE, PYTHON2, Row
+from modelscope_cli.analysis.policy_levels import BORROWED, GONE, Row, imported_as
 from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SUSPICIOUS, UNKNOWN
 
 COMPUTED = "(computed)"
@@ -32,10 +32,11 @@ TELLING = frozenset({
 
 
 class Judgement(NamedTuple):
-    """How grave a name is, and why, as the end of a sentence that begins with it."""
+    """How grave a name is, and why, as the end of a sentence that begins with it. `by` is the user's policy that says so."""
 
     level: str
     reason: str
+    by: str = ""
 
 
 def grave(level: str) -> int:
@@ -48,15 +49,22 @@ def gravest(levels: Iterable[str]) -> str:
     return max(levels, key=grave, default=SAFE)
 
 
-class Policy:
-    """The rows, made ready for look-up. `extra` rows come before ours."""
+def is_known_module(module: str) -> bool:
+    """Whether a module is Python's own, or of a framework: a file has no reason to bring one of that name."""
+    root = module.partition(".")[0]
+    return root in sys.stdlib_module_names or root in GONE or root in FRAMEWORKS
 
-    def __init__(self, extra: Iterable[Row] = ()):
+
+class Policy:
+    """The rows, made ready for look-up. `extra` rows come before ours, and `source` is the file they are from."""
+
+    def __init__(self, extra: Iterable[Row] = (), source: str = ""):
         self.exact: dict[tuple[str, str], Judgement] = {}
         self.below: dict[str, list[tuple[str, bool, Judgement]]] = {}  # module → (pattern, also below it, judgement)
-        for module, names, level, reason in (*extra, *SAFE_ROWS, *DANGEROUS_ROWS):
+        own = list(extra)
+        for at, (module, names, level, reason) in enumerate((*own, *SAFE_ROWS, *DANGEROUS_ROWS)):
             root, deep = (module[:-2], True) if module.endswith(".*") else (module, False)
-            judgement = Judgement(level, reason)
+            judgement = Judgement(level, reason, source if at < len(own) else "")
             for name in names.split():
                 if not deep and not _is_pattern(name):
                     self.exact.setdefault((root, name), judgement)
@@ -65,7 +73,7 @@ class Policy:
 
     def judge(self, module: str, name: str) -> Judgement:
         """The judgement on a name of a module, as a pickle writes them."""
-        module = PYTHON2.get(module, module)
+        module, name = imported_as(module, name)
         if module == COMPUTED:
             return Judgement(DANGEROUS, "is an import whose name is put together while loading")
         if not module.isascii() or not name.isascii():
@@ -74,13 +82,11 @@ class Policy:
         if found is not None:
             return found
         parts = name.split(".")
-        special = [
-            part for part in (*parts, *module.split(".")[1:]) if len(part) > 4 and part.startswith("__") and part.endswith("__")
-        ]
-        if special and module.rpartition(".")[2] != "__main__":
+        within = [part for part in module.split(".")[1:] if part != "__main__"]
+        if any(len(part) > 4 and part.startswith("__") and part.endswith("__") for part in (*parts, *within)):
             return Judgement(DANGEROUS, "leads through special attributes out of the object")
         if len(parts) > 1:
-            return self._dotted(module, parts)
+            return self._constant(module, parts) or self._dotted(module, parts)
         if not module.replace("_", "a").replace(".", "a").replace("-", "a").isalnum() or not name.isidentifier():
             return Judgement(SUSPICIOUS, "is no name that Python code can have")
         top = module.partition(".")[0]
@@ -90,6 +96,8 @@ class Policy:
             return Judgement(SUSPICIOUS, "is called like something that loads or runs")
         if top in FRAMEWORKS and not name.lstrip("_")[:1].isupper():
             return Judgement(SUSPICIOUS, f"is a function of {top} that has not been judged")
+        if top in FRAMEWORKS and name.lstrip("_") in BORROWED:
+            return Judgement(SUSPICIOUS, "stands for a class of another module, which no honest file names so")
         if top == "__main__":
             return Judgement(UNKNOWN, "was defined in the script that saved the file")
         return Judgement(UNKNOWN, "has not been judged")
@@ -115,6 +123,13 @@ class Policy:
                     return whole
             root, own = root.rpartition(".")[0], False
         return None
+
+    def _constant(self, module: str, parts: list[str]) -> Judgement | None:
+        """torch pickles its memory formats by the name `torch.channels_last` of whatever module holds torch."""
+        found = self.exact.get(("torch", parts[1])) if parts[0] == "torch" and len(parts) == 2 else None
+        if found is None or found.level != SAFE:
+            return None
+        return found if module.partition(".")[0] == "torch" else Judgement(UNKNOWN, "reaches for a constant of torch", found.by)
 
     def _dotted(self, module: str, parts: list[str]) -> Judgement:
         """A name that reaches through attributes: each of them may be a module that the first one imported."""

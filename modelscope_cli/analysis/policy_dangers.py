@@ -7,9 +7,11 @@ Data, to be reviewed row by row (what a row is: policy_levels). Sources of the f
 from __future__ import annotations
 
 from modelscope_cli.analysis.policy_levels import Row
-from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS
+from modelscope_cli.analysis.policy_packages import PACKAGE_ROWS
+from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS, UNKNOWN
 
 _PROCESS = "starts programs"
+_SYSTEM = "starts programs and deletes files (the operating system)"
 _CODE = "runs code given as text or bytes"
 _IMPORT = "imports modules by name, which runs them"
 _ATTRIBUTE = "reaches any attribute or method by name"
@@ -21,6 +23,19 @@ _UNPICKLES = "unpickles more data, which can run anything"
 _DEBUG = "is a debugger or profiler, which runs code given as text"
 _INSTALLS = "installs packages"
 _STATE = "changes the running interpreter"
+
+_TRAINING = "is part of a training loop; making it runs nothing of the file's choice"
+_PROGRAMS = (
+    "PyTorchFileReader PyTorchFileWriter CompilationUnit ScriptModule ScriptFunction ScriptMethod ScriptClass ScriptClassFunction "
+    "ScriptObject ScriptObjectProperty ScriptModuleSerializer LiteScriptModule StaticModule ConcreteModuleType "
+    "ConcreteModuleTypeBuilder SerializationStorageContext DeserializationStorageContext ExecutionPlan GraphExecutorState "
+    "ThroughputBenchmark FileCheck parse_ir import_ir_module import_ir_module_from_buffer Script*"
+)
+_COMPILER = (
+    "AliasDb Argument ArgumentSpec Block BufferDict CallStack Capsule Code CompleteArgumentSpec DeepCopyMemoTable ErrorReport "
+    "FunctionSchema Future Gradient IODescriptor InferredType LockingLogger LoggerBase ModuleDict NoopLogger OperatorInfo ParameterDict "
+    "ScriptDict ScriptList TracingState Use Value parse_schema parse_type_comment"
+)
 
 DANGEROUS_ROWS: tuple[Row, ...] = (
     # Python itself
@@ -41,9 +56,9 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ),
     ("builtins", "type", SUSPICIOUS, "makes classes, with methods of the file's choice"),
     ("builtins", "memoryview buffer", SUSPICIOUS, "touches raw memory"),
-    ("os.*", "*", DANGEROUS, "is the operating system: starts programs, deletes files"),
-    ("posix", "*", DANGEROUS, "is the operating system: starts programs, deletes files"),
-    ("nt", "*", DANGEROUS, "is the operating system: starts programs, deletes files"),
+    ("os.*", "*", DANGEROUS, _SYSTEM),
+    ("posix", "*", DANGEROUS, _SYSTEM),
+    ("nt", "*", DANGEROUS, _SYSTEM),
     ("posixpath", "*", DANGEROUS, "holds the module os, and looks at files"),
     ("ntpath", "*", DANGEROUS, "holds the module os, and looks at files"),
     ("genericpath", "*", DANGEROUS, "holds the module os, and looks at files"),
@@ -70,7 +85,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("_signal", "*", DANGEROUS, "sends signals to processes and sets handlers"),
     ("sched", "*", DANGEROUS, _CALLS),
     ("atexit", "*", DANGEROUS, "registers functions that run at the end"),
-    ("sys.*", "*", DANGEROUS, "is the interpreter itself: modules, hooks, paths"),
+    ("sys.*", "*", DANGEROUS, "changes modules, hooks and paths of the running interpreter"),
     ("gc", "*", DANGEROUS, "reaches every object of the process"),
     ("inspect", "*", DANGEROUS, _ATTRIBUTE),
     ("faulthandler", "*", DANGEROUS, _STATE),
@@ -153,7 +168,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
         "_inverted_registry",
         DANGEROUS, "changes how everything is pickled",
     ),
-    ("copyreg", "extension*", SUSPICIOUS, "an extension code, whose meaning is set by the loading program, not by the file"),
+    ("copyreg", "extension*", SUSPICIOUS, "is an extension code, whose meaning is set by the loading program, not by the file"),
     ("copy", "*", SUSPICIOUS, "calls methods of what it is given"),
     ("pickle", "*", DANGEROUS, _UNPICKLES),
     ("_pickle", "*", DANGEROUS, _UNPICKLES),
@@ -231,6 +246,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("cgi", "*", DANGEROUS, _FILES),
     ("cgitb", "*", DANGEROUS, _FILES),
     ("wsgiref.*", "*", DANGEROUS, _NETWORK),
+    ("logging", "getLogger", UNKNOWN, "gives the logger of that name"),
     ("logging.*", "*", DANGEROUS, "makes handlers that write files, open connections or call what they are given"),
     ("syslog", "*", DANGEROUS, "writes to the system's log"),
     ("warnings", "*", SUSPICIOUS, _STATE),
@@ -244,6 +260,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("_ast", "*", SUSPICIOUS, "parses source text"),
     ("symtable", "*", SUSPICIOUS, "parses source text"),
     ("tokenize", "*", DANGEROUS, _FILES),
+    ("re", "_compile", UNKNOWN, "compiles a pattern, which may take its time and does nothing else"),
     ("re", "*", SUSPICIOUS, "compiles patterns, which can take forever, and calls functions for matches"),
     ("venv.*", "*", DANGEROUS, _PROCESS),
     ("ensurepip.*", "*", DANGEROUS, _INSTALLS),
@@ -287,8 +304,6 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("dill.*", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
     ("cloudpickle.*", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
     ("cloudpickle.cloudpickle_fast", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
-    ("joblib", "load Parallel delayed hash dump Memory", DANGEROUS, _UNPICKLES),
-    ("joblib.numpy_pickle", "load load_compatibility load_temporary_memmap NumpyUnpickler _unpickle", DANGEROUS, _UNPICKLES),
     ("joblib.externals.*", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
     ("joblib.memory", "*", DANGEROUS, _UNPICKLES),
     ("jsonpickle.*", "*", DANGEROUS, _UNPICKLES),
@@ -299,7 +314,6 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("pandas.core.computation.*", "*", DANGEROUS, _CODE),
     ("pandas.core.frame", "DataFrame.eval DataFrame.query DataFrame.to_*", DANGEROUS, _CODE),
     ("numexpr.*", "*", DANGEROUS, _CODE),
-    ("sympy.*", "sympify lambdify parse_expr S srepr", DANGEROUS, _CODE),
     ("IPython.*", "*", DANGEROUS, _CODE),
     ("ipykernel.*", "*", DANGEROUS, _CODE),
     ("jinja2.*", "*", DANGEROUS, "compiles templates to code"),
@@ -352,6 +366,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
         "register_package",
         DANGEROUS, _UNPICKLES,
     ),
+    ("torch.storage", "_load_from_bytes", DANGEROUS, "unpickles bytes that are put together while loading"),
     ("torch.hub", "*", DANGEROUS, "downloads code and runs it"),
     ("torch.jit.*", "*", DANGEROUS, "compiles source text or loads programs"),
     ("torch.package.*", "*", DANGEROUS, "runs Python code of archives"),
@@ -383,7 +398,17 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
         "_deserialize_graph_module",
         SUSPICIOUS, "runs Python source that stands in the file, as torch.fx saves its graphs",
     ),
+    (
+        "torch.*",
+        "GraphModule *GraphModule Graph Node CodeGen *CodeGen *Tracer",
+        SUSPICIOUS, "is part of a torch.fx graph, which becomes Python source that is run",
+    ),
     ("torch.fx.*", "[a-z_]*", SUSPICIOUS, "traces or compiles code"),
+    ("torch.distributed.*", "TCPStore FileStore", DANGEROUS, "opens network connections, or writes files"),
+    ("torch._C._distributed_c10d", "TCPStore FileStore", DANGEROUS, "opens network connections, or writes files"),
+    ("torch.distributed.*", "ProcessGroup*", SUSPICIOUS, "connects to other machines"),
+    ("torch._C._distributed_c10d", "ProcessGroup*", SUSPICIOUS, "connects to other machines"),
+    ("torch._C._distributed_c10d", "[A-Z]*", UNKNOWN, "is a class of torch's native core"),
     ("torch.multiprocessing.*", "*", DANGEROUS, "starts processes, or opens shared memory"),
     ("torch.distributed.run", "*", DANGEROUS, _PROCESS),
     ("torch.distributed.launch", "*", DANGEROUS, _PROCESS),
@@ -397,11 +422,60 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("torch.cuda.*", "[a-z_]*", SUSPICIOUS, "is no data"),
     ("torch.onnx.*", "*", DANGEROUS, _FILES),
     ("torch.ao.*", "[a-z_]*", SUSPICIOUS, "is no data"),
+    *((module, _PROGRAMS, DANGEROUS, "opens files, or compiles and loads programs") for module in ("torch", "torch._C")),
+    *((module, _COMPILER, SUSPICIOUS, "is part of TorchScript's compiler, not data") for module in ("torch", "torch._C")),
+    ("torch", "_import_* _load_global_deps _preload* _register_device_module _TritonLibrary _TorchCompile* _TypeGuard",
+     DANGEROUS, "loads libraries or compiles code"),
+    ("torch", "_from_blob _C _classes _compile _ops", DANGEROUS, "touches raw memory, or leads to functions that do"),
     (
         "torch._C",
-        "import_ir_module* _import_ir* _jit_* _load* PyTorchFileReader PyTorchFileWriter ScriptModule CompilationUnit",
-        DANGEROUS, "loads programs",
+        "import_ir_module* _import_ir* _jit_* _load* _save* _pickle_* _gds_* _backport* _get_m*_from_buffer _get_m*_info* "
+        "_get_model* _get_mobile* _get_file_format _export_* _create_* _resolve_type* _freeze_module _parse_source_def fork "
+        "_compile* _dispatch_library _dispatch_pystub _dispatch_call_boxed _quantize_ondevice* _fuse_to_static_module "
+        "_nn_module_to_mobile _logging_set_logger _mps_profiler*",
+        DANGEROUS, "loads or writes programs and files",
     ),
+    (
+        "torch._C",
+        "_construct_storage_from_data_pointer _wrap_tensor_impl _tensor_impl_raw_handle _unsafe* _crash* _abort _replace_ "
+        "_swap_tensor_impl _set_generator_metaclass _initExtension _hack* _to_dlpack* _from_dlpack _cuda_* _SafeKernelFunction "
+        "_DispatchModule _DispatchOperatorHandle",
+        DANGEROUS, "touches raw memory, or ends the program",
+    ),
+    ("torch._C", "_VariableFunctionsClass", UNKNOWN, "is where torch keeps its operators"),
+    ("torch._C", "_VariableFunctionsClass.from_file _VariableFunctionsClass._from_blob", DANGEROUS, _FILES),
+    ("torch._C._aoti.*", "*", DANGEROUS, _NATIVE),
+    ("torch._C._nativert.*", "*", DANGEROUS, "loads programs"),
+    ("torch._C._te.*", "*", DANGEROUS, "compiles code"),
+    ("torch._C._jit_tree_views.*", "*", DANGEROUS, "compiles code"),
+    ("torch._C._dynamo.*", "*", DANGEROUS, "evaluates guards and compiles code"),
+    ("torch._C._distributed_rpc.*", "*", DANGEROUS, "runs functions on other machines"),
+    ("torch._C._distributed_c10d", "_WorkerServer", DANGEROUS, _NETWORK),
+    ("torch._jit_internal", "*", DANGEROUS, "evaluates annotations given as text"),
+    ("torch._weights_only_unpickler", "*", DANGEROUS, _UNPICKLES),
+    ("torch._strobelight.*", "*", DANGEROUS, _PROCESS),
+    ("torch._logging.*", "*", DANGEROUS, _FILES),
+    ("torch.numa.*", "*", DANGEROUS, _PROCESS),
+    ("torch.nativert.*", "*", DANGEROUS, "loads programs"),
+    ("torch.export.*", "load save pt2_archive *load_package* *save_package* *package_*", DANGEROUS, "loads programs"),
+    ("torch.export.pt2_archive.*", "*", DANGEROUS, "loads programs"),
+    ("torch.compiler.*", "load_* save_*", DANGEROUS, _UNPICKLES),
+    (
+        "torch.distributed.checkpoint.*",
+        "FileSystem* _FileSystem* HuggingFaceStorage* Fsspec* *StorageReader *StorageWriter BroadcastingTorchSaveReader",
+        DANGEROUS, _FILES,
+    ),
+    ("torch.utils.data.dataset", "TensorDataset Subset ConcatDataset StackDataset ChainDataset Dataset IterableDataset", UNKNOWN, _TRAINING),
+    ("torch.utils.data.dataset", "random_split", SUSPICIOUS, "is no data"),
+    (
+        "torch.utils.data.sampler",
+        "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler",
+        UNKNOWN, _TRAINING,
+    ),
+    ("torch.utils.data.distributed", "DistributedSampler", UNKNOWN, _TRAINING),
+    ("torch.utils.data.dataloader", "DataLoader _DatasetKind", UNKNOWN, _TRAINING),
+    ("torch.utils.data._utils.collate", "default_collate default_convert", UNKNOWN, "puts tensors together"),
+    ("torch.utils.hooks", "RemovableHandle", UNKNOWN, "stands for a hook, which it cannot call"),
     ("torch._C.*", "[a-z_]*", SUSPICIOUS, "is a function of torch's native core that has not been judged"),
     ("torchvision.datasets.*", "*", DANGEROUS, "downloads files and unpickles them"),
     ("torchvision.io.*", "*", DANGEROUS, _FILES),
@@ -419,7 +493,6 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
         "*from_pretrained *from_single_file get_class_from_dynamic_module load_state_dict",
         DANGEROUS, "downloads or loads models, and code with them",
     ),
-    ("datasets.*", "load_dataset load_from_disk", DANGEROUS, "downloads data, and code with it"),
     (
         "keras.*",
         "*load_model model_from_* *deserialize* Lambda get_file load_weights*",
@@ -446,4 +519,5 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("apex.*", "[a-z_]*", SUSPICIOUS, "is no data"),
     ("fairseq.*", "[a-z_]*", SUSPICIOUS, "is no data"),
     ("omegaconf", "OmegaConf*", SUSPICIOUS, "resolves text by calling functions"),
+    *PACKAGE_ROWS,
 )  # fmt: skip

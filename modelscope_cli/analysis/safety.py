@@ -10,21 +10,31 @@ A verdict is the gravest of its findings. It says what loading can do, not what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.in_context import BUILD, calls_by_name, judge, name_of, reach
-from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, standard_policy
-from modelscope_cli.analysis.shown_call import lettered, shown_call
-from modelscope_cli.analysis.weights_only import NAMES, Refusal, refusal
+from modelscope_cli.analysis.in_context import BUILD, calls_by_name, is_import, judge, name_of, reach
+from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, is_known_module, standard_policy
+from modelscope_cli.analysis.policy_levels import imported_as
+from modelscope_cli.analysis.shown_call import FULL, lettered, shown_call
+from modelscope_cli.analysis.weights_only import NAMES, said_of
+from modelscope_cli.containers.pickle_machine import is_shortened
 from modelscope_cli.containers.pickle_nodes import Call
-from modelscope_cli.core.checkpoint import CallUse, PickleTrace
+from modelscope_cli.core.checkpoint import CallUse
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
-from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen
+from modelscope_cli.core.scanned import NOBODY, Scanned, Sign, Stream, Unseen
 from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.report.document import Code, Phrase
 
+PACKAGED = Judgement(UNKNOWN, "stands in the file as Python source, which torch.package runs")
+PACKAGED_AS_KNOWN = Judgement(
+    SUSPICIOUS, "goes by the name of a known module, while its source, which torch.package runs, stands in the file"
+)
 MOST_CALLS_SHOWN = 3
+DEEPEST_MODULE = 50  # packages in packages
+MOST_ALLOWED_SHOWN = 3
 MOST_JUDGED = 10_000  # names of a pickle that are judged; no honest file comes near
+MOST_UNSEEN_TOLD = 20  # parts of a file
 MOST_CALLS_LISTED = 400  # of a file, for machines
 
 
@@ -41,6 +51,11 @@ class Imported(NamedTuple):
 
     @property
     def path(self) -> str:
+        """The name that Python 3 imports; the pickle may call it as Python 2 did."""
+        return ".".join(imported_as(self.module, self.name))
+
+    @property
+    def written(self) -> str:
         return f"{self.module}.{self.name}"
 
 
@@ -60,10 +75,11 @@ class Found(NamedTuple):
     code: str
     where: str
     offset: int | None
-    message: str
+    message: Phrase
     subject: str = ""  # the name that is imported
     opcode: str = ""
-    brief: str = ""  # the message in fewer words, for a table
+    brief: Phrase = Phrase()  # the message in fewer words, for a table
+    evidence: str = ""  # the first call in full, as far as four thousand characters go
 
 
 class Safety:
@@ -76,13 +92,21 @@ class Safety:
         self.imports: list[Imported] = []
         self.calls: list[Called] = []
         self.found: list[Found] = []
-        self.refused: Refusal | None = None
-        self.torch_pickles = 0
         for stream in scanned.streams:
             if stream.loader != NOBODY:
                 self._stream(stream)
         self.found += [_from_sign(sign) for sign in scanned.signs]
+        self.found += self._unread()
         self.found.sort(key=lambda found: -grave(found.level))
+
+    def _unread(self) -> Iterator[Found]:
+        """What kept the file, or a part that could hold something, from being looked at."""
+        problem = self.scanned.problem
+        if problem is not None and not self.is_foreign:
+            said = f"could not be read: {problem.message}"
+            yield Found(UNKNOWN, "not-read", "", problem.offset, Phrase((f"it {said}",)), brief=Phrase((said,)))
+        for left in [one for one in self.unseen if not one.minor][:MOST_UNSEEN_TOLD]:
+            yield Found(UNKNOWN, "not-looked-at", left.where, None, Phrase((f"not looked at: {left.why}",)))
 
     @property
     def unseen(self) -> list[Unseen]:
@@ -116,31 +140,50 @@ class Safety:
         return level
 
     @property
-    def why(self) -> str:
+    def why(self) -> Phrase:
         """The verdict's reason in a line."""
         if self.found and grave(self.found[0].level) > grave(SAFE):
             same = [found for found in self.found if found.level == self.found[0].level]
-            return (self.found[0].brief or self.found[0].message) + (f" (and {len(same) - 1:,} more)" if len(same) > 1 else "")
-        if self.scanned.problem is not None and not self.is_foreign:
-            return f"could not be read: {self.scanned.problem.message}"
-        left = next((one for one in self.unseen if not one.minor), None)
-        if left is not None:
-            return f"not looked at: {left.where or 'the file'}: {left.why}"
+            more = (f" (and {len(same) - 1:,} more)",) if len(same) > 1 else ()
+            return Phrase((*(self.found[0].brief or self.found[0].message), *more))
+        return self._allowed() or Phrase((self._why_not_worse(),))
+
+    def _allowed(self) -> Phrase | None:
+        """What only a policy of the user's makes harmless; None where it has no part in the verdict."""
+        allowed = {item.path: item for item in self.imports if item.judgement.by}
+        if self.verdict != SAFE or not allowed:
+            return None
+        names = len({item.path for item in self.imports})
+        said: list[str] = [f"{names:,} {'name' if names == 1 else 'names'} imported: "]
+        for path, item in list(allowed.items())[:MOST_ALLOWED_SHOWN]:
+            without = standard_policy().judge(item.module, item.name).level
+            said += [
+                Code(lettered(path)),
+                f" allowed by {item.judgement.by}{f' ({without} without it)' if without != SAFE else ''}, ",
+            ]
+        if len(allowed) > MOST_ALLOWED_SHOWN:
+            said.append(f"{len(allowed) - MOST_ALLOWED_SHOWN:,} more allowed by it, ")
+        said[-1] = said[-1].removesuffix(", ")
+        return Phrase((*said, ", the others known to be harmless" if len(allowed) < names else ""))
+
+    def _why_not_worse(self) -> str:
         if self.scanned.problem is not None and self.verdict is None:
             return self.scanned.problem.message
         names = {item.path for item in self.imports}
+        if self.scanned.streams and not names:
+            return "pickles that import nothing"
         if self.scanned.streams:
             return f"{len(names):,} {'name' if len(names) == 1 else 'names'} imported, all of them known to be harmless"
+        if self.verdict != SAFE:
+            return "it holds nothing of a kind that is judged here"
+        if self.scanned.kind is None or self.unseen:
+            return "it holds nothing that loading is known to execute"
         return "nothing in it is executed by loading it"
 
     @property
     def weights_only(self) -> str | None:
-        """What torch.load(weights_only=True) would say; None where it reads nothing of this file."""
-        if not self.torch_pickles:
-            return None
-        if self.refused is None:
-            return "loads"
-        return f"refuses {self.refused.what} at byte {self.refused.offset:,}"
+        """What torch.load(weights_only=True) would say; None where it reads nothing of this file, or we could not read it."""
+        return said_of(self.scanned)
 
     def _stream(self, stream: Stream) -> None:
         """Judge the names and calls of one pickle."""
@@ -149,19 +192,26 @@ class Safety:
         strange: list[CallUse] = []
         patched: list[CallUse] = []
         for call in trace.calls:
-            named = name_of(call.function) is not None
-            if named == (call.opcode == BUILD):
-                (patched if named else strange).append(call)
+            if call.opcode == BUILD and not call.through:
+                patched += [call] if is_import(call.function) else []
+            elif name_of(call.function) is None:
+                strange.append(call)
             if len(self.calls) < MOST_CALLS_LISTED:
                 opcode = NAMES.get(call.opcode, f"0x{call.opcode:02x}")
-                self.calls.append(Called(stream.where, call.offset, opcode, shown_call(call.function, call.args)))
+                self.calls.append(Called(stream.where, call.offset, opcode, shown_call(call.function, call.args, FULL)))
         unknown: list[Imported] = []
         if len(trace.globals) > MOST_JUDGED:
             text = f"it imports {len(trace.globals):,} names: {MOST_JUDGED:,} of them are judged"
-            self.found.append(Found(SUSPICIOUS, "too-many-names", stream.where, trace.globals[MOST_JUDGED].offset, text))
+            self.found.append(
+                Found(SUSPICIOUS, "too-many-names", stream.where, trace.globals[MOST_JUDGED].offset, Phrase((text,)))
+            )
         for use in trace.globals[:MOST_JUDGED]:
             calls = by_name.get((use.module, use.name), [])
-            judgement = judge(self.policy, use.module, use.name, calls, use.calls)
+            judgement = judge(self.policy, use.module, use.name, calls, use.calls, use.loose)
+            if not judgement.by and grave(judgement.level) < grave(SUSPICIOUS) and self._is_packaged(use.module):
+                judgement = PACKAGED_AS_KNOWN if is_known_module(use.module) else PACKAGED
+            if (is_shortened(use.module) or is_shortened(use.name)) and grave(judgement.level) < grave(SUSPICIOUS):
+                judgement = Judgement(SUSPICIOUS, "is longer than any name that code has")
             texts = tuple(shown_call(call.function, call.args) for call in calls[:MOST_CALLS_SHOWN])
             item = Imported(stream.where, use.module, use.name, use.offset, use.calls, judgement, texts)
             self.imports.append(item)
@@ -171,20 +221,23 @@ class Safety:
                 self.found.append(_from_import(item, calls))
         self.found += _from_unknown(stream.where, unknown)
         for call in patched:
-            text = f"it sets attributes of {_path(call.function)} itself, a class, function or module"
-            self.found.append(Found(DANGEROUS, "patch", stream.where, call.offset, text, _path(call.function), "BUILD"))
+            said = Phrase(("it sets attributes of ", Code(_path(call.function)), " itself, a class, function or module"))
+            self.found.append(Found(DANGEROUS, "patch", stream.where, call.offset, said, _path(call.function), "BUILD"))
+        strange.sort(key=lambda call: -grave(self._reached_level(call.function)))
         for call in strange[:MOST_CALLS_SHOWN]:
             level = self._reached_level(call.function)
-            text = f"it calls what another call returned: {shown_call(call.function, call.args)}"
-            self.found.append(Found(level, "indirect-call", stream.where, call.offset, text, "", NAMES.get(call.opcode, "")))
-        if stream.loader == TORCH or (not stream.where and not self.torch_pickles):
-            self._ask_torch(trace)
+            through = (" through ", Code(lettered(call.through))) if call.through else ()
+            said = Phrase(("it calls what another call returned", *through, ": ", Code(shown_call(call.function, call.args))))
+            evidence = shown_call(call.function, call.args, FULL)
+            opcode = NAMES.get(call.opcode, "")
+            self.found.append(Found(level, "indirect-call", stream.where, call.offset, said, "", opcode, Phrase(), evidence))
 
-    def _ask_torch(self, trace: PickleTrace) -> None:
-        self.torch_pickles += 1
-        refused = refusal(trace)
-        if refused is not None and self.refused is None:
-            self.refused = refused
+    def _is_packaged(self, module: str) -> bool:
+        """Whether torch.package takes a module, or a package that it is in, from the file itself."""
+        if not self.scanned.packaged:
+            return False
+        parts = module.split(".")
+        return any(".".join(parts[:end]) in self.scanned.packaged for end in range(1, min(len(parts), DEEPEST_MODULE) + 1))
 
     def _reached_level(self, function: Any) -> str:
         """How grave it is to call the result of a call."""
@@ -196,21 +249,23 @@ class Safety:
 
 def _path(node: Any) -> str:
     name = name_of(node)
-    return ".".join(name) if name else "an object"
+    if name is None:
+        return shown_call(node.function, node.args) if type(node) is Call else "an object"
+    return ".".join(imported_as(*name))
 
 
 def _from_import(item: Imported, calls: list[CallUse]) -> Found:
     """A finding about a name that is not harmless, with its first call."""
-    path = "an import" if item.module == COMPUTED else lettered(item.path)
+    older = (" (written ", Code(lettered(item.written)), ")") if item.written != item.path else ()
+    path = Phrase(("an import",)) if item.module == COMPUTED else Phrase((Code(lettered(item.path)), *older))
     if item.module == COMPUTED:
-        text = f"it {item.judgement.reason.replace('is an import', 'imports something')}"
+        text = Phrase((f"it {item.judgement.reason.replace('is an import', 'imports something')}",))
     elif item.shown:
         more = f", and {item.calls - 1:,} more" if item.calls > 1 else ""
-        text = f"it calls {item.shown[0]}{more}: {lettered(item.path)} {item.judgement.reason}"
+        text = Phrase(("it calls ", Code(item.shown[0]), more, ": ", *path, f" {item.judgement.reason}"))
     else:
-        text = f"it imports {path}, which {item.judgement.reason}"
-    opcode = NAMES.get(calls[0].opcode, "") if calls else ""
-    brief = f"calls {item.shown[0]}" if item.shown else f"imports {path}"
+        text = Phrase(("it imports ", *path, f", which {item.judgement.reason}"))
+    brief = Phrase(("calls ", Code(item.shown[0]))) if item.shown else Phrase(("imports ", *path))
     return Found(
         item.judgement.level,
         f"{item.judgement.level}-import",
@@ -218,8 +273,9 @@ def _from_import(item: Imported, calls: list[CallUse]) -> Found:
         calls[0].offset if calls else item.offset,
         text,
         item.path,
-        opcode,
+        NAMES.get(calls[0].opcode, "") if calls else "",
         brief,
+        shown_call(calls[0].function, calls[0].args, FULL) if calls else "",
     )
 
 
@@ -227,9 +283,11 @@ def _from_unknown(where: str, items: list[Imported]) -> list[Found]:
     """One finding for all the names of a pickle that nobody has judged."""
     if not items:
         return []
-    shown = ", ".join(lettered(item.path) for item in items[:4]) + (", …" if len(items) > 4 else "")
-    called = any(item.calls for item in items)
-    verb = "imports and calls" if called else "imports"
+    shown: list[str] = []
+    for item in items[:4]:
+        shown += [Code(lettered(item.path)), ", "]
+    shown = [*shown, "…"] if len(items) > 4 else shown[:-1]
+    verb = "imports and calls" if any(item.calls for item in items) else "imports"
     which = "a name that has not been judged" if len(items) == 1 else f"{len(items):,} names that have not been judged"
     return [
         Found(
@@ -237,16 +295,16 @@ def _from_unknown(where: str, items: list[Imported]) -> list[Found]:
             "unjudged-import",
             where,
             items[0].offset,
-            f"it {verb} {which}: {shown}",
+            Phrase((f"it {verb} {which}: ", *shown)),
             items[0].path,
             "",
-            f"{verb} {shown}",
+            Phrase((f"{verb} ", *shown)),
         )
     ]
 
 
 def _from_sign(sign: Sign) -> Found:
-    return Found(SCAN_CODES[sign.code].level, sign.code, sign.where, sign.offset, sign.message)
+    return Found(SCAN_CODES[sign.code].level, sign.code, sign.where, sign.offset, Phrase((sign.message,)))
 
 
 def worst(safeties: Iterable[Safety]) -> str:

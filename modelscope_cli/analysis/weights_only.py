@@ -1,4 +1,4 @@
-"""What torch.load(weights_only=True) would say of a pickle: it loads, or at which byte it refuses what.
+"""What torch.load(weights_only=True) would say of a file: at which byte of which member it refuses what, or that it allows all names.
 
 The names that torch allows by itself are data here; a test holds them against torch's own list (2.13). User code may allow
 more with `torch.serialization.add_safe_globals`. Facts: torch/_weights_only_unpickler.py.
@@ -6,10 +6,13 @@ more with `torch.serialization.add_safe_globals`. Facts: torch/_weights_only_unp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from modelscope_cli.analysis.policy_levels import PYTHON2
+from modelscope_cli.analysis.policy_levels import imported_as
+from modelscope_cli.analysis.shown_call import lettered
 from modelscope_cli.core.checkpoint import PickleTrace
+from modelscope_cli.core.scanned import TORCH, Scanned
 
 _KINDS = (
     "BFloat16",
@@ -74,25 +77,74 @@ NAMES = {
 
 
 class Refusal(NamedTuple):
-    """Where torch.load(weights_only=True) stops, and at what."""
+    """Where torch.load(weights_only=True) stops, and at what. `where` is the member of an archive."""
 
     offset: int
     what: str
+    where: str = ""
 
 
-def refusal(trace: PickleTrace) -> Refusal | None:
-    """The first thing in a pickle that the weights-only loader refuses, or None where it would load it."""
+def said_of(scanned: Scanned) -> str | None:
+    """What torch.load(weights_only=True) would say; None where it reads nothing of the file, or we could not read all it reads.
+
+    Only names and instructions are looked at: a state that fits no tensor, or a missing storage, is refused as well.
+    """
+    if scanned.problem is not None:
+        return None
+    if scanned.kind == "torchscript":
+        return "refuses TorchScript archives"
+    traces = _read_by_torch(scanned)
+    if not traces or any([trace.problem is not None for trace in traces.values()]):
+        return None
+    refused = [refusal(trace, place[0]) for place, trace in traces.items()]
+    first = next((one for one in refused if one is not None), None)
+    if scanned.kind == "torch-zip" and first is not None and not all(refused):
+        return None  # several members could be the one that torch takes
+    if first is not None:
+        return f"refuses {lettered(first.what)} at byte {first.offset:,}{f' of {first.where}' if first.where else ''}"
+    later = sorted({_brought_by(path) for trace in traces.values() for path in _paths(trace) if path in ALLOWED_ON_IMPORT})
+    return f"would allow every name in it{f', once {chr(32).join(later)} is imported' if later else ''}"
+
+
+def _read_by_torch(scanned: Scanned) -> dict[tuple[str, int], PickleTrace]:
+    """The pickles that torch.load unpickles, by (member, number): `data.pkl` of the archive, or the first five of a stacked file."""
+    if scanned.kind == "torch-zip":
+        found: dict[tuple[str, int], PickleTrace] = {}
+        listed = {stream.where for stream in scanned.streams if stream.loader == TORCH}
+        for number, stream in enumerate(scanned.streams):
+            folder, _, leaf = stream.where.rpartition("/")
+            if leaf.lower() != "data.pkl" or not folder or "/" in folder:  # torch finds members whatever their case
+                continue
+            if stream.loader == TORCH or stream.where not in listed:  # else it is hidden, or behind the one that torch reads
+                found[stream.where, number] = stream.trace
+        return found
+    if scanned.kind == "torch-legacy":
+        own = [stream.trace for stream in scanned.streams if stream.loader == TORCH and not stream.where]
+        return {("", number): trace for number, trace in enumerate(own)}
+    return {}
+
+
+def _paths(trace: PickleTrace) -> Iterator[str]:
+    return (".".join(imported_as(use.module, use.name)) for use in trace.globals)
+
+
+def _brought_by(path: str) -> str:
+    """The module that has to be imported before torch allows a name."""
+    return next((module for module in ("torch.nested", "torch._dynamo") if path.startswith(module)), "torch.distributed.tensor")
+
+
+def refusal(trace: PickleTrace, where: str = "") -> Refusal | None:
+    """The first name or instruction in a pickle that the weights-only loader refuses, or None where it allows all of them."""
     found: list[Refusal] = []
-    for use in trace.globals:
+    for use, path in zip(trace.globals, _paths(trace), strict=True):
         if found and found[-1].offset < use.offset:
             break  # names come in the order of the file
-        path = f"{PYTHON2.get(use.module, use.module)}.{use.name}"
         if path not in ALLOWED and path not in ALLOWED_ON_IMPORT:
-            found.append(Refusal(use.offset, f"{use.module}.{use.name}"))
+            found.append(Refusal(use.offset, path, where))
     for code, offset in trace.firsts.items():
         if code not in KNOWN:
-            found.append(Refusal(offset, f"the instruction {NAMES.get(code, f'0x{code:02x}')}"))
+            found.append(Refusal(offset, f"the instruction {NAMES.get(code, f'0x{code:02x}')}", where))
     for call in trace.calls:
         if call.opcode == 0x51:
-            found.append(Refusal(call.offset, "a call in a persistent id"))
+            found.append(Refusal(call.offset, "a call in a persistent id", where))
     return min(found, default=None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.diff import Diff
     from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.checks.patterns import Matched, Pattern
+    from modelscope_cli.checks.safety import Judged
     from modelscope_cli.core.checkpoint import Checkpoint
 
 WHOLE, MODULE = "the whole model", "a module"  # what a rule may be about
@@ -74,13 +75,17 @@ class Demand(NamedTuple):
 
 
 class Subject:
-    """A checkpoint under judgement, beside the baseline it is held against. Analyses are made once, when a rule asks for them."""
+    """A checkpoint under judgement, beside the baseline it is held against. Analyses are made once, when a rule asks for them.
 
-    def __init__(self, overview: Overview, baseline: Checkpoint | None = None):
+    `safety` gives the verdicts on its files, where they were scanned.
+    """
+
+    def __init__(self, overview: Overview, baseline: Checkpoint | None = None, safety: Callable[[], Judged] | None = None):
         self.overview = overview
         self.ledger: Ledger = overview.ledger
         self.checkpoint = overview.checkpoint
         self.baseline = baseline
+        self.safety = safety
 
     @cached_property
     def old(self) -> Ledger:

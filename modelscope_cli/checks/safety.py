@@ -3,57 +3,103 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.checks.rule import Demand, Subject
-from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
-from modelscope_cli.errors import SourceError
+from modelscope_cli.core.place import SEPARATOR, short_name, typed
+from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS
 from modelscope_cli.report.document import Verdict
 
 if TYPE_CHECKING:
+    from modelscope_cli.analysis.policy import Policy
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.core.checkpoint import Checkpoint
+    from modelscope_cli.core.scanned import Scanned
+    from modelscope_cli.errors import ModelscopeError
 
 MOST_NAMED = 3
+UNSEEN = "not all of it could be looked at"
+NAME = "forbid-unsafe"
+NEVER = "never"  # as a level to fail on: only what could not be looked at fails
 
 
-def safeties_of(checkpoint: Checkpoint, limits: Limits = DEFAULT_LIMITS) -> list[Safety]:
-    """The verdict on each file of a checkpoint. Raises SourceError for one that is not there, as with a description of a model."""
-    from modelscope_cli.analysis.safety import Safety
-    from modelscope_cli.formats.registry import read_window
-    from modelscope_cli.formats.scanning import scan_file
+class Judged(NamedTuple):
+    """The verdicts on the files of a checkpoint, the level from which on the rule fails, and what could not be opened."""
 
-    if checkpoint.path.endswith(".baseline.json"):
-        raise SourceError("a description of a model, not the model", path=checkpoint.path)
-    found = []
-    for file in checkpoint.files:
-        path = file.path
-        if not os.path.exists(path):
-            beside = os.path.join(checkpoint.path if os.path.isdir(checkpoint.path) else os.path.dirname(checkpoint.path), path)
-            path = beside if os.path.exists(beside) else path
-        one = len(checkpoint.files) == 1
-        found.append(Safety(scan_file(path, limits, (lambda window, bounds: checkpoint) if one else read_window)))
-    return found
+    safeties: Sequence[Safety]
+    fail_on: str = SUSPICIOUS
+    unread: Sequence[ModelscopeError] = ()
+
+    @property
+    def problems(self) -> list[ModelscopeError]:
+        """Why not all could be looked at."""
+        return [*self.unread, *(safety.problem for safety in self.safeties if safety.problem is not None)]
+
+
+class Bench:
+    """Judges what was scanned in a run by one policy, each file once."""
+
+    def __init__(self, policy: Policy | None = None):
+        self.policy = policy
+        self._judged: dict[int, Safety] = {}
+        self._kept: list[Scanned] = []  # so that no other gets their place in memory
+
+    def judge(self, scans: Iterable[Scanned]) -> list[Safety]:
+        """The verdicts, a file once."""
+        from modelscope_cli.analysis.safety import Safety
+
+        found: dict[int, Safety] = {}
+        for scanned in scans:
+            key = id(scanned)
+            if key not in self._judged:
+                self._judged[key] = Safety(scanned, self.policy)
+                self._kept.append(scanned)
+            found[key] = self._judged[key]
+        return list(found.values())
+
+
+def asks(demands: Iterable[Demand]) -> bool:
+    """Whether one of them needs a scan."""
+    return any([demand.rule.name == NAME for demand in demands])
 
 
 def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
     """Whether a file is suspicious or dangerous, as `mscope scan` judges it."""
     from modelscope_cli.analysis.policy import grave
     from modelscope_cli.analysis.safety import worst
-    from modelscope_cli.core.scan_codes import SUSPICIOUS
 
-    try:
-        safeties = safeties_of(subject.checkpoint)
-    except SourceError as problem:
-        return demand.failed("not scanned", f"it cannot be scanned: {problem.message}", "scan the file itself")
-    level = worst(safeties)
-    if grave(level) < grave(SUSPICIOUS):
-        names = sorted({item.path for safety in safeties for item in safety.imports if item.judgement.level == level != "safe"})
-        said = f"it is {level}" + (
-            f": {', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''} not judged" if names else ""
+    judged = subject.safety() if subject.safety is not None else None
+    if judged is None or not (judged.safeties or judged.problems):
+        return demand.failed("not scanned", f"nothing was scanned{described(subject.checkpoint)}", "check the model itself")
+    level = worst(judged.safeties)
+    limit = None if judged.fail_on == NEVER else grave(judged.fail_on)
+    wrong = [safety for safety in judged.safeties if limit is not None and safety.verdict and grave(safety.verdict) >= limit]
+    if wrong:
+        wrong.sort(key=lambda safety: -grave(safety.verdict or SAFE))
+        said = "; ".join(
+            [f"{os.path.basename(safety.path)} is {safety.verdict}: {safety.why}" for safety in wrong[:MOST_NAMED]]
         )
-        return demand.passed(level, said)
-    wrong = [safety for safety in safeties if safety.verdict is not None and grave(safety.verdict) >= grave(SUSPICIOUS)]
-    wrong.sort(key=lambda safety: -grave(safety.verdict or "safe"))
-    said = "; ".join(f"{os.path.basename(safety.path)} is {safety.verdict}: {safety.why}" for safety in wrong[:MOST_NAMED])
-    return demand.failed(level, said, f"mscope scan {subject.checkpoint.path} tells all of it; do not load it")
+        more = f"; {len(wrong) - MOST_NAMED:,} more files" if len(wrong) > MOST_NAMED else ""
+        whole = wrong[0].path.partition(SEPARATOR)[0]
+        return demand.failed(level, said + more, f"do not load it; mscope scan {typed(whole)} tells all of it")
+    if judged.problems:
+        first = judged.problems[0]
+        told = first.message if first.message.startswith(UNSEEN) else f"{UNSEEN}: {first.message}"
+        return demand.failed(level, f"{short_name(first.path)}: {told}" if first.path else told, first.hint or "")
+    names = sorted(
+        {item.path for safety in judged.safeties for item in safety.imports if item.judgement.level == level != SAFE}
+    )
+    said = f": {', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''} not judged" if names else ""
+    return demand.passed(level, f"{'they are' if len(judged.safeties) > 1 else 'it is'} {level}{said}")
+
+
+def described(checkpoint: Checkpoint) -> str:
+    """What is known of a model that is not here, where this is a description of it."""
+    from modelscope_cli.analysis.findings import executable
+    from modelscope_cli.formats.looking import is_description
+
+    if not is_description(checkpoint):
+        return ""
+    told = "; ".join([finding.message for finding in executable(checkpoint)])
+    return f": this is a description of a model, not the model{f', of which it tells that {told}' if told else ''}"

@@ -10,6 +10,10 @@
     [models."weights/*.pth"]                  for these files only, over what stands above
     max-size = "200 MB"
 
+    [scan]                                    how mscope scan, forbid-unsafe and report judge what loading executes
+    policy = "policy.toml"
+    fail-on = "dangerous"
+
 What is not understood is a SettingsError that names the nearest right word.
 """
 
@@ -30,7 +34,8 @@ from modelscope_cli.errors import SettingsError, SourceError
 
 FILES = ("mscope.toml", "pyproject.toml")  # the first that is there and speaks of us
 TABLE = "modelscope-cli"  # under [tool] in pyproject.toml
-OTHER_KEYS = ("baseline", "strict", "modules", "models")
+OTHER_KEYS = ("baseline", "strict", "modules", "models", "scan")
+FAIL_ON = ("unknown", "suspicious", "dangerous", "never")
 LARGEST = 1 << 20  # bytes of a configuration
 
 
@@ -43,6 +48,8 @@ class Settings(NamedTuple):
     baseline: str | None = None
     strict: bool | None = None  # None: not said
     models: tuple[tuple[str, Settings], ...] = ()
+    policy: str | None = None  # a file of names that are allowed or denied
+    fail_on: str | None = None  # the verdict from which a scan fails
 
     def for_paths(self, paths: Sequence[str]) -> Settings:
         """What is asked of one model: the general demands, and over them those for its path, its index, a shard or its folder."""
@@ -57,7 +64,13 @@ class Settings(NamedTuple):
         demands = {(demand.rule.name, demand.target): demand for demand in (*self.demands, *other.demands)}
         kept = tuple(demand for demand in demands.values() if demand.value is not False)  # a switch that is off asks nothing
         strict = self.strict if other.strict is None else other.strict
-        return self._replace(demands=kept, baseline=other.baseline or self.baseline, strict=strict)
+        return self._replace(
+            demands=kept,
+            baseline=other.baseline or self.baseline,
+            strict=strict,
+            policy=other.policy or self.policy,
+            fail_on=other.fail_on or self.fail_on,
+        )
 
     def lacking(self) -> Demand | None:
         """A demand that needs a baseline, where there is none."""
@@ -128,12 +141,16 @@ def settings_of(table: Any, origin: str, folder: str, *, inner: bool = False) ->
     models: list[tuple[str, Settings]] = []
     baseline: str | None = None
     strict: bool | None = None
+    policy: str | None = None
+    fail_on: str | None = None
     for key, value in table.items():
         if key == "modules":
             demands += _module_demands(value, origin)
         elif key == "models" and not inner:
             for pattern, inside in _tables(value, "models", origin):
                 models.append((pattern, settings_of(inside, origin, folder, inner=True)))
+        elif key == "scan" and not inner:
+            policy, fail_on = _scan_settings(value, origin, folder)
         elif key == "baseline":
             if not isinstance(value, str) or not value:
                 raise SettingsError(f"baseline = {shown(value)} is not the name of a file", path=origin)
@@ -148,7 +165,7 @@ def settings_of(table: Any, origin: str, folder: str, *, inner: bool = False) ->
                 known = tuple(word for word in (*NAMES, *OTHER_KEYS) if word != key)
                 raise SettingsError(f"there is no rule {shown(key)}{nearest(key, known)}", path=origin)
             demands.append(demand(rule, value, None, origin))
-    return Settings(origin, folder, tuple(demands), baseline, strict, tuple(models))
+    return Settings(origin, folder, tuple(demands), baseline, strict, tuple(models), policy, fail_on)
 
 
 def demand(rule: Rule, written: object, pattern: str | None, origin: str) -> Demand:
@@ -168,6 +185,20 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     """A hint at what may have been meant."""
     close = difflib.get_close_matches(word.replace("_", "-").lower(), known, 1, 0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(rule.name for rule in RULES)}"
+
+
+def _scan_settings(value: Any, origin: str, folder: str) -> tuple[str | None, str | None]:
+    """The policy file and the level to fail on in [scan]."""
+    if not isinstance(value, dict):
+        raise SettingsError("scan is a table: write [scan]", path=origin)
+    for key in value.keys() - {"policy", "fail-on"}:
+        raise SettingsError(f"[scan]: there is no {shown(key)}; there are policy and fail-on", path=origin)
+    policy, fail_on = value.get("policy"), value.get("fail-on")
+    if policy is not None and (not isinstance(policy, str) or not policy):
+        raise SettingsError(f"[scan]: policy = {shown(policy)} is not the name of a file", path=origin)
+    if fail_on is not None and fail_on not in FAIL_ON:
+        raise SettingsError(f"[scan]: fail-on = {shown(fail_on)} is none of {', '.join(FAIL_ON)}", path=origin)
+    return (os.path.relpath(os.path.join(folder, policy)) if policy else None), fail_on
 
 
 def _module_demands(value: Any, origin: str) -> list[Demand]:

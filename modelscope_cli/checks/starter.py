@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.overview import Overview
 from modelscope_cli.checks.check import check
@@ -12,6 +13,9 @@ from modelscope_cli.checks.patterns import Matched, Pattern, direct_modules
 from modelscope_cli.checks.registry import RULES
 from modelscope_cli.checks.rule import MODULE, Demand, Rule, Subject
 from modelscope_cli.render.plain import visible
+
+if TYPE_CHECKING:
+    from modelscope_cli.checks.safety import Judged
 
 ROOM = 1.1  # a tenth more than there is
 MOST_MODULES = 3
@@ -31,9 +35,9 @@ class Line(NamedTuple):
     why: str = ""
 
 
-def starter(overview: Overview) -> str:
-    """The text of a mscope.toml; reading it back gives rules that the model passes."""
-    subject = Subject(overview)
+def starter(overview: Overview, safety: Callable[[], Judged] | None = None) -> str:
+    """The text of a mscope.toml; reading it back gives rules that the model passes. `safety` gives the verdicts on its files."""
+    subject = Subject(overview, safety=safety)
     checkpoint = overview.checkpoint
     name = visible(os.path.basename(os.path.normpath(checkpoint.path)))
     parts = [

@@ -10,6 +10,7 @@ import typer
 from modelscope_cli.checks.registry import RULES
 from modelscope_cli.cli.options import Color, LimitChanges, Only, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Github, Output, Publisher, complete_documents, outputs
+from modelscope_cli.cli.policies import PolicyFile, believed
 from modelscope_cli.cli.rules import CONFIGURED, Baseline, Config, Judge, Strict, flag_settings, settings_for, usage, with_rules
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def check(
     config: Config = None,
     baseline: Baseline = None,
     strict: Strict = False,
+    policy: PolicyFile = None,
     allow_none: Annotated[
         bool,
         typer.Option(
@@ -114,7 +116,7 @@ def check(
     wanted = outputs(format, output, TABLE)
     if all(each.file is not None for each in wanted):
         wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
-    judge = Judge(settings, flags, baseline, limits(limit), strict=strict)
+    judge = Judge(believed(settings, config, paths), flags, baseline, limits(limit), strict=strict, policy=policy)
     for pattern in empty:
         from modelscope_cli.cli.problems import say
         from modelscope_cli.render.plain import visible
@@ -138,6 +140,7 @@ def run(
     """Judge every path; 3 when something could not be read or written, else 1 when a rule failed."""
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.check import SCHEMA, to_report
+    from modelscope_cli.checks.safety import asks
     from modelscope_cli.cli.problems import UNREADABLE, say, tell
     from modelscope_cli.cli.reading import find, guarded, readable
     from modelscope_cli.errors import ModelscopeError
@@ -150,15 +153,23 @@ def run(
             refuse_none(target.path, settings)
     publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
     publisher.targets(targets)
-    publisher.refuse([judge.settings.origin] if judge.settings.origin else [])
+    publisher.refuse(judge.read_besides())
+    safeties = judge.safeties(paths) if any([asks(settings.demands) for settings in asked]) else None
     failed = False
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False):
+    looking_at = safeties.looking_at if safeties is not None else None
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at):
         publisher.model(checkpoint)
         if not asked[number].demands:
             say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
         overview = inspect(checkpoint)
+        judging = partial(judge.judged, overview, asked[number], problems)
         try:
-            result = guarded(partial(judge.judged, overview, asked[number], problems), checkpoint.path)
+            if safeties is not None and asks(asked[number].demands):
+                safety = safeties.of(checkpoint, targets[number], targets, around=True)
+                result = guarded(partial(judging, safety), checkpoint.path)
+                safeties.tell(safety(), problems)
+            else:
+                result = guarded(judging, checkpoint.path)
         except ModelscopeError as problem:
             tell(problem)
             problems.append(problem)

@@ -43,14 +43,17 @@ class Clock:
 
     def restart(self) -> None:
         """The next file of a set has all the time again."""
+        if not self.timed and self.began and self.late():
+            raise TimeUpError
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on, also where the time was up."""
         import signal
 
         if self.timed:
-            signal.setitimer(
-                signal.ITIMER_PROF, min(self.seconds, A_YEAR), 1.0
-            )  # and again, should something swallow the first
-        elif self.began and self.late():
-            raise TimeUpError
+            every = 1.0  # second: and again, should something swallow the first
+            signal.setitimer(signal.ITIMER_PROF, min(self.seconds, A_YEAR), every)
         self.began = time.process_time()
 
     def late(self) -> bool:

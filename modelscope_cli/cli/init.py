@@ -41,6 +41,7 @@ def init(
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.rule import whole
     from modelscope_cli.checks.starter import starter
+    from modelscope_cli.cli.looking import Safeties
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
@@ -56,14 +57,16 @@ def init(
     bounds = limits(limit)
     targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a first configuration is for one")
-    for _, checkpoint in readable(targets, problems, bounds, lenient=False):
+    safeties = Safeties(bounds, None, None, [path])
+    for number, checkpoint in readable(targets, problems, bounds, lenient=False, looking_at=safeties.looking_at):
         try:
             whole(checkpoint, "limits taken from it would be too low")
         except ModelscopeError as problem:
             tell(problem)
             problems.append(problem)
             continue
-        data = starter(inspect(checkpoint)).encode()
+        safety = safeties.of(checkpoint, targets[number], targets, around=True)
+        data = starter(inspect(checkpoint), safety).encode()
         if output == "-":
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

@@ -181,6 +181,10 @@ def run(
     failed, totals = False, Totals()
     for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
         publisher.model(checkpoint)
+        if checkpoint.format == "gguf":
+            from modelscope_cli.formats.template_notes import template_notes
+
+            checkpoint.notes += template_notes(checkpoint)
         overview = inspect(checkpoint, options)
         totals.add(overview)
         failed = publisher.add(partial(to_report, overview), partial(show_tree, overview)) or failed

@@ -12,6 +12,7 @@ from modelscope_cli.cli.options import nearest
 from modelscope_cli.cli.progress import LateProgress
 
 if TYPE_CHECKING:
+    from modelscope_cli.cli.looking import Timed
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.folder import Folder
     from modelscope_cli.core.limits import Limits
@@ -37,9 +38,16 @@ def find(paths: list[str], *, only: bool, bounds: Limits | None = None) -> tuple
 
 
 def readable(
-    targets: list[Target], problems: list[ModelscopeError], bounds: Limits, *, lenient: bool
+    targets: list[Target],
+    problems: list[ModelscopeError],
+    bounds: Limits,
+    *,
+    lenient: bool,
+    looking_at: Callable[[Target], Timed | None] | None = None,
 ) -> Iterator[tuple[int, Checkpoint]]:
     """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems.
+
+    `looking_at` gives what scans a target while it is read.
 
     Of the checkpoints of one folder only the last carries what is in that folder, and there no file is called used that was not
     read. Since the last may be one that cannot be read, each is kept back until the next has been tried.
@@ -50,10 +58,13 @@ def readable(
     kept: tuple[int, Checkpoint] | None = None
     outcome = Outcome()
     for number, target in enumerate(targets):
+        look = looking_at(target) if looking_at is not None else None
         try:
-            checkpoint = read_in_time(target, bounds, lenient=lenient)
+            checkpoint = read_in_time(target, bounds, lenient=lenient, look=look)
         except ModelscopeError as problem:
             name_copies(problem, target)
+            if look is not None:
+                look.warn(problem, target.path)
             tell(problem)
             problems.append(problem)
             outcome.failed.append((target, problem.message))
@@ -114,8 +125,11 @@ class Outcome:
         checkpoint.in_folder = folder.without_unread(unread)
 
 
-def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False) -> Checkpoint:
-    """The checkpoint of a target, shown while it lasts. Each file of a set has the seconds of the limits for itself."""
+def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False, look: Timed | None = None) -> Checkpoint:
+    """The checkpoint of a target, shown while it lasts. Each file of a set has the seconds of the limits for itself.
+
+    With `look` its files are scanned too, in the same seconds.
+    """
     from modelscope_cli.cli.clock import Clock
     from modelscope_cli.formats.registry import read_target
 
@@ -129,8 +143,14 @@ def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False) -> Ch
             clock.restart()
             progress.unpacking(done, whole)
 
-        read = partial(read_target, target, bounds, lenient=lenient, step=step, unpacking=unpacking)
-        return guarded(read, target.path)
+        read = partial(read_target, target, bounds, lenient=lenient, step=step, unpacking=unpacking, look=look)
+        if look is None:
+            return guarded(read, target.path)
+        look.clock = clock
+        try:
+            return guarded(read, target.path)
+        finally:
+            look.clock = None
 
 
 def without_entries(folder: Folder | None) -> Folder | None:

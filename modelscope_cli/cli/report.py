@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelscope_cli.cli.options import Color, Lenient, LimitChanges, Only, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, Files, Github, Output, Publisher, Units, outputs
+from modelscope_cli.cli.policies import PolicyFile, believed
 from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_for
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.checks.check import Check
-    from modelscope_cli.core.limits import Limits
     from modelscope_cli.report.document import Report, Section
 
 MARKDOWN = "markdown"
@@ -70,6 +69,7 @@ def report(
     config: Config = None,
     baseline: Baseline = None,
     strict: Strict = False,
+    policy: PolicyFile = None,
     only: Only = False,
     lenient: Lenient = False,
     limit: LimitChanges = None,
@@ -80,7 +80,8 @@ def report(
     wanted = outputs(format, output, MARKDOWN, own=())
     if github and not format and not output:
         wanted = []  # the step summary has it
-    judge = Judge(settings_for(config), Settings(), baseline, limits(limit), strict=strict)
+    settings = believed(settings_for(config), config, paths)
+    judge = Judge(settings, Settings(), baseline, limits(limit), strict=strict, policy=policy)
     run(paths, judge, wanted, unit, only=only, lenient=lenient, github=github)
 
 
@@ -98,17 +99,20 @@ def run(
     asked = judge.asked_of(targets)
     publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
     publisher.targets(targets)
-    publisher.refuse([judge.settings.origin] if judge.settings.origin else [])
+    publisher.refuse(judge.read_besides())
+    safeties = judge.safeties(paths)
     failed, totals = False, Totals()
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient):
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=safeties.looking_at):
         publisher.model(checkpoint)
         overview = inspect(checkpoint)
         totals.add(overview)
-        result = judge.judged(overview, asked[number], problems)
+        safety = safeties.of(checkpoint, targets[number], targets, around=True)
+        result = judge.judged(overview, asked[number], problems, safety)
+        safeties.tell(safety(), problems)
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)
         drawn = pictures(overview) if publisher.pictured else ()
-        failed = publisher.add(Making(overview, result, drawn, judge.bounds)) or failed
+        failed = publisher.add(Making(overview, result, drawn, safety().safeties)) or failed
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
@@ -117,26 +121,14 @@ def run(
 class Making:
     """Makes the report of one checkpoint in as much detail as is asked for."""
 
-    def __init__(self, overview: Overview, result: Check, drawn: Sequence[Section], bounds: Limits):
+    def __init__(self, overview: Overview, result: Check, drawn: Sequence[Section], safeties: Sequence[Safety]):
         self.overview = overview
         self.result = result
         self.drawn = drawn
-        self.bounds = bounds
-
-    @cached_property
-    def safeties(self) -> list[Safety]:
-        """The verdicts on the files; none where there is only a description of them."""
-        from modelscope_cli.checks.safety import safeties_of
-        from modelscope_cli.errors import ModelscopeError
-
-        try:
-            return safeties_of(self.overview.checkpoint, self.bounds)
-        except ModelscopeError:
-            return []
+        self.safeties = safeties  # none where there is only a description of the model
 
     def __call__(self, detail: str) -> Report:
         from modelscope_cli.analysis.full_report import to_report
-        from modelscope_cli.analysis.safety_report import section
         from modelscope_cli.checks.check import verdicts
         from modelscope_cli.report.document import PICTURED
 
@@ -148,9 +140,7 @@ class Making:
 
             since = diff_report.to_report(result.subject.diff, detail)
         drawn = self.drawn if detail == PICTURED else ()
-        return to_report(
-            self.overview, detail, verdicts=judged, since=since, pictures=drawn, safety=section(self.safeties, detail)
-        )
+        return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn, safeties=self.safeties)
 
 
 def pictures(overview: Overview) -> list[Section]:

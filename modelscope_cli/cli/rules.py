@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.checks.check import Check
     from modelscope_cli.checks.rule import Rule
+    from modelscope_cli.checks.safety import Judged
     from modelscope_cli.checks.settings import Settings
+    from modelscope_cli.cli.looking import Safeties
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.errors import ModelscopeError
@@ -133,7 +135,17 @@ def settings_for(config: str | None) -> Settings:
 class Judge:
     """Judges checkpoints by what is asked of each; baselines are read once."""
 
-    def __init__(self, settings: Settings, flags: Settings, baseline: str | None, bounds: Limits, *, strict: bool):
+    def __init__(
+        self,
+        settings: Settings,
+        flags: Settings,
+        baseline: str | None,
+        bounds: Limits,
+        *,
+        strict: bool,
+        policy: str | None = None,
+    ):
+        self.policy = policy or settings.policy
         self.settings = settings
         self.flags = flags
         self.baseline = baseline
@@ -167,7 +179,24 @@ class Judge:
             )
         return asked
 
-    def judged(self, overview: Overview, asked: Settings, problems: list[ModelscopeError]) -> Check:
+    def safeties(self, paths: Sequence[str]) -> Safeties:
+        """What scans and judges the files behind paths. A policy that is not understood is wrong usage."""
+        from modelscope_cli.cli.looking import Safeties
+        from modelscope_cli.cli.policies import chosen_policy
+
+        return Safeties(self.bounds, chosen_policy(self.policy), self.settings.fail_on, paths)
+
+    def read_besides(self) -> list[str]:
+        """Files that the command reads, besides models and baselines."""
+        return [path for path in (self.settings.origin, self.policy) if path]
+
+    def judged(
+        self,
+        overview: Overview,
+        asked: Settings,
+        problems: list[ModelscopeError],
+        safety: Callable[[], Judged] | None = None,
+    ) -> Check:
         """The verdicts. Where the baseline cannot be read, that is told, and the rules that need none are judged all the same."""
         from modelscope_cli.checks.check import check
         from modelscope_cli.checks.rule import Subject
@@ -181,7 +210,7 @@ class Judge:
             tell(problem)
             problems.append(problem)
             demands = tuple(demand for demand in demands if not demand.rule.needs_baseline)
-        return check(Subject(overview, against), demands, strict=bool(asked.strict), origin=self.settings.origin)
+        return check(Subject(overview, against, safety), demands, strict=bool(asked.strict), origin=self.settings.origin)
 
     def against(self, asked: Settings) -> Checkpoint | None:
         """The baseline of some settings. Raises ModelscopeError when it cannot be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -12,15 +12,19 @@ import typer
 
 from modelscope_cli.cli.options import Color, LimitChanges, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Github, Output, Publisher, complete_documents, outputs
+from modelscope_cli.cli.policies import PolicyFile, believed, chosen_policy
+from modelscope_cli.cli.rules import settings_for
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.policy import Policy
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.formats.files_below import Met
 
 FAILED = 1
 JUDGING = "Judging"  # a panel of the help
+FEW = 3  # files named in a line
 
 HELP = """Say what loading a file would execute, and how grave that is. Nothing is executed, imported or written.
 
@@ -28,9 +32,10 @@ Every name that a pickle imports and every call it makes is listed with its byte
 suffix it hides; verdicts come from a policy that judges each name with its reason. \
 safe: only what torch's weights-only loader and honest files need. unknown: names nobody has judged. \
 suspicious: what no honest file needs. dangerous: loading it can run what its author wanted. \
-Folders are gone through with all that is in them.
+Folders are gone through with all that is in them, but for .git.
 
-Exit codes: 0 fine, 1 a verdict at or above --fail-on, 2 wrong usage, 3 something could not be read.
+Exit codes: 0 fine, 1 a verdict at or above --fail-on, 2 wrong usage, 3 something could not be read or written, \
+or a file that was named is of a kind that is not judged.
 
 \b
 Examples:
@@ -38,7 +43,7 @@ Examples:
   mscope scan downloads/                            every file in a folder
   mscope scan model.pt --fail-on dangerous          let suspicious ones pass
   mscope scan model.pt -o scan.sarif -o scan.md     for code scanning, and for people
-  mscope scan model.pt --policy ours.toml           \\[\\[allow]] names = \\["shop.Net"], reason = "ours"
+  mscope scan model.pt --policy ours.toml           names of our own: docs/scan.md shows the file
 """
 
 
@@ -54,18 +59,15 @@ def scan(
         list[str], typer.Argument(metavar="PATH...", help="Files, or folders with all that is in them.", show_default=False)
     ],
     fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="The verdict from which the exit code is 1.", rich_help_panel=JUDGING)
-    ] = FailOn.suspicious,
-    policy: Annotated[
-        str | None,
+        FailOn | None,
         typer.Option(
-            "--policy",
-            metavar="FILE",
-            help="TOML with \\[\\[allow]], \\[\\[suspect]] and \\[\\[deny]]: names and a reason, judged before ours.",
+            "--fail-on",
+            help="The verdict from which the exit code is 1: suspicious, or what \\[scan] in mscope.toml says.",
             rich_help_panel=JUDGING,
             show_default=False,
         ),
     ] = None,
+    policy: PolicyFile = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -91,22 +93,17 @@ def scan(
         )
     if all(each.file is not None for each in wanted):
         wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
-    run(paths, chosen_policy(policy), wanted, color, fail_on, limits(limit), github=github, policy_path=policy)
-
-
-def chosen_policy(path: str | None) -> Policy | None:
-    """The policy of a file before ours; one that is not understood is wrong usage."""
-    if path is None:
-        return None
-    from modelscope_cli.analysis.policy_file import read_policy
-    from modelscope_cli.errors import SettingsError
-
-    try:
-        return read_policy(path)
-    except SettingsError as error:
-        from modelscope_cli.render.plain import visible
-
-        raise typer.BadParameter(visible(str(error)), param_hint="'--policy'") from None
+    settings = believed(settings_for(None), None, paths)
+    run(
+        paths,
+        chosen_policy(policy or settings.policy),
+        wanted,
+        color,
+        fail_on or FailOn(settings.fail_on or "suspicious"),
+        limits(limit),
+        github=github,
+        policy_path=policy or settings.policy,
+    )
 
 
 def run(
@@ -124,86 +121,127 @@ def run(
     from modelscope_cli.analysis.policy import grave
     from modelscope_cli.analysis.safety import worst
     from modelscope_cli.analysis.safety_report import SCHEMA, to_report
-    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.problems import UNREADABLE, say, tell
+    from modelscope_cli.cli.progress import LateStatus
     from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.formats.files_below import Met
+    from modelscope_cli.render.plain import visible
 
     publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
-    publisher.refuse([policy_path] if policy_path else [])
+    publisher.refuse([*([policy_path] if policy_path else []), *paths])
     problems: list[ModelscopeError] = []
+    unread: list[ModelscopeError] = []
     safeties: list[Safety] = []
-    for path, asked in files_of(paths, problems):
-        publisher.refuse([path])
-        try:
-            safety = judged(path, bounds, policy)
-        except ModelscopeError as problem:
-            tell(problem)
-            problems.append(problem)
-            continue
-        safeties.append(safety)
-        unread = safety.problem or (safety.scanned.problem if asked and safety.verdict is None else None)
-        if unread is not None:
-            tell(unread)
-            problems.append(unread)
-    for unread in set_problems(paths, bounds):
-        tell(unread)
-        problems.append(unread)
+    left_out: list[tuple[str, str]] = []
+    met = Met()
+    for output in wanted:
+        if output.file is not None:
+            met.is_new(output.file)
+    folders: list[ModelscopeError] = []
+    in_folders: list[str] = []
+    with LateStatus() as status:
+        for number, (path, asked) in enumerate(files_of(paths, bounds, met, folders.append, left_out)):
+            status.step(f"scanning {os.path.basename(path)}" + (f", {number:,} files done" if number else ""))
+            wrong: ModelscopeError | None
+            try:
+                safety = judged(path, bounds, policy)
+            except ModelscopeError as error:
+                unread.append(error)
+                wrong = error
+            else:
+                safeties.append(safety)
+                wrong = safety.problem or (safety.scanned.problem if asked and safety.verdict is None else None)
+            if wrong is not None:
+                problems.append(wrong)
+                if asked:
+                    tell(fitting(wrong))
+                else:
+                    in_folders.append(path)
+    unread += folders
+    problems += folders
+    in_folders += [problem.path or "" for problem in folders]
+    if in_folders:
+        named = visible(", ".join(map(os.path.basename, in_folders[:FEW]))) + (" …" if len(in_folders) > FEW else "")
+        files = f"{len(in_folders):,} {'file' if len(in_folders) == 1 else 'files'}"
+        say(f"mscope: {files} could not be read, or not to the end: {named} - the verdicts say why, and -f json has them all")
+    for problem in set_problems(paths, bounds):
+        tell(fitting(problem))
+        problems.append(problem)
+    if not safeties and not unread:
+        nothing = nothing_found(paths, left_out)
+        tell(nothing)
+        problems.append(nothing)
     failed = False
-    if safeties:
-        failed = publisher.add(partial(to_report, safeties, title=title_of(paths)))
-    failed = publisher.finish(problems) or failed or bool(problems)
+    if safeties or unread:
+        failed = publisher.add(partial(to_report, safeties, title=title_of(paths), unread=unread, left_out=left_out))
+    failed = publisher.finish([fitting(problem) for problem in problems]) or failed or bool(problems)
     if fail_on is not FailOn.never and grave(worst(safeties)) >= grave(fail_on.value):
         raise typer.Exit(FAILED)
     if failed:
         raise typer.Exit(UNREADABLE)
 
 
+def fitting(problem: ModelscopeError) -> ModelscopeError:
+    """The problem without advice that is for those who want to see the model."""
+    from modelscope_cli.errors import LimitError, MissingExtraError, SourceError
+
+    if problem.hint is None or isinstance(problem, LimitError | MissingExtraError | SourceError):
+        return problem
+    problem.hint = None
+    return problem
+
+
+def files_of(
+    paths: list[str],
+    bounds: Limits,
+    met: Met,
+    told: Callable[[ModelscopeError], None],
+    left_out: list[tuple[str, str]],
+) -> Iterator[tuple[str, bool]]:
+    """(file, whether it was named itself): each once, folders with everything below them."""
+    from modelscope_cli.formats.files_below import files_below
+
+    for path in paths:
+        if os.path.isdir(path):
+            for file in files_below(path, told, bounds, met, lambda place, why: left_out.append((place, why))):
+                yield file, False
+        elif met.is_new(path):
+            yield path, True
+
+
+def nothing_found(paths: list[str], left_out: list[tuple[str, str]]) -> ModelscopeError:
+    """That there is nothing to scan is no verdict: a folder may have been misspelt."""
+    from modelscope_cli.errors import SourceError
+
+    hint = "; ".join(f"{place}: {why}" for place, why in left_out[:FEW]) if left_out else "is it the folder you mean?"
+    return SourceError("no files to scan", path=paths[0], hint=hint)
+
+
 def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
     """The verdict on one file."""
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.cli.clock import Clock
-    from modelscope_cli.cli.progress import LateProgress
     from modelscope_cli.cli.reading import guarded
+    from modelscope_cli.core.scanned import Scanned
+    from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.registry import read_window
     from modelscope_cli.formats.scanning import scan_file
 
-    with LateProgress(path), Clock(bounds.seconds, path):
-        return Safety(guarded(lambda: scan_file(path, bounds, read_window), path), policy)
+    found = Scanned(path)
+    try:
+        with Clock(bounds.seconds, path):
+            return Safety(guarded(lambda: scan_file(path, bounds, read_window, found), path), policy)
+    except ModelscopeError as problem:
+        if not found.streams and not found.signs:
+            raise
+        found.problem = problem  # the time was up, or the memory: what was found until then counts
+        return Safety(found, policy)
 
 
 def title_of(paths: list[str]) -> str:
     """What was scanned, as one name."""
+    paths = list(dict.fromkeys(paths))
     return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
-
-
-def files_of(paths: list[str], problems: list[ModelscopeError]) -> Iterator[tuple[str, bool]]:
-    """(file, whether it was named itself): each file once, folders with everything below them, links to folders not followed."""
-    from modelscope_cli.cli.problems import tell
-    from modelscope_cli.core.window import source_error
-
-    seen: set[tuple[int, int]] = set()
-    for path in paths:
-        if not os.path.isdir(path):
-            yield path, True
-            continue
-
-        def told(error: OSError) -> None:
-            problem = source_error(str(error.filename), error)
-            tell(problem)
-            problems.append(problem)
-
-        for folder, folders, names in os.walk(path, onerror=told):
-            folders[:] = sorted(name for name in folders if name != ".git")
-            for name in sorted(names):
-                file = os.path.join(folder, name)
-                try:
-                    found = os.stat(file)
-                except OSError as error:
-                    told(error)
-                    continue
-                identity = (found.st_dev, found.st_ino)
-                if identity not in seen or not found.st_ino:
-                    seen.add(identity)
-                    yield file, False
 
 
 def set_problems(paths: list[str], bounds: Limits) -> list[ModelscopeError]:

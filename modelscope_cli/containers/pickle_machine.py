@@ -20,7 +20,20 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, Call, Global, Mapping, Mark, SetOf
+from modelscope_cli.containers.pickle_callers import (
+    BY_ADD,
+    BY_APPEND,
+    BY_BUILD,
+    BY_NAME,
+    BY_NEW,
+    CALLERS,
+    OF_CONTAINERS,
+    STATES,
+    CountingMemo,
+    attributes_in,
+    is_counted,
+)
+from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, SET_CLASSES, Call, Global, Mapping, Mark, SetOf
 from modelscope_cli.core.checkpoint import CallUse, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
@@ -28,9 +41,14 @@ from modelscope_cli.errors import CorruptFileError, LimitError
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 _unpack_index = struct.Struct("<I").unpack_from
 LONGEST_LINE = 1 << 20  # bytes of a name or a number as text
+LONGEST_NAME = 200  # characters of a module or a name; of longer ones the ends are kept
+LONGEST_REASON = 200  # characters of an error of Python's
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
 MOST_CALLS = 32  # calls of one function that a trace tells of; the others are counted
 MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
+MOST_STORED = 10_000  # attributes that unpickling would call, of which is remembered whose they are
+MOST_ENTRIES = 8_000_000  # of states that are searched for them; no honest pickle has as many instructions
+DEEPEST_CALL = 20  # functions that call functions that call …
 
 
 PersistentLoad = Callable[[Any, int], Any]
@@ -42,6 +60,7 @@ class PickleMachine:
     """One run over one pickle stream. `result` is the object, `end` the position behind STOP."""
 
     rare: dict[int, Callable[[Any, int], int]]  # the methods of the less usual instructions; set below
+    looks_through = False  # whether readers are asked also where a function is called by another one
 
     def __init__(
         self,
@@ -68,7 +87,9 @@ class PickleMachine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.globals: dict[tuple[str, str], Global] = {}
-        self.calls: list[tuple[int, Any, Any]] = []  # (position, function, arguments) of the first calls of each function
+        self.calls: list[tuple[int, Any, Any, str]] = []  # (position, function, arguments, through): the first of each function
+        self.stored: dict[int, tuple[Any, dict[str, Any]]] = {}  # by identity: attributes that unpickling would call
+        self.searched = 0  # entries of states
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
         self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
@@ -81,7 +102,7 @@ class PickleMachine:
         while True:
             try:
                 return self._run_from(position)
-            except (IndexError, struct.error, _EndOfDataError) as reason:
+            except (IndexError, struct.error, EndOfDataError) as reason:
                 position = self.end
                 if not self._refilled():
                     raise self._broken(reason) from None
@@ -90,8 +111,11 @@ class PickleMachine:
 
     def trace(self, problem: str | None = None) -> PickleTrace:
         """What the stream imports and calls, as far as it was read."""
-        uses = tuple(GlobalUse(g.module, g.name, g.offset, g.calls) for g in self.globals.values())
-        calls = tuple(CallUse(at, self.data[at], function, args) for at, function, args in self.calls)
+        uses = tuple(
+            GlobalUse(g.module, g.name, g.offset, g.calls, max(0, g.pushed - g.calls + g.indirect) if g.watched else None)
+            for g in self.globals.values()
+        )
+        calls = tuple(CallUse(at, self.data[at], function, args, through) for at, function, args, through in self.calls)
         return PickleTrace(self.where, self.end - self.start, self.opcodes, uses, problem, calls, self.firsts)
 
     def _run_from(self, pos: int) -> Any:
@@ -138,13 +162,13 @@ class PickleMachine:
                 elif op == 0x58:  # BINUNICODE
                     stop = pos + 5 + int.from_bytes(data[pos + 1 : pos + 5], "little")
                     if stop > len(data):
-                        raise _EndOfDataError
+                        raise EndOfDataError
                     push(data[pos + 5 : stop].decode("utf-8", "surrogatepass"))
                     pos = stop
                 elif op == 0x8C:  # SHORT_BINUNICODE
                     stop = pos + 2 + data[pos + 1]
                     if stop > len(data):
-                        raise _EndOfDataError
+                        raise EndOfDataError
                     push(data[pos + 2 : stop].decode("utf-8", "surrogatepass"))
                     if op not in firsts:
                         firsts[op] = pos
@@ -193,6 +217,7 @@ class PickleMachine:
                     if op not in firsts:
                         firsts[op] = pos
                     pos = rare[op](self, pos + 1)
+                    memo = self.memo  # another one once a name was met whose mentions are counted
                     objects += 1
                 if not opcodes & 0xFFF:
                     self._check_limits(opcodes, objects, pos)
@@ -210,31 +235,105 @@ class PickleMachine:
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
         if type(args) is not tuple:
-            raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
+            args = self._arguments(args)
         if type(function) is Global:
             function.calls += 1
             if function.calls <= MOST_CALLS:
-                self.calls.append((offset, function, args))
-            key = (function.module, function.name)
-            if key in self.readers:
-                return self.readers[key](args)
-            if key in DICT_CLASSES:
-                made = Mapping()
-                if args and type(args[-1]) in (Mapping, list):
-                    self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])
-                if args and type(args[-1]) is Mapping:
-                    made.pairs += args[-1].pairs
-                elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
-                    made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
-                return made
-            if function.name in ("set", "frozenset") and function.module in ("builtins", "__builtin__"):
-                items = args[0] if args and type(args[0]) in (list, tuple) else []
-                self._count_copy(items)
-                return SetOf(list(items))
-        elif self.strange_calls < MOST_STRANGE_CALLS:
+                self.calls.append((offset, function, args, ""))
+            return Call(function, args) if function.plain else self._special(function, args, offset)
+        if self.strange_calls < MOST_STRANGE_CALLS:
             self.strange_calls += 1
-            self.calls.append((offset, function, args))
+            self.calls.append((offset, function, args, ""))
         return Call(function, args)
+
+    def _arguments(self, args: Any) -> tuple[Any, ...]:
+        """The arguments of a call that are given as something else than a tuple."""
+        raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
+
+    def _special(self, function: Global, args: tuple[Any, ...], offset: int) -> Any:
+        """The node for a call of a function that is known to make a container, to have a reader, or to call what it is given."""
+        key = (function.module, function.name)
+        if key in self.readers:
+            return self.readers[key](args)
+        if key in DICT_CLASSES:
+            made = Mapping()
+            if args and type(args[-1]) in (Mapping, list):
+                self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])
+            if args and type(args[-1]) is Mapping:
+                made.pairs += args[-1].pairs
+            elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
+                made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
+            return made
+        if key in SET_CLASSES:
+            items = args[0] if args and type(args[0]) in (list, tuple) else []
+            self._count_copy(items)
+            return SetOf(list(items))
+        self._calls_on(function, args, offset)
+        result = Call(function, args)
+        place = STATES.get(key, 0)
+        if 0 < place < len(args):
+            self._store_attributes(result, args[place], offset)
+        return result
+
+    # What is called by something else than an instruction --------------------------------------------------------------
+
+    def _calls_on(self, function: Global, args: tuple[Any, ...], offset: int, depth: int = 0) -> None:
+        """Note the calls that a function makes of what it is given."""
+        given = CALLERS.get((function.module, function.name))
+        if given is None:
+            return
+        if depth > DEEPEST_CALL:
+            raise LimitError("nesting", DEEPEST_CALL, f"more than {DEEPEST_CALL}", path=self.where, offset=offset)
+        for callee, passed in given(args, self.data[offset]):
+            self._called_by(function.path, callee, passed, offset, depth)
+
+    def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
+        """Note a call that something else makes. What is neither a name nor the result of a call cannot be called.
+
+        What is `stored` is called later, with what nobody knows yet.
+        """
+        passed = args if type(args) is tuple else (args,)
+        if type(callee) is Global:
+            callee.calls += 1
+            callee.indirect += 1
+            if callee.calls <= MOST_CALLS:
+                self.calls.append((offset, callee, passed, through))
+            if self.looks_through and not stored and (callee.module, callee.name) in self.readers:
+                self.readers[callee.module, callee.name](passed)
+            self._calls_on(callee, passed, offset, depth + 1)
+        elif type(callee) is Call and self.strange_calls < MOST_STRANGE_CALLS:
+            self.strange_calls += 1
+            self.calls.append((offset, callee, passed, through))
+
+    def _store_attributes(self, target: Any, state: Any, offset: int) -> None:
+        """Note what a state makes attributes of `target` that unpickling, or whoever uses it, calls by their names."""
+        for pairs in attributes_in(state):
+            self.searched += len(pairs)
+            if self.searched > MOST_ENTRIES:
+                raise LimitError("objects", self.limits.objects, "more entries of states", path=self.where, offset=offset)
+            for key, value in pairs:
+                if type(value) in (Global, Call) and (key in BY_NAME if type(key) is str else type(key) in (Call, Global)):
+                    self._store(target, key if type(key) is str else "", value, offset)
+
+    def _store(self, target: Any, name: str, value: Any, offset: int) -> None:
+        """Storing it counts as a call: of what comes of it later not all is seen. An object that can be added to is ordinary."""
+        before = len(self.calls)
+        if type(value) is Global or name not in OF_CONTAINERS:
+            self._called_by(name or "a computed attribute", value, (), offset, stored=True)
+        noted = before if len(self.calls) > before else -1
+        if len(self.stored) < MOST_STORED:
+            self.stored.setdefault(id(target), (target, {}))[1][name] = (value, noted)
+
+    def _use_stored(self, target: Any, names: tuple[str, ...], args: tuple[Any, ...], offset: int) -> None:
+        """An instruction calls what was stored under one of these names, if something was."""
+        attributes: dict[str, Any] = self.stored.get(id(target), (None, {}))[1]
+        for name in names:
+            value, noted = attributes.get(name, (None, -1))
+            if value is not None:
+                self._called_by(name, value, args, offset)
+            if noted >= 0 and len(self.calls) > noted + 1 and self.calls[-1][1] is value:
+                self.calls[noted] = self.calls.pop()  # the call that storing it stood for, now with its arguments
+                attributes[name] = (value, -1)
 
     def _count_copy(self, entries: Sequence[Any]) -> None:
         """A call that copies what it is given counts as that many objects."""
@@ -260,7 +359,7 @@ class PickleMachine:
 
     def _broken(self, reason: Exception) -> CorruptFileError:
         """The error for a stream that cannot go on, naming what it would have imported up to there."""
-        if isinstance(reason, _EndOfDataError) or (
+        if isinstance(reason, EndOfDataError) or (
             isinstance(reason, IndexError | struct.error) and self.end + 9 > len(self.data)
         ):
             what = "the pickle ends in the middle of an instruction"
@@ -270,13 +369,13 @@ class PickleMachine:
             op = self.data[self.end]
             what = (
                 f"no pickle instruction 0x{op:02x}"
-                if op not in _KNOWN
+                if op not in KNOWN
                 else f"the pickle refers to memo {reason}, which was never set"
             )
         elif isinstance(reason, UnicodeDecodeError):
             what = "a string in the pickle is not UTF-8"
         else:
-            what = f"the pickle is malformed: {reason}"
+            what = f"the pickle is malformed: {str(reason)[:LONGEST_REASON]}"
         uses = [g.path for g in self.globals.values()]
         hint = f"up to there it would import {', '.join(uses[:6])}" if uses else None
         return CorruptFileError(what, path=self.where, offset=self.end, hint=hint)
@@ -289,7 +388,7 @@ class PickleMachine:
     def _take(self, pos: int, length: int) -> bytes | bytearray:
         """`length` operand bytes at `pos`."""
         if pos + length > len(self.data):
-            raise _EndOfDataError
+            raise EndOfDataError
         return self.data[pos : pos + length]
 
     def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
@@ -306,7 +405,7 @@ class PickleMachine:
             raise ValueError(f"a line of more than {most:,} bytes")
         if end < 0:
             self.line_from, self.without_line = pos, len(self.data)  # what comes to it is all that is left to search
-            raise _EndOfDataError
+            raise EndOfDataError
         return self.data[pos:end], end + 1
 
     # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
@@ -323,28 +422,43 @@ class PickleMachine:
     def _global(self, pos: int) -> int:
         module, after = self._line(pos)
         name, after = self._line(after)
-        self.stack.append(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1))
+        self._push(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1))
         return after
+
+    def _push(self, found: Global) -> None:
+        found.pushed += 1
+        self.stack.append(found)
 
     def _stack_global(self, pos: int) -> int:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise TypeError(f"an import named by {_kind(module)} and {_kind(name)}, not two strings")
-        self.stack.append(self._named(module, name, pos - 1))
+        self._push(self._named(module, name, pos - 1))
         return pos
 
     def _named(self, module: str, name: str, offset: int) -> Global:
+        if len(module) > LONGEST_NAME or len(name) > LONGEST_NAME:
+            module, name = shortened(module), shortened(name)
         key = (module, name)
         found = self.globals.get(key)
         if found is None:
             found = self.globals[key] = Global(module, name, offset)
+            found.plain = key not in DICT_CLASSES and key not in SET_CLASSES and key not in CALLERS and key not in STATES
+            if key in self.readers:
+                found.plain = False
+            if is_counted(key):
+                found.watched = True
+                if type(self.memo) is not CountingMemo:
+                    self.memo = CountingMemo(self.memo)
         return found
 
     def _inst(self, pos: int) -> int:
         module, after = self._line(pos)
         name, after = self._line(after)
         args = tuple(self._since_mark())
-        self.stack.append(self._reduce(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1), args, pos - 1))
+        found = self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1)
+        found.pushed += 1
+        self.stack.append(self._reduce(found, args, pos - 1))
         return after
 
     def _obj(self, pos: int) -> int:
@@ -354,11 +468,15 @@ class PickleMachine:
 
     def _newobj(self, pos: int) -> int:
         args = self.stack.pop()
+        if self.stored:
+            self._use_stored(self.stack[-1], BY_NEW, (self.stack[-1], args), pos - 1)
         self.stack[-1] = self._reduce(self.stack[-1], args, pos - 1)
         return pos
 
     def _newobj_ex(self, pos: int) -> int:
         kwargs, args = self.stack.pop(), self.stack.pop()
+        if self.stored:
+            self._use_stored(self.stack[-1], BY_NEW, (self.stack[-1], args), pos - 1)
         made = self._reduce(self.stack[-1], args, pos - 1)
         if isinstance(made, Call) and isinstance(kwargs, Mapping):
             self._count_copy(kwargs.pairs)
@@ -369,7 +487,7 @@ class PickleMachine:
     def _extension(self, width: int) -> Callable[[int], int]:
         def read(pos: int) -> int:
             code = int.from_bytes(self._take(pos, width), "little")
-            self.stack.append(self._named("copyreg", f"extension {code}", pos - 1))
+            self._push(self._named("copyreg", f"extension {code}", pos - 1))
             return pos + width
 
         return read
@@ -377,17 +495,21 @@ class PickleMachine:
     def _build(self, pos: int) -> int:
         state = self.stack.pop()
         target = self.stack[-1]
+        if self.stored:
+            self._use_stored(target, BY_BUILD, (state,), pos - 1)
         owner = target.function if isinstance(target, Call) else target
         if isinstance(owner, Global):
             times = self.built[id(owner)] = self.built.get(id(owner), 0) + 1
             if times <= MOST_CALLS:
-                self.calls.append((pos - 1, target, (state,)))
+                self.calls.append((pos - 1, target, (state,), ""))
         if isinstance(target, Call | Mapping):
             target.state = state
         elif isinstance(target, Global):  # setting attributes on a class: kept as a node of its own
             made = Call(target, ())
             made.state = state
             self.stack[-1] = made
+        if type(state) is Mapping or type(state) is tuple:
+            self._store_attributes(self.stack[-1], state, pos - 1)
         return pos
 
     def _since_mark(self) -> list[Any]:
@@ -413,12 +535,22 @@ class PickleMachine:
     def _setitem(self, pos: int) -> int:
         value, key = self.stack.pop(), self.stack.pop()
         self._set_items(self.stack[-1], [key, value])
+        if type(self.stack[-1]) is Call:
+            self._store_entries(self.stack[-1], [key, value], pos - 1)
         return pos
 
     def _setitems(self, pos: int) -> int:
         items = self._since_mark()
         self._set_items(self.stack[-1], items)
+        if type(self.stack[-1]) is Call:
+            self._store_entries(self.stack[-1], items, pos - 1)
         return pos
+
+    def _store_entries(self, target: Any, items: list[Any], offset: int) -> None:
+        """The entries of what may be an object's own attributes."""
+        for key, value in zip(items[::2], items[1::2], strict=False):
+            if type(value) in (Global, Call) and type(key) is str and key in BY_NAME:
+                self._store(target, key, value, offset)
 
     def _dict(self, pos: int) -> int:
         made = Mapping()
@@ -440,11 +572,16 @@ class PickleMachine:
 
     def _append(self, pos: int) -> int:
         item = self.stack.pop()
+        if self.stored:
+            self._use_stored(self.stack[-1], BY_APPEND, (item,), pos - 1)
         self._add_items(self.stack[-1], [item])
         return pos
 
     def _appends(self, pos: int) -> int:
         items = self._since_mark()
+        if self.stored and items:
+            self._use_stored(self.stack[-1], BY_APPEND[:1], (items,), pos - 1)
+            self._use_stored(self.stack[-1], BY_APPEND[1:] + BY_ADD, (items[0],), pos - 1)
         self._add_items(self.stack[-1], items)
         return pos
 
@@ -457,8 +594,11 @@ class PickleMachine:
         return pos
 
     def _pop(self, pos: int) -> int:
-        if self.stack.pop() is MARK:
+        last = self.stack.pop()
+        if last is MARK:
             self.marks.pop()
+        elif type(last) is Global:
+            last.pushed -= 1
         return pos
 
     def _pop_mark(self, pos: int) -> int:
@@ -466,7 +606,10 @@ class PickleMachine:
         return pos
 
     def _dup(self, pos: int) -> int:
-        self.stack.append(self.stack[-1])
+        last = self.stack[-1]
+        if type(last) is Global:
+            last.pushed += 1
+        self.stack.append(last)
         return pos
 
     def _persid(self, pos: int) -> int:
@@ -544,7 +687,7 @@ class PickleMachine:
         return pos
 
 
-class _EndOfDataError(Exception):
+class EndOfDataError(Exception):
     """An operand goes past the bytes that are there."""
 
 
@@ -555,6 +698,18 @@ def _kind(value: Any) -> str:
     if isinstance(value, Call):
         return "an object"
     return {Mapping: "a dictionary", SetOf: "a set", Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
+
+
+def shortened(name: str) -> str:
+    """A name that no code has: its ends, and how long it is. No other name looks like that."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME // 2]}...{name[-LONGEST_NAME // 3 :]} ({len(name):,} characters)"
+
+
+def is_shortened(name: str) -> bool:
+    """Whether a name was longer than any that code has."""
+    return name.endswith(" characters)") and len(name) > LONGEST_NAME // 2
 
 
 def _number(text: bytes | bytearray) -> int:
@@ -622,4 +777,4 @@ PickleMachine.rare = {
 }  # fmt: skip
 
 _HOT = (0x71, 0x68, 0x72, 0x6A, 0x4B, 0x4D, 0x28, 0x74, 0x52, 0x58, 0x8C, 0x94, 0x85, 0x86, 0x87, 0x29, 0x89, 0x51, 0x4A, 0x2E)
-_KNOWN = frozenset(_HOT) | frozenset(PickleMachine.rare)
+KNOWN = frozenset(_HOT) | frozenset(PickleMachine.rare)

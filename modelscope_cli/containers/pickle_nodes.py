@@ -9,15 +9,23 @@ from typing import Any
 
 
 class Global:
-    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called."""
+    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called.
 
-    __slots__ = ("calls", "module", "name", "offset")
+    `indirect` of the calls are made by something else than an instruction. `pushed` counts how often it was put on the stack,
+    `watched` says whether that was counted, and `plain` that calling it needs no more than to be noted.
+    """
+
+    __slots__ = ("calls", "indirect", "module", "name", "offset", "plain", "pushed", "watched")
 
     def __init__(self, module: str, name: str, offset: int = 0):
         self.module = module
         self.name = name
         self.offset = offset
         self.calls = 0
+        self.indirect = 0
+        self.pushed = 0
+        self.watched = False
+        self.plain = True
 
     @property
     def path(self) -> str:
@@ -76,6 +84,8 @@ DICT_CLASSES = {
     ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
     ("builtins", "dict"), ("__builtin__", "dict"),
 }  # fmt: skip
+
+SET_CLASSES = {(module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")}
 
 
 def mapping(pairs: list[tuple[Any, Any]]) -> Mapping:

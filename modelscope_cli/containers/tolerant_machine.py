@@ -12,17 +12,28 @@ joblib writes the bytes of arrays between the instructions, behind the BUILD of 
 
 from __future__ import annotations
 
-import math
+import re
+import sys
+from contextlib import suppress
 from typing import Any
 
-from modelscope_cli.containers.pickle_machine import PickleMachine
+from modelscope_cli.containers.joblib_arrays import ALIGNMENT, ARGUMENTS, WRAPPER, attributes, behind, wraps
+from modelscope_cli.containers.pickle_callers import CountingMemo
+from modelscope_cli.containers.pickle_machine import KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf
-from modelscope_cli.errors import LimitError
+from modelscope_cli.errors import LimitError, ModelscopeError
 
 COMPUTED = "(computed)"
-JOBLIB_WRAPPERS = ("joblib.numpy_pickle", "sklearn.externals.joblib.numpy_pickle")
+ARRAY = Global("numpy", "ndarray")  # what stands for an array of joblib's
 MOST_PIDS = 400_000
-DEEPEST = 20  # pickles of joblib in one another
+LONGEST_KEY = 4_096  # characters of the key of a storage
+LONGEST_INDEX = 20  # digits of a place in the memo
+MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
+MOST_DOUBTS = 20  # that are told of a pickle
+MOST_LATER = 8  # other ways to read on that are tried
+LARGEST_COPY = 100_000  # objects that are kept for that
+CAN_BEGIN = KNOWN - {0x2E}  # instructions that lead on
+PLAUSIBLE = re.compile(r"[A-Za-z_][\w.]*")
 
 
 class PersistentId:
@@ -37,16 +48,25 @@ class PersistentId:
 class TolerantMachine(PickleMachine):
     """One run over one pickle stream of which only the trace is wanted."""
 
+    looks_through = True
+
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
+        self.size = sys.maxsize  # of the whole, as far as that is known: what goes beyond is nowhere
         self.keys: set[str] = set()  # of the storages that persistent ids name
         self.skipped = 0  # bytes of arrays between the instructions
         self.inner = 0  # pickles in one another
+        self.joblib = True  # whether joblib's wrappers mean something
+        self.wrapper_named = False
+        self.frame_end = 0
+        self.wrappers: dict[int, tuple[Call, dict[str, Any]]] = {}  # by identity: their attributes
+        self.doubts: list[tuple[int, str]] = []  # places where unpicklers may part ways
+        self.later: list[tuple[int, tuple[list[Any], list[int], dict[int, Any]], bool]] = []
         self.persistent_load = self._load
 
     def forget(self) -> None:
         """Let go of all that the trace does not need. Bound methods among it are cycles, and nothing collects those."""
-        self.stack, self.memo = [], {}
+        self.stack, self.memo, self.stored, self.wrappers, self.later = [], {}, {}, {}, []
         self.persistent_load = PersistentId  # type: ignore[assignment]
         self.refill = None
         self.readers = {}
@@ -54,20 +74,26 @@ class TolerantMachine(PickleMachine):
     def _load(self, pid: Any, offset: int) -> Any:
         if type(pid) is tuple and len(pid) > 2 and len(self.keys) < MOST_PIDS:
             if pid[0] == "storage":
-                self.keys.add(pid[2] if type(pid[2]) is str else repr(pid[2])[:64])
+                if type(pid[2]) is int and pid[2].bit_length() < 64:
+                    self.keys.add(str(pid[2]))
+                elif type(pid[2]) is str and len(pid[2]) <= LONGEST_KEY:
+                    self.keys.add(pid[2])
             elif pid[0] == "module" and type(pid[1]) is Global:
+                pid[1].pushed += 1
                 return pid[1]
-            elif pid[0] == "reduce_package" and type(pid[-1]) is tuple:
+            elif pid[0] == "reduce_package" and len(pid) > 3:
+                if type(pid[-2]) is Global:
+                    pid[-2].indirect += 1  # the persistent id, which may be used elsewhere too, still has it
                 return self._reduce(pid[-2], pid[-1], offset)
         return PersistentId(pid)
 
     def _stack_global(self, pos: int) -> int:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is str and type(module) is str:
-            self.stack.append(self._named(module, name, pos - 1))
+            self._push(self._named(module, name, pos - 1))
         else:
             shown = name if type(name) is str else module if type(module) is str else "name"
-            self.stack.append(self._named(COMPUTED, shown, pos - 1))
+            self._push(self._named(COMPUTED, shown, pos - 1))
         return pos
 
     def _set_items(self, target: Any, items: list[Any]) -> None:
@@ -85,96 +111,223 @@ class TolerantMachine(PickleMachine):
         elif isinstance(target, Call):
             target.items = (target.items or []) + items
 
+    def _arguments(self, args: Any) -> tuple[Any, ...]:
+        """Python's own unpickler takes whatever can be gone through; the one in C only a tuple."""
+        kind = type(args)
+        if kind is list or kind is bytes or kind is bytearray or kind is str:
+            return tuple(args[:MOST_ARGUMENTS])
+        if kind is SetOf:
+            return tuple(args.items[:MOST_ARGUMENTS])
+        if kind is Mapping:
+            return tuple([key for key, _ in args.pairs[:MOST_ARGUMENTS]])
+        return (args,)
+
+    def _line(self, pos: int, most: int = 0) -> tuple[bytes | bytearray, int]:
+        """Unpicklers know no longest line."""
+        try:
+            return super()._line(pos, self.limits.pickle_bytes)
+        except ValueError:
+            limit = self.limits.pickle_bytes
+            raise LimitError("pickle_bytes", limit, f"more than {limit:,} in a line", path=self.where, offset=pos) from None
+
+    def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
+        length = int.from_bytes(self._take(pos, width), "little")
+        if pos + width + length > self.size:
+            raise EndOfDataError  # for every unpickler
+        return super()._counted(pos, width)
+
     def _int(self, pos: int) -> int:
-        return self._number_or(super()._int, pos)
+        line, after = self._line(pos)
+        self.stack.append(line == b"01" if line in (b"00", b"01") else number_of(line))
+        return after
 
     def _long(self, pos: int) -> int:
-        return self._number_or(super()._long, pos)
+        line, after = self._line(pos)
+        self.stack.append(number_of(line[:-1] if line.endswith(b"L") else line))
+        return after
 
     def _float(self, pos: int) -> int:
-        return self._number_or(super()._float, pos)
-
-    def _number_or(self, read: Any, pos: int) -> int:
-        """Read a number written as text, or take nought for one that is none."""
-        _, after = self._line(pos)
+        line, after = self._line(pos)
         try:
-            read(pos)
+            self.stack.append(float(line[:LONGEST_NUMBER]))
         except ValueError:
-            self.stack.append(0)
+            self.stack.append(0.0)
         return after
+
+    def _memo_text(self, pos: int) -> tuple[int, int]:
+        line, after = self._line(pos)
+        digits = line.partition(b"\0")[0].strip().lstrip(b"+").lstrip(b"0") or b"0"
+        if len(digits) > LONGEST_INDEX or not digits.isdigit():
+            raise ValueError("a place in the memo that is no number")
+        return int(digits), after
 
     def _long4(self, pos: int) -> int:
         length = int.from_bytes(self._take(pos, 4), "little", signed=True)
         if length < 0:
             return super()._long4(pos)
-        self._take(pos + 4, length)
-        self.stack.append(0)
+        if pos + 4 + length > self.size:
+            raise EndOfDataError
+        digits = self._take(pos + 4, length)
+        known = length <= LONGEST_NUMBER
+        self.stack.append(int.from_bytes(digits, "little", signed=True) if known else Doubtful(0))
         return pos + 4 + length
+
+    def _bytearray8(self, pos: int) -> int:
+        raw, after = self._counted(pos, 8)
+        self.stack.append(bytearray(raw))  # to which an APPENDS may add
+        return after
+
+    def _frame(self, pos: int) -> int:
+        self.frame_end = pos + 8 + int.from_bytes(self._take(pos, 8), "little")
+        return pos + 8
 
     def _build(self, pos: int) -> int:
         target = self.stack[-2]
         after = super()._build(pos)
-        if isinstance(target, Call) and isinstance(target.function, Global) and target.function.name == "NumpyArrayWrapper":
-            return after + self._array_behind(target, after)
-        return after
+        if not self.joblib or not self.wrapper_named:
+            return after
+        wrapper = wraps(target)
+        if wrapper is False and type(target) is Call and type(target.state) is tuple:
+            wrapper = None if "__class__" in attributes(target, {}) else False
+        return after if wrapper is False else after + self._array_behind(target, after, doubtful=wrapper is None)
 
-    def _array_behind(self, wrapper: Call, pos: int) -> int:
-        """How many bytes of a joblib array follow."""
-        state = wrapper.state
-        if wrapper.function.module not in JOBLIB_WRAPPERS or type(state) is not Mapping:
-            return 0
-        shape, itemsize = state.get("shape"), _itemsize(state.get("dtype"))
-        if type(shape) is not tuple or not all(type(extent) is int and 0 <= extent < 1 << 48 for extent in shape):
-            return 0
-        if itemsize is None:
+    def _named(self, module: str, name: str, offset: int) -> Global:
+        if name.endswith(WRAPPER):
+            self.wrapper_named = True
+        return super()._named(module, name, offset)
+
+    # joblib's arrays --------------------------------------------------------------------------------------------------
+
+    def _array_behind(self, wrapper: Call, pos: int, *, doubtful: bool) -> int:
+        """How many bytes of a joblib array follow. Where joblib may read something else, that is tried as well, later."""
+        made = wrapper.args if type(wrapper.args) is tuple else ()
+        direct = type(wrapper.function) is Global and wrapper.function.name == WRAPPER
+        known = {**dict(zip(ARGUMENTS, made, strict=False)), ALIGNMENT: 16} if direct and made else {}
+        _, earlier = self.wrappers.get(id(wrapper), (None, known))
+        values = attributes(wrapper, earlier)
+        self.wrappers[id(wrapper)] = (wrapper, values)
+        self.stack[-1] = Call(ARRAY, ())  # the array takes its place on the stack, not in the memo
+        said = behind(values)
+        doubt = said.doubt or ("what makes its wrapper is not joblib" if doubtful else "")
+        if direct and made:
+            doubt = doubt or "its wrapper is made with arguments"
+        if pos < self.frame_end:
+            doubt = doubt or "a frame goes on behind its wrapper, so its elements may stand elsewhere"
+        if said.objects:
+            if doubt:
+                self._doubt(pos, doubt)
+                self._try_later(pos)
+                if said.nbytes is not None:
+                    self._try_later(pos + self._padding(said.padded, pos) + said.nbytes)
             return self._pickle_behind(pos)
-        length = math.prod(shape) * itemsize
-        if type(state.get("numpy_array_alignment_bytes")) is int and self._reaches(pos + 1):
-            length += 1 + self.data[pos]
-        if not self._reaches(pos + length):
+        if doubt:
+            self._doubt(pos, doubt)
+            self._try_later(pos, nested=True)
+        length = -1 if said.nbytes is None else self._padding(said.padded, pos) + said.nbytes
+        if length < 0 or not self._reaches(pos + length):
             return 0
+        self._try_later(pos, certain=bool(doubt))
         self.skipped += length
         return length
 
+    def _padding(self, padded: bool, pos: int) -> int:
+        return 1 + self.data[pos] if padded and self._reaches(pos + 1) else 0
+
+    def _doubt(self, pos: int, why: str) -> None:
+        """What is odd about the array that may stand here."""
+        if len(self.doubts) < MOST_DOUBTS:
+            self.doubts.append((pos, f"joblib may read an array here in another way than others: {why}"))
+
+    def _try_later(self, pos: int, *, nested: bool = False, certain: bool = True) -> None:
+        """Once this run has ended, go on from here with what is on the stack now; `nested`: with nothing, as a pickle in it.
+
+        Where it is not `certain` that anybody reads it so, only imports that look like ones count.
+        """
+        if self.inner or not self._reaches(pos + 1) or self.data[pos] not in CAN_BEGIN:
+            return
+        if len(self.later) >= MOST_LATER or len(self.stack) + len(self.memo) > LARGEST_COPY:
+            if certain:
+                self._doubt(pos, "too many such arrays to try everything")
+            return
+        state = ([], [], {}) if nested else (list(self.stack), list(self.marks), dict(self.memo))
+        self.later.append((pos, state, certain))
+
+    def other_readings(self) -> None:
+        """Run what was put off. What an unpickler comes to when it reads arrays in another way counts as if it were read so."""
+        waiting, self.later = self.later, []
+        for pos, (stack, marks, memo), certain in waiting:
+            bounds = self.limits._replace(opcodes=max(0, self.limits.opcodes - self.opcodes))
+            machine = TolerantMachine(self.data, self.where, bounds, refill=self.refill, start=pos, readers=self.readers)
+            machine.stack, machine.marks, machine.size = stack, marks, self.size
+            machine.memo, machine.stored, machine.wrappers = CountingMemo(memo), self.stored, dict(self.wrappers)
+            machine.inner, machine.wrapper_named = self.inner + 1, True
+            with suppress(ModelscopeError, RecursionError):
+                machine.run()
+            self.opcodes += machine.opcodes
+            called = [use for use in machine.globals.values() if use.calls and PLAUSIBLE.fullmatch(use.path)]
+            if not certain and not called:
+                continue
+            if not certain:
+                self._doubt(pos, "its bytes are a pickle too, which runs where the file is not opened with joblib")
+            self._take_in(machine)
+
+    def _take_in(self, machine: TolerantMachine) -> None:
+        """What another run found is found here."""
+        self.calls += machine.calls
+        self.keys |= machine.keys
+        self.doubts = list(dict.fromkeys(self.doubts + machine.doubts))[:MOST_DOUBTS]
+        for use in machine.globals.values():
+            known = self._named(use.module, use.name, use.offset)
+            known.calls += use.calls
+            known.indirect += use.indirect
+            known.pushed += use.pushed
+
     def _reaches(self, stop: int) -> bool:
         """Whether there are so many bytes."""
+        if stop > self.size:
+            return False
         while len(self.data) < stop and self._refilled():
             pass
         return len(self.data) >= stop
 
     def _pickle_behind(self, pos: int) -> int:
         """Run the pickle of an array of objects, which joblib writes into the same stream; how long it is."""
-        if self.inner >= DEEPEST:
-            raise LimitError("nesting", DEEPEST, f"more than {DEEPEST}", path=self.where, offset=pos)
-        machine = TolerantMachine(self.data, self.where, self.limits, refill=self.refill, start=pos)
+        machine = TolerantMachine(self.data, self.where, self.limits, refill=self.refill, start=pos, readers=self.readers)
         machine.inner = self.inner + 1
+        machine.joblib = False  # an unpickler of Python's own, which knows nothing of wrappers
+        machine.size = self.size
         try:
             machine.run()
         finally:
             self.opcodes += machine.opcodes
-            self.calls += machine.calls
-            self.keys |= machine.keys
-            for use in machine.globals.values():
-                known = self._named(use.module, use.name, use.offset)
-                known.calls += use.calls
+            self._take_in(machine)
+        if machine.end < machine.frame_end:
+            self._doubt(machine.end, "a frame goes on behind the end of its objects")
+            self._try_later(machine.frame_end)
         return machine.end - pos
 
 
-def _itemsize(dtype: Any) -> int | None:
-    """Bytes of an element of a pickled numpy dtype; None for objects and for what is not understood."""
-    if type(dtype) is not Call or not dtype.args or type(dtype.args[0]) is not str:
-        return None
-    kind, digits = dtype.args[0][:1], dtype.args[0][1:]
-    state = dtype.state
-    if kind in "US" and type(state) is tuple and len(state) > 5 and type(state[5]) is int and state[5] > 0:
-        return state[5]
-    if kind == "V" and type(state) is tuple and len(state) > 5 and type(state[5]) is int and state[5] > 0:
-        return state[5]
-    return int(digits) if kind in "biufcmM?" and digits.isdecimal() and len(digits) < 4 else None
+class Doubtful(int):
+    """A number that unpicklers read in different ways, or that is too long to be read here."""
+
+
+def number_of(line: bytes | bytearray) -> int:
+    """A number as text: in C it ends at a NUL, and a nought makes it octal; in Python neither."""
+    if len(line) <= LONGEST_NUMBER:
+        with suppress(ValueError):
+            return int(line, 0)
+    text = line.partition(b"\0")[0].strip()
+    digits = text.lstrip(b"+-").lstrip(b"0") or b"0"
+    if len(digits) <= LONGEST_NUMBER:
+        for base in (8, 0, 10):
+            with suppress(ValueError):
+                return Doubtful(int(digits, base) * (-1 if text.startswith(b"-") else 1))
+    return Doubtful(0)
 
 
 TolerantMachine.rare = {
     **PickleMachine.rare,
     0x93: TolerantMachine._stack_global, 0x49: TolerantMachine._int, 0x4C: TolerantMachine._long, 0x46: TolerantMachine._float,
-    0x8B: TolerantMachine._long4, 0x62: TolerantMachine._build,
+    0x8B: TolerantMachine._long4, 0x62: TolerantMachine._build, 0x95: TolerantMachine._frame,
+    0x96: TolerantMachine._bytearray8, 0x67: TolerantMachine._get, 0x70: TolerantMachine._put,
 }  # fmt: skip

@@ -33,6 +33,7 @@ LOCAL = b"PK\x03\x04"
 LOCAL_SIZE = 30
 LONGEST_COMMENT = 0xFFFF
 LONGEST_END = END64_SIZE + LOCATOR_SIZE + END_SIZE + LONGEST_COMMENT
+PART = 1 << 10  # bytes decompressed at a time, of what may be damaged
 USUAL_TAIL = 1_024  # bytes looked at first: few archives have a comment
 FILLED_32 = 0xFFFFFFFF  # "see the zip64 extra field"
 
@@ -77,6 +78,22 @@ class ZipDirectory:
         if member.method == STORED:
             return raw
         return self._inflate(member, raw)
+
+    def read_on(self, member: Member, limit: int) -> bytes:
+        """What can be had of a damaged member, or of one whose size is not the one claimed: `limit` bytes at most."""
+        raw = self.window.read(member.start, min(member.stored, limit, max(0, self.window.size - member.start)), member.name)
+        if member.method != DEFLATED:
+            return raw if member.method == STORED else b""
+        engine = zlib.decompressobj(-15)
+        data = bytearray()
+        try:
+            for start in range(0, len(raw), PART):
+                data += engine.decompress(raw[start : start + PART], limit - len(data))
+                if len(data) >= limit:
+                    break
+        except zlib.error:
+            pass
+        return bytes(data)
 
     def _inflate(self, member: Member, raw: bytes) -> bytes:
         if member.method != DEFLATED:
@@ -136,7 +153,12 @@ def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
             offset=end_at,
         )
     central = window.read(offset, size, "zip directory")
-    entries = _parse_central(central, count, offset, window.name)
+    entries, parsed = _parse_central(central, count, offset, window.name)
+    if parsed < len(central) or offset + size < end_at:
+        message = (
+            "torch and Python's zipfile read another directory: it does not end where its entries do, or not at its end record"
+        )
+        notes.append(Note("zip-readings", "warning", window.name, message))
     members = [_locate(window, entry, notes) for entry in sorted(entries, key=lambda entry: entry.header)]
     _check_order(members, offset, window.name)
     outside = max(
@@ -151,8 +173,83 @@ def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
     return ZipDirectory(window, members, offset, notes)
 
 
+def other_readings(window: Window, limits: Limits) -> list[ZipDirectory]:
+    """An odd or damaged archive as programs read it that take it all the same: what can be read of each directory.
+
+    torch (miniz) takes the directory from where the end record says, Python's zipfile the one that stands right before the end record,
+    with all its entries, however many there should be, and shifts them by what stands before the archive. A 64-bit end record is where
+    the locator says to miniz, right before the locator to zipfile. Members may lie on the same bytes. Raises for what has no end.
+    """
+    end_at, tail, at, (_, size, offset) = _last_end(window)
+    ends = [(size, offset, end_at)]
+    if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
+        (pointed,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
+        for place in dict.fromkeys((pointed, end_at - LOCATOR_SIZE - END64_SIZE)):
+            found = _end64(window, place)
+            if found is not None:
+                ends.append((found[1], found[2], place))
+    known: set[tuple[int, int]] = set()
+    directories = []
+    for size, offset, stop in ends:
+        for shift in (0, stop - size - offset):
+            start = offset + shift
+            if not 0 <= start < window.size or (start, shift) in known or size > limits.directory_bytes:
+                continue
+            known.add((start, shift))
+            central = window.read(start, min(size, window.size - start), "zip directory")
+            entries, _ = _parse_central(central, limits.members, start, window.name, lenient=True)
+            members = []
+            for entry in entries:
+                try:
+                    members.append(_locate(window, entry._replace(header=entry.header + shift), [], lenient=True))
+                except CorruptFileError:
+                    continue
+            directories.append(ZipDirectory(window, members, start, []))
+    return directories
+
+
 def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
     """(members, directory size, directory offset, offset of the first end record). The last signature in the file counts."""
+    end_at, tail, at, (count, size, offset) = _last_end(window)
+    disk, comment = struct.unpack_from("<H14xH", tail, at + 4)
+    if end_at + END_SIZE + comment != window.size:
+        notes.append(
+            Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record")
+        )
+    if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
+        (end64_at,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
+        found = _end64(window, end64_at)
+        beside = end_at - LOCATOR_SIZE - END64_SIZE
+        if found is not None:
+            if end64_at != beside and _end64(window, beside) is not None:
+                message = "two 64-bit end records: torch takes the one that is pointed to, Python's zipfile the last"
+                notes.append(Note("zip-readings", "warning", window.name, message))
+            return *found, end64_at
+        if FILLED_32 in (size, offset):
+            raise CorruptFileError("zip64 end record expected", path=window.name, offset=min(end64_at, window.size))
+        message = "the 64-bit end record is not where it should be: torch goes by the other, other programs may refuse"
+        notes.append(Note("zip-locator", "warning", window.name, message))
+    if disk not in (0, 1, 0xFFFF):
+        raise UnsupportedFeatureError("a zip archive split over several disks", path=window.name, offset=end_at)
+    if disk == 1:
+        message = "a part of an archive split over several disks: torch and Python's zipfile take it for a whole one"
+        notes.append(Note("zip-readings", "warning", window.name, message))
+    return count, size, offset, end_at
+
+
+def _end64(window: Window, place: int) -> tuple[int, int, int] | None:
+    """(members, directory size, directory offset) of the 64-bit end record at a place; None where there is none."""
+    if not 0 <= place <= window.size - END64_SIZE:
+        return None
+    record = window.read(place, END64_SIZE, "zip64 end record")
+    if record[:4] != END64:
+        return None
+    count, size, offset = struct.unpack_from("<3Q", record, 32)
+    return count, size, offset
+
+
+def _last_end(window: Window) -> tuple[int, bytes, int, tuple[int, int, int]]:
+    """(where the last end record is, the tail of the file, where in it the record is, (members, directory size, its offset))."""
     tail_size = min(window.size, USUAL_TAIL)
     tail = window.read(window.size - tail_size, tail_size)
     at = tail.rfind(END, 0, max(0, tail_size - END_SIZE + len(END)))
@@ -168,21 +265,8 @@ def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
             hint="the file is probably cut short: compare its size with the source and download it again",
         )
     end_at = window.size - tail_size + at
-    disk, _, _, count, size, offset, comment = struct.unpack_from("<4H2IH", tail, at + 4)
-    if end_at + END_SIZE + comment != window.size:
-        notes.append(
-            Note("zip-trailing", "warning", window.name, f"{window.size - end_at - END_SIZE:,} bytes follow the end record")
-        )
-    if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
-        (end64_at,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
-        record = window.read(end64_at, END64_SIZE, "zip64 end record")
-        if record[:4] != END64:
-            raise CorruptFileError("zip64 end record expected", path=window.name, offset=end64_at)
-        count, size, offset = struct.unpack_from("<3Q", record, 32)
-        return count, size, offset, end64_at
-    if disk not in (0, 0xFFFF):
-        raise UnsupportedFeatureError("a zip archive split over several disks", path=window.name, offset=end_at)
-    return count, size, offset, end_at
+    count, size, offset = struct.unpack_from("<H2I", tail, at + 10)
+    return end_at, tail, at, (count, size, offset)
 
 
 class _Entry(NamedTuple):
@@ -196,11 +280,14 @@ class _Entry(NamedTuple):
     crc: int
 
 
-def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_Entry]:
+def _parse_central(central: bytes, count: int, base: int, path: str, *, lenient: bool = False) -> tuple[list[_Entry], int]:
+    """The entries, and where the last one ends. A `lenient` reading ends at what is none, or is damaged."""
     entries: list[_Entry] = []
     position = 0
     for _ in range(count):
         if position + CENTRAL_SIZE > len(central) or central[position : position + 4] != CENTRAL:
+            if lenient:
+                break
             raise CorruptFileError(
                 f"zip directory entry {len(entries) + 1} of {count:,} is missing", path=path, offset=base + position
             )
@@ -209,15 +296,20 @@ def _parse_central(central: bytes, count: int, base: int, path: str) -> list[_En
         name_at = position + CENTRAL_SIZE
         extra_at = name_at + row[10]
         position = extra_at + row[11] + row[12]
-        if position > len(central):
+        if position > len(central) and not lenient:
             raise CorruptFileError("the zip directory ends inside an entry", path=path, offset=base + name_at)
         raw_name = central[name_at:extra_at]
         if FILLED_32 in (stored, size, header):
-            size, stored, header = _zip64_values(
-                central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at
-            )
+            try:
+                size, stored, header = _zip64_values(
+                    central[extra_at : extra_at + row[11]], size, stored, header, path, base + extra_at
+                )
+            except CorruptFileError:
+                if not lenient:
+                    raise
+                continue
         entries.append(_Entry(raw_name.decode("utf-8", "surrogateescape"), raw_name, method, flags, stored, size, header, crc))
-    return entries
+    return entries, position
 
 
 def _zip64_values(extra: bytes, size: int, stored: int, header: int, path: str, offset: int) -> tuple[int, int, int]:
@@ -236,8 +328,10 @@ def _zip64_values(extra: bytes, size: int, stored: int, header: int, path: str, 
     raise CorruptFileError("a zip entry lacks its 64-bit sizes", path=path, offset=offset)
 
 
-def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
-    """Find where the data of an entry begins, from its local header."""
+def _locate(window: Window, entry: _Entry, notes: list[Note], *, lenient: bool = False) -> Member:
+    """Find where the data of an entry begins, from its local header. A `lenient` reading takes what there is of it."""
+    if entry.header < 0:
+        raise CorruptFileError(f"no zip header for {entry.name!r}", path=window.name, offset=0)
     local = window.read(entry.header, LOCAL_SIZE + len(entry.raw_name), f"zip header of {entry.name!r}")
     if local[:4] != LOCAL:
         raise CorruptFileError(f"no zip header for {entry.name!r}", path=window.name, offset=entry.header)
@@ -261,6 +355,9 @@ def _locate(window: Window, entry: _Entry, notes: list[Note]) -> Member:
         )
     start = entry.header + LOCAL_SIZE + name_length + extra_length
     stop = start + entry.stored
+    if lenient and start <= window.size:
+        stop = min(stop, window.size)
+        return Member(entry.name, entry.method, entry.flags, stop - start, entry.size, entry.header, start, stop, entry.crc)
     if stop > window.size:
         raise CorruptFileError(
             f"{entry.name!r}: expected {entry.stored:,} bytes, found {max(0, window.size - start):,}",

@@ -57,24 +57,31 @@ class ModuleRecord(NamedTuple):
 
 
 class GlobalUse(NamedTuple):
-    """A global name that a pickle would import. `calls` counts how often it would be called, `offset` is its first mention."""
+    """A global name that a pickle would import. `calls` counts how often it would be called, `offset` is its first mention.
+
+    `loose` counts how often it is mentioned other than as the function of a call that stands with the calls: only where it is
+    0 do those calls tell all that is done with it. None where nobody counted (pickle_callers.is_counted).
+    """
 
     module: str
     name: str
     offset: int
     calls: int
+    loose: int | None = None
 
 
 class CallUse(NamedTuple):
     """A call that a pickle would make: the instruction at `offset`, and what would be called with what (nodes of a pickle).
 
-    For BUILD the function is the object, or the class, that is given a state.
+    For BUILD the function is the object, or the class, that is given a state. `through` names what calls the function where the
+    instruction does not do so itself: a function that calls what it is given, or the attribute that it was stored as.
     """
 
     offset: int
     opcode: int
     function: Any
     args: tuple[Any, ...]
+    through: str = ""
 
 
 class PickleTrace(NamedTuple):

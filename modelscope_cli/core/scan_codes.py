@@ -56,6 +56,36 @@ SCAN_CODES = {
         "It names a module of Python's standard library, which Keras before 3.9 imports and calls with what the configuration says.",
         _LEAVE,
     ),
+    "keras-operation": ScanCode(
+        SUSPICIOUS,
+        "A Keras operation that touches files or loads code",
+        "The configuration names a function of TensorFlow that reads or writes files, loads a library or calls Python.",
+        _LEAVE,
+    ),
+    "export-code": ScanCode(
+        DANGEROUS,
+        "An expression that is code",
+        "torch.export.load evaluates the texts of a program's shapes as Python, and this one is more than mathematics.",
+        _LEAVE,
+    ),
+    "native-code": ScanCode(
+        DANGEROUS,
+        "Compiled code that loading runs",
+        "torch loads the libraries in such an archive, or compiles its C++ first. What compiled code does cannot be told by reading.",
+        "Load it only if you trust whoever published it as you would a program, or compile the model yourself.",
+    ),
+    "native-code-inside": ScanCode(
+        SUSPICIOUS,
+        "Compiled code beside a model",
+        "The archive holds a program or a library. No weights need it, and what it does cannot be told by reading.",
+        "Ask the publisher what it is for, and do not run it.",
+    ),
+    "export-target": ScanCode(
+        SUSPICIOUS,
+        "A program that calls what is no operator",
+        "torch.export.load looks up the name, and running the program calls it.",
+        _LEAVE,
+    ),
     "suspicious-import": ScanCode(
         SUSPICIOUS,
         "Loading imports what models do not need",
@@ -66,6 +96,19 @@ SCAN_CODES = {
         SUSPICIOUS,
         "Loading calls what another call returned",
         "What would be called is known only while loading: a way past scanners that look at names.",
+        _LEAVE,
+    ),
+    "computed-bytes": ScanCode(
+        DANGEROUS,
+        "A pickle put together while loading",
+        "torch.storage._load_from_bytes unpickles bytes that do not stand in the file as they are, so no scanner can see them.",
+        _LEAVE,
+    ),
+    "joblib-array": ScanCode(
+        SUSPICIOUS,
+        "An array that may be read in several ways",
+        "joblib reads the bytes of an array from between the instructions. Here it may read others than a scanner, or others than "
+        "pickle does, so what runs differs. All the readings that can be told were looked at.",
         _LEAVE,
     ),
     "too-many-names": ScanCode(
@@ -109,6 +152,48 @@ SCAN_CODES = {
     ),
     "zip-duplicate": ScanCode(SUSPICIOUS, "Two members of one name", "Programs differ in which of them they take.", _LEAVE),
     "tar-duplicate": ScanCode(SUSPICIOUS, "Two members of one name", "Programs differ in which of them they take.", _LEAVE),
+    "tar-type": ScanCode(
+        SUSPICIOUS,
+        "A tar member of a kind that programs take differently",
+        "Python's tarfile takes what is of no known kind for a file, other programs pass it over or go on elsewhere.",
+        _LEAVE,
+    ),
+    "tar-global-size": ScanCode(
+        SUSPICIOUS,
+        "One size for all members of a tar",
+        "Programs differ in what it changes, and so in where the next member begins and which members there are.",
+        _LEAVE,
+    ),
+    "tar-number": ScanCode(
+        SUSPICIOUS,
+        "A size that programs read differently",
+        "A header of the tar writes a number in a way that Python's tarfile takes and other programs do not.",
+        _LEAVE,
+    ),
+    "tar-pax": ScanCode(
+        SUSPICIOUS,
+        "A tar header that programs read differently",
+        "What describes a member is damaged or goes on behind its end: some programs take it, some refuse it, some read more of it.",
+        _AGAIN,
+    ),
+    "tar-hidden-member": ScanCode(
+        SUSPICIOUS,
+        "A member behind the end of a tar",
+        "Programs that go on behind the first empty block find it, others do not.",
+        _LEAVE,
+    ),
+    "zip-locator": ScanCode(
+        SUSPICIOUS,
+        "The archive points to a directory that is not there",
+        "Its 64-bit end record is not where the pointer leads. torch ignores that, other programs refuse it or look elsewhere.",
+        _LEAVE,
+    ),
+    "zip-readings": ScanCode(
+        SUSPICIOUS,
+        "Programs find different members",
+        "torch and Python's zipfile find the directory of the archive, or its end, in different places. Both were looked at.",
+        _LEAVE,
+    ),
     "zip-prefix": ScanCode(
         SUSPICIOUS,
         "Something before the archive",
@@ -125,9 +210,10 @@ SCAN_CODES = {
         _AGAIN,
     ),
     "script-files": ScanCode(
-        SUSPICIOUS,
+        DANGEROUS,
         "TorchScript that touches files",
-        "The model's own code calls an operator that reads or writes files when it runs, with weights_only=True too.",
+        "The model's own code calls an operator that reads or writes files: torch.jit.load runs such code in a __setstate__, "
+        "with weights_only=True too.",
         _LEAVE,
     ),
     "escaped-text": ScanCode(
@@ -138,12 +224,18 @@ SCAN_CODES = {
     ),
     "risky-source": ScanCode(
         SUSPICIOUS,
-        "Packaged Python that starts programs or opens connections",
-        "Loading the package runs this source.",
-        "Read the source: torch.package files are zip archives.",
+        "Python that loading runs, and that starts programs or opens connections",
+        "torch.package and torch.hub run it, and transformers does under trust_remote_code=True. The words in it were searched for.",
+        "Read the source. Those of a torch.package are in the archive, which is a zip.",
     ),
     "unjudged-import": ScanCode(
         UNKNOWN, "Names nobody has judged", "The pickle imports classes of other packages: named, not accused.", _LOOK
+    ),
+    "export-import": ScanCode(
+        UNKNOWN,
+        "A program whose inputs name a module",
+        "torch.export.load imports the module to build the program's inputs or outputs.",
+        "Look at the name: loading fails where the module is not there.",
     ),
     "packaged-code": ScanCode(
         UNKNOWN,
@@ -156,6 +248,18 @@ SCAN_CODES = {
         "Asks for code beside the weights",
         "config.json names Python files that loading with trust_remote_code=True runs.",
         "Read those files before you say trust_remote_code=True, and pin the revision.",
+    ),
+    "loaded-source": ScanCode(
+        UNKNOWN,
+        "Python that loading can run",
+        "A configuration beside it names code to be imported, or torch.hub would run it. Nothing in it stands out, which proves nothing.",
+        "Read it before you say trust_remote_code=True or torch.hub.load, and pin the revision.",
+    ),
+    "template-computed": ScanCode(
+        UNKNOWN,
+        "A chat template that cannot be judged by reading",
+        "It takes attributes by names that it puts together itself, takes in other files, or is no Jinja that can be followed.",
+        "Read it: -f json has the text. Render it in a sandbox only, as transformers does.",
     ),
     "script-operators": ScanCode(
         UNKNOWN,
@@ -170,7 +274,10 @@ SCAN_CODES = {
         "Load without allow_pickle.",
     ),
     "after-stop": ScanCode(
-        UNKNOWN, "Bytes behind the last pickle", "Nothing that reads pickles looks at them.", "Ask what wrote the file."
+        UNKNOWN,
+        "Bytes behind the last pickle",
+        "A loader stops before them. What they are is not known, but that no pickle begins there.",
+        "Ask what wrote the file.",
     ),
     "pickle-broken": ScanCode(
         UNKNOWN,
@@ -184,6 +291,18 @@ SCAN_CODES = {
         "It is larger or deeper than what is looked at.",
         "Raise the limit that the message names with --limit.",
     ),
+    "not-read": ScanCode(
+        UNKNOWN,
+        "Could not be read",
+        "It seems to be a model and is damaged, or beyond a limit. What could be looked at was.",
+        _AGAIN,
+    ),
+    "not-looked-at": ScanCode(
+        UNKNOWN,
+        "A part was not looked at",
+        "It could hold something that loading runs. The message says what kept it from being looked at.",
+        "Unpack it and scan what comes out, or raise the limit that is named with --limit.",
+    ),
     "zip-broken": ScanCode(UNKNOWN, "A damaged archive", "Its directory cannot be read; members were searched for.", _AGAIN),
     "polyglot-broken": ScanCode(
         UNKNOWN, "The end of a damaged archive", "The file ends as a zip archive whose directory cannot be read.", _AGAIN
@@ -195,7 +314,7 @@ SCAN_CODES = {
         UNKNOWN,
         "A member name that leaves its folder",
         "A careless program that unpacks the archive writes where the name says.",
-        "Do not unpack it: load it, or look with mscope inspect.",
+        "Do not unpack it with a program that follows such names; Python's zipfile does not.",
     ),
     "tar-name": ScanCode(
         UNKNOWN,
@@ -206,11 +325,17 @@ SCAN_CODES = {
     "tar-link": ScanCode(
         UNKNOWN, "A link in an archive", "Where it leads is not followed.", "Do not unpack it, or use tarfile's data filter."
     ),
+    "tar-sparse": ScanCode(
+        UNKNOWN,
+        "A sparse file in an archive",
+        "Only its pieces are stored: programs that fill in the holes and those that do not read different bytes. Both were looked at.",
+        "Pack the file again without --sparse.",
+    ),
     "tar-end": ScanCode(SAFE, "An archive without its end", "The two empty blocks that end a tar are missing.", _AGAIN),
     "torchscript": ScanCode(
         SAFE,
         "TorchScript code",
         "torch's own compiler reads it; it runs when the model runs, with torch's operators only.",
-        "Run it with data that it may see.",
+        "Nothing to do before loading; it runs when you run the model.",
     ),
 }

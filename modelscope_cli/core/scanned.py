@@ -51,6 +51,7 @@ class Scanned:
         self.streams: list[Stream] = []
         self.signs: list[Sign] = []
         self.texts: list[tuple[str, str]] = []  # (where, chat template or other program in text form)
+        self.packaged: set[str] = set()  # modules of a torch.package whose source stands in it
         self.unseen: list[Unseen] = []
         self.problem: ModelscopeError | None = None
         self.looked = False  # whether the walk knew its kind and went through all of it, reader or not

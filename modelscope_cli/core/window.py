@@ -83,6 +83,12 @@ class Window:
         """The first `length` bytes, or all there are."""
         return self.read(0, min(length, self.size))
 
+    @property
+    def identity(self) -> tuple[int, int, int, int] | None:
+        """What tells a file from all others, and from itself once it is written to; None for a part of one."""
+        opened = self._opened
+        return (opened.st_dev, opened.st_ino, opened.st_size, opened.st_mtime_ns) if opened is not None else None
+
     def cut(self, offset: int, length: int, name: str) -> Window:
         """A window on a part of this one. Raises CorruptFileError when it does not hold that much."""
         if offset < 0 or length < 0 or offset + length > self.size:
@@ -140,6 +146,10 @@ class CutWindow(Window):
         super().__init__(-1, name, size)
         self._outer = outer
         self._start = start
+
+    @property
+    def identity(self) -> tuple[int, int, int, int] | None:
+        return self._outer.identity if self._start == 0 and self.size == self._outer.size else None
 
     def read(self, offset: int, length: int, what: str = "data") -> bytes:
         if offset < 0 or length < 0 or offset + length > self.size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ ADAPTER_FILE = re.compile(r"(?:pytorch_)?adapters?(?:_model)?\.(?:safetensors|bi
 
 
 Step = Callable[[int, int], None]
+Read = Callable[[Window, Limits], Checkpoint]
+Look = Callable[[Window, Limits, Read], Checkpoint]  # reads, and looks at the same window besides: formats/looking.py
 
 
 class Format(NamedTuple):
@@ -106,9 +109,11 @@ def by_suffix(path: str) -> Format | None:
     return next((row for row in FORMATS if path.lower().endswith(row.suffixes) and row.suffixes), None)
 
 
-def read_file(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint:
+def read_file(path: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False, look: Look | None = None) -> Checkpoint:
     """The checkpoint in one file, not looking at its neighbours."""
     with open_path(path, limits) as window:
+        if look is not None:
+            return look(window, limits, partial(read_window, lenient=lenient))
         return read_window(window, limits, lenient=lenient)
 
 
@@ -149,10 +154,12 @@ def read_target(
     lenient: bool = False,
     step: Step | None = None,
     unpacking: Step | None = None,
+    look: Look | None = None,
 ) -> Checkpoint:
     """The checkpoint of a located target: a file, or a set whose parts are opened one by one.
 
-    `step(done, whole)` is called after each part, `unpacking(done, whole)` with bytes of an archive.
+    `step(done, whole)` is called after each part, `unpacking(done, whole)` with bytes of an archive. `look` is handed each file
+    that is read by itself, and reads it.
     """
     if target.archive is not None:
         target.archive.budget.progress = unpacking
@@ -160,13 +167,13 @@ def read_target(
     def open_part(part: str | Window, bounds: Limits = limits) -> Checkpoint:
         if isinstance(part, Window):
             return read_window(part, bounds, lenient=lenient)
-        return read_file(part, bounds, lenient=lenient)
+        return read_file(part, bounds, lenient=lenient, look=look)
 
     if target.reader is not None:
         composite: Any = import_module(target.reader)
         checkpoint: Checkpoint = composite.read_set(target, limits, open_part, step)
     elif target.shards is None:
-        checkpoint = read_file(target.path, limits, lenient=lenient)
+        checkpoint = read_file(target.path, limits, lenient=lenient, look=look)
     else:
         from modelscope_cli.formats.sharded import read_set
 

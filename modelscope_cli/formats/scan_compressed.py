@@ -1,7 +1,12 @@
 """What is compressed by itself: with gzip, bzip2, xz or zstd as archives are, or in a bare stream of zlib or LZMA, as joblib writes.
 
+    zlib    CMF FLG data checksum           CMF is 0x08 … 0x78; 256 CMF + FLG is a multiple of 31
+    LZMA    0x5d dictionary:4 size:8 data   the size may be all ones: not told (liblzma's lzma_alone, also with other first bytes)
+    ZF      "ZF" "0x…" in 19 characters, perhaps a blank, zlib         joblib before 0.10
+
 Streams one behind another are one file, as every program reads them. Where one is damaged or too long, what comes out of its
-beginning is looked at all the same: who reads it piece by piece has run that before the damage shows.
+beginning is looked at all the same: who reads it piece by piece has run that before the damage shows. What nothing in Python's
+standard library unpacks is told as not looked at. Facts: RFC 1950; joblib/numpy_pickle_utils.py, numpy_pickle_compat.py (read_zfile).
 """
 
 from __future__ import annotations
@@ -22,8 +27,23 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 PIECE = 1 << 13  # bytes unpacked at a time of what is damaged
-ZLIB = Codec("zlib", re.compile(rb"\x78[\x01\x5e\x9c\xda]"), ())
-LZMA = Codec("LZMA", re.compile(rb"\x5d\x00\x00\x80\x00"), (), slow=True)
+CHECKED = [
+    cmf << 8 | flags for cmf in range(8, 0x80, 16) for flags in range(256) if not flags & 0x20 and not (cmf << 8 | flags) % 31
+]
+ZLIB = Codec("zlib", re.compile(b"|".join(re.escape(pair.to_bytes(2, "big")) for pair in CHECKED)), ())
+CONVINCING = 64  # bytes that unpack of what is damaged: fewer come of any text by chance
+WEAK = ("zlib", "LZMA")  # whose first bytes other files have too
+LZMA = Codec("LZMA", re.compile(rb"[\0-\xe0].{4}(?:\xff{8}|.{4}[\0-\x3f]\0{3})", re.DOTALL), (), slow=True)
+ZFILE = re.compile(rb"ZF\s*0x[0-9A-Fa-f]+[Ll]?\s*")
+ZFILE_HEADER = 21
+# By their first bytes: what is packed in ways that are not unpacked here.
+PACKED = (
+    (re.compile(rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18"), "LZ4"),
+    (re.compile(rb"7z\xbc\xaf\x27\x1c"), "7-Zip"),
+    (re.compile(rb"Rar!\x1a\x07"), "RAR"),
+    (re.compile(rb"LZIP\x01"), "lzip"),
+    (re.compile(rb"\x89LZO\x00\r\n\x1a\n"), "lzop"),
+)
 
 
 def stream_of(head: bytes, window: Window) -> tuple[Codec, Callable[[], Stream]] | None:
@@ -33,22 +53,42 @@ def stream_of(head: bytes, window: Window) -> tuple[Codec, Callable[[], Stream]]
         return codec, lambda: unpacking(window, codec)
     if ZLIB.magic.match(head):
         return ZLIB, lambda: Stream(window, ZLIB, lambda: Inflater(15))
-    if LZMA.magic.match(head):
+    if is_lzma(head):
         return LZMA, lambda: Stream(window, LZMA, lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MOST_MEMORY))
+    if ZFILE.fullmatch(head[:ZFILE_HEADER]) and len(head) > ZFILE_HEADER:
+        begin = ZFILE_HEADER + (head[ZFILE_HEADER] == ord(" "))
+        rest = window.cut(begin, window.size - begin, window.name)
+        return ZLIB, lambda: Stream(rest, ZLIB, lambda: Inflater(15))
     return None
 
 
-def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: Codec, begin: Callable[[], Stream]) -> None:
-    """Look at what unpacks, and at what follows it."""
+def is_lzma(head: bytes) -> bool:
+    """Whether liblzma would take it without being told: a dictionary of 2^n or 3·2^n bytes, and a size that is none or plausible."""
+    dictionary = int.from_bytes(head[1:5], "little")
+    usual = dictionary == 0xFFFFFFFF or (dictionary and bin(dictionary).rstrip("0") in ("0b1", "0b11"))
+    return bool(usual) and LZMA.magic.match(head) is not None
+
+
+def packed_otherwise(head: bytes) -> str | None:
+    """The name of a way of packing that is not unpacked here; None where it is none."""
+    return next((name for magic, name in PACKED if magic.match(head)), None)
+
+
+def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: Codec, begin: Callable[[], Stream]) -> bool:
+    """Look at what unpacks, and at what follows it. Returns whether it is compressed at all."""
     inner = f"{where}:unpacked" if where else "unpacked"
     try:
         unpacked = UnpackedWindow(window, inner, begin, walk.unpacking, slow=codec.slow)
     except (CorruptFileError, LimitError) as problem:
         beginning = first_part(begin, max(0, min(walk.limits.pickle_bytes, walk.budget)))
         walk.budget -= len(beginning)
+        before = len(walk.found.streams)
+        weak = codec.name in WEAK and len(beginning) < CONVINCING and not isinstance(problem, LimitError)
+        walk.content(MemoryWindow(beginning, inner), inner, depth + 1, raw=weak)
+        if weak and len(walk.found.streams) == before:
+            return False
         walk.unseen(where, problem.message)
-        walk.content(MemoryWindow(beginning, inner), inner, depth + 1)
-        return
+        return True
     walk.content(unpacked, inner, depth + 1)
     unpacked.release()
     if unpacked.trailing:
@@ -56,6 +96,7 @@ def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: C
         walk.content(window.cut(window.size - unpacked.trailing, unpacked.trailing, behind), behind, depth + 1)
     if not where and not any(one.where == inner for one in walk.found.unseen):
         walk.found.looked = True
+    return True
 
 
 def first_part(begin: Callable[[], Stream], most: int) -> bytes:

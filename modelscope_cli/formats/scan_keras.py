@@ -2,7 +2,8 @@
 
 In a `.keras` archive the configuration is a JSON file; in HDF5 it is a text somewhere in the file (the attribute `model_config`), which
 is searched for, because HDF5 itself is not read here. Facts: keras/src/saving/serialization_lib.py; CVE-2024-3660 (Lambda layers),
-CVE-2025-1550 (a module and a name of any library, called with what the configuration says).
+CVE-2025-1550 (a module and a name of any library, called with what the configuration says). TFOpLambda, ordinary in Keras 2, names a
+function of TensorFlow and has no code: keras/layers/core/tf_op_layer.py. HDF5 that PyTables wrote (pandas.to_hdf) can hold pickles.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from modelscope_cli.core.window import Window
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-LAMBDAS = ("Lambda", "TFOpLambda", "__lambda__")
+LAMBDAS = ("Lambda", "__lambda__")
+TF_OPERATION = "TFOpLambda"
 MOST_NODES = 2_000_000  # of a JSON document; a text of 8 MiB holds fewer
 LARGEST_HDF5 = 1 << 30  # bytes searched for a configuration
 PIECE, OVERLAP = 1 << 20, 512
-LAMBDA = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|TFOpLambda|__lambda__)"')
+LAMBDA = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
 MODULE = re.compile(rb'"module"\s*:\s*"([A-Za-z_][A-Za-z0-9_.]{0,200})"')
+# Functions of TensorFlow that touch files, load libraries or call Python.
+TOUCHING = (
+    r"(?:io\.|raw_ops\.(?:Read|Write|Save|Restore|Eager)|load_|py_func|numpy_function|sysconfig|data\.|saved_model\.)[\w.]*"
+)
+TOUCHES = re.compile(TOUCHING)
+OPERATION = re.compile(rb'"TFOpLambda".{0,300}?"function"\s*:\s*"(' + TOUCHING.encode() + rb')"', re.DOTALL)
+PYTABLES = b"PYTABLES_FORMAT_VERSION"
 # Letters of ASCII written as escapes: json.dumps never does, and who searches for words misses them.
 ESCAPED = re.compile(rb'"[ -!#-\[\]-~]{0,64}\\u00[2-7][0-9A-Fa-f][^"]{0,64}"')
 
@@ -31,6 +40,7 @@ def scan_layers(walk: Walk, where: str, document: Any) -> None:
     waiting, seen = [document], 0
     layers: set[str] = set()
     modules: set[str] = set()
+    operations: set[str] = set()
     while waiting and seen < MOST_NODES:
         node = waiting.pop()
         seen += 1
@@ -41,6 +51,9 @@ def scan_layers(walk: Walk, where: str, document: Any) -> None:
             if isinstance(name, str) and "config" in node:
                 if name in LAMBDAS:
                     layers.add(name)
+                called = node["config"].get("function") if name == TF_OPERATION and isinstance(node["config"], dict) else None
+                if isinstance(called, str) and TOUCHES.match(called):
+                    operations.add(called)
                 if isinstance(module, str) and is_standard(module):
                     modules.add(
                         f"{module}.{node['config'] if name == 'function' and isinstance(node['config'], str) else name}"
@@ -54,6 +67,10 @@ def scan_layers(walk: Walk, where: str, document: Any) -> None:
         )
     if modules:
         _imports(walk, where, modules)
+    if operations:
+        _operations(walk, where, operations)
+    if waiting:
+        walk.unseen(where, f"what follows the first {MOST_NODES:,} values of a JSON document")
 
 
 def is_standard(module: str) -> bool:
@@ -68,20 +85,28 @@ def _imports(walk: Walk, where: str, names: set[str]) -> None:
     )
 
 
+def _operations(walk: Walk, where: str, names: set[str]) -> None:
+    shown = ", ".join(sorted(names)[:4])
+    walk.sign("keras-operation", where, f"its configuration calls TensorFlow's {shown}, which touches files or runs other code")
+
+
 def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
     """The same in HDF5, searched for as text."""
     walk.found.looked = walk.found.looked or not where
     previous = b""
     length = min(window.size, LARGEST_HDF5)
     modules: set[str] = set()
-    lambdas = escaped = False
+    operations: set[str] = set()
+    lambdas = escaped = tables = False
     for start in range(0, length, PIECE):
         piece = previous + window.read(start, min(PIECE, length - start))
         if b'"class_name"' in piece or b'"module"' in piece:
             lambdas = lambdas or LAMBDA.search(piece) is not None
             found = {match[1].decode() for match in MODULE.finditer(piece)}
             modules |= {module for module in found if is_standard(module)}
+            operations |= {match[1].decode() for match in OPERATION.finditer(piece)}
         escaped = escaped or (b"\\u00" in piece and ESCAPED.search(piece) is not None)
+        tables = tables or PYTABLES in piece
         previous = piece[-OVERLAP:]
     if lambdas:
         walk.sign("keras-lambda", where, "a Lambda layer: it is made of Python code, marshalled in the file, that loading runs")
@@ -89,5 +114,9 @@ def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
         _imports(walk, where, modules)
     if escaped:
         walk.sign("escaped-text", where, "JSON in it writes plain letters as \\u00.. escapes, which hides words from a search")
+    if operations:
+        _operations(walk, where, operations)
+    if tables:
+        walk.unseen(where, "tables as PyTables and pandas write them: objects in them are pickles, which are not looked for")
     if window.size > length:
         walk.unseen(where, f"what follows the first {length:,} bytes, where a Keras configuration could be")

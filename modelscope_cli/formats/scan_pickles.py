@@ -11,16 +11,16 @@ taken for a pickle when it calls something, or imports something and comes to it
 from __future__ import annotations
 
 import re
-import zlib
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.pickle_machine import CHUNK
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.containers.tolerant_machine import TolerantMachine
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
-from modelscope_cli.formats.plain_values import raw_bytes
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
@@ -28,20 +28,25 @@ if TYPE_CHECKING:
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
 MOST_IN_A_ROW = 2_000
+SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
 NAME = re.compile(r"[\w.<>$ -]+")
+BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # that a program may strip before it unpickles text, a byte-order mark among them
 NEVER_FIRST = frozenset(b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\xff\xfe")
 
 
 def scan_pickles(walk: Walk, window: Window, where: str, depth: int, head: bytes, *, loader: str = PYTHON) -> bool:
     """Run every pickle of a window. Returns whether there was one."""
-    if not head or head[0] in NEVER_FIRST:
+    blanks = len(head) - len(head.lstrip(BLANKS))
+    if blanks == len(head) or head[blanks] in NEVER_FIRST:
         return False
     if walk.stacked and not depth:
         walk.found.streams += [Stream(where, trace, TORCH) for trace in walk.stacked]
         return True
-    return Series(walk, window, where, depth, loader).run()
+    series = Series(walk, window, where, depth, loader)
+    series.position = blanks
+    return series.run()
 
 
 class Series:
@@ -58,7 +63,7 @@ class Series:
         self.position = 0
         self.keys: set[str] = set()
         self.nested: list[tuple[int, bytes]] = []
-        self.seen: set[int] = set()
+        self.seen: set[bytes] = set()
 
     def more(self, wanted: int) -> bytes:
         start = len(self.data)
@@ -66,24 +71,36 @@ class Series:
 
     def run(self) -> bool:
         """Whether there was a pickle at all."""
-        announced = len(self.data) > 1 and self.data[0] == PROTOCOL and self.data[1] <= 5
+        first = self.position
+        announced = len(self.data) > first + 1 and self.data[first] == PROTOCOL and self.data[first + 1] <= 5
         machine, problem = self.one()
-        if not announced and not _is_pickle(machine, problem):
-            return False
+        before: list[
+            TolerantMachine
+        ] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
+        while not announced and not _is_pickle(machine, problem):
+            ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
+            if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL:
+                self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.message}")
+            if ended or len(before) >= MOST_IN_A_ROW:
+                return False
+            before.append(machine)
+            machine, problem = self.one()
         if announced and problem is not None and not machine.globals and machine.opcodes < 3:
             return False
-        self.keep(machine, problem)
         stacked = type(machine.result) is int and machine.result == MAGIC_NUMBER
-        count = 1
+        for each in before:
+            self.keep(each, None)
+        self.keep(machine, problem, TORCH if stacked else None)
+        count = len(before) + 1
         while problem is None and self.position < self.window.size and count < MOST_IN_A_ROW:
             if stacked and count >= STACKED:
                 break
-            before = self.position
+            position = self.position
             machine, problem = self.one()
-            if problem is not None and not _is_pickle(machine, problem):
-                self.position = before
+            if problem is not None and not _named(machine):
+                self.position = position
                 break
-            self.keep(machine, problem, TORCH if stacked else None)
+            self.keep(machine, problem, TORCH if stacked else PYTHON)  # torch stops behind the first one
             count += 1
         self.walk.budget -= len(self.data)
         if count >= MOST_IN_A_ROW and self.position < self.window.size:
@@ -103,6 +120,7 @@ class Series:
         if not bounds.opcodes:
             raise LimitError("opcodes", self.walk.limits.opcodes, "more in all its pickles together", path=name)
         machine = TolerantMachine(self.data, name, bounds, None, self.more, self.position, readers)
+        machine.size = self.window.size
         problem: ModelscopeError | None = None
         try:
             machine.run()
@@ -111,6 +129,11 @@ class Series:
             problem.__context__ = None
         except RecursionError:
             problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
+        except BaseException:  # the time is up: what was found so far counts
+            if _named(machine):
+                self.walk.found.streams.append(Stream(self.where, machine.trace("it took too long"), self.loader))
+            raise
+        machine.other_readings()
         self.position = machine.end
         self.walk.opcodes -= machine.opcodes + OVERHEAD
         machine.forget()
@@ -120,6 +143,8 @@ class Series:
         trace = machine.trace(problem.message if problem is not None else None)
         self.keys |= machine.keys
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
+        for offset, doubt in machine.doubts:
+            self.walk.sign("joblib-array", self.where, doubt, offset)
         if problem is not None:
             code = "pickle-limit" if isinstance(problem, LimitError) else "pickle-broken"
             self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {problem.message}", machine.end)
@@ -128,8 +153,12 @@ class Series:
 
     def _load_from_bytes(self, args: tuple[Any, ...]) -> Any:
         """A torch.save inside the pickle: looked at as a file of its own."""
-        raw = raw_bytes(args[0]) if len(args) == 1 else None
-        if raw is not None and (known := zlib.crc32(raw)) not in self.seen:
+        raw = literal_bytes(args[0]) if len(args) == 1 else None
+        if raw is None:
+            self.walk.sign(
+                "computed-bytes", self.where, "it unpickles bytes that are put together while loading: nobody can see them"
+            )
+        if raw is not None and (known := sha256(raw).digest()) not in self.seen:
             self.seen.add(known)
             if len(self.nested) >= self.walk.limits.nested_files:
                 raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1)
@@ -154,10 +183,15 @@ class Series:
             self.walk.sign("after-stop", self.where, f"{left:,} bytes follow the last pickle", self.position)
 
 
+def _named(machine: TolerantMachine) -> list[Global]:
+    """What it imports by names that a module and a thing in it can have."""
+    return [use for use in machine.globals.values() if NAME.fullmatch(use.module) and NAME.fullmatch(use.name)]
+
+
 def _is_pickle(machine: TolerantMachine, problem: ModelscopeError | None) -> bool:
-    """Whether something without a protocol number did what pickles do."""
-    found = list(machine.globals.values())
-    named = [use for use in found if NAME.fullmatch(use.module) and NAME.fullmatch(use.name)]
+    """Whether something did what pickles do: without a protocol number, more than text may do by chance."""
+    named = _named(machine)
+    numbered = machine.data[machine.start] == PROTOCOL
     if problem is None:
-        return machine.opcodes > 1 and (bool(named) or machine.data[machine.start] == PROTOCOL)
-    return bool(named) and any(use.calls for use in named)
+        return machine.opcodes > 1 and (bool(named) or numbered)
+    return bool(named) and (numbered or any(use.calls for use in named))

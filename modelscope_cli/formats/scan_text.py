@@ -1,179 +1,219 @@
-"""Programs in text form: chat templates, custom code that a config.json asks for, Python sources, TorchScript.
+"""Texts: JSON with chat templates, code to be imported or layers in it, Jinja templates, Python sources.
 
-None of it is run or parsed as code here. Patterns tell what would reach out of a template's sandbox or touch files; the texts
-themselves are handed on to be shown.
+What a text is its content decides, and the end of its name only adds looks. JSON is read as Python's json.loads reads bytes: UTF-8
+with or without a mark, UTF-16 and UTF-32. Documents that are too long to take apart are searched for the words that matter.
 """
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.scan_templates import MOST_TEXTS, template
 
 if TYPE_CHECKING:
-    from modelscope_cli.containers.zip_directory import Member
-    from modelscope_cli.formats.scan_zip import Archive
     from modelscope_cli.formats.scanning import Walk
 
 LARGEST = 8 << 20
-MOST_TEXTS = 64
-KEPT = 1 << 16  # characters of a template
-
-# Attributes and names by which a template leaves its sandbox (server-side template injection; CVE-2024-34359 in llama-cpp-python).
-GADGETS = re.compile(
-    r"__(?:class|mro|base|bases|subclasses|globals|builtins|import|init|getattribute|dict|code|reduce|loader|spec)__"
-    r"|\|\s*attr\s*\(|\bpopen\b|\bsubprocess\b|\bos\s*\.\s*(?:system|exec|spawn)|\b(?:eval|exec)\s*\(|\bimportlib\b"
-    r"|\b(?:cycler|joiner|namespace|lipsum|self|config|request|url_for|get_flashed_messages)\s*\.\s*_{1,2}\w+|\\x5f\\x5f|['\"]_{2}['\"]\s*[~+]"
+LARGEST_JSON = 48 << 20  # where words that matter stand in it
+SEARCHED = 256 << 20
+PIECE, OVERLAP = 1 << 20, 64
+MOST_NODES = 2_000_000
+TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
+WORDS = re.compile(
+    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"\s*:|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
 )
-# Operators of TorchScript that touch files, whatever the weights say.
-FILE_OPERATORS = re.compile(r"\b(?:ops\.aten|torch|aten)\s*(?:\.|::)\s*(?:save|from_file|load|_save)\s*\(")
-OWN_OPERATORS = (
-    "prim", "aten", "quantized", "_quantized", "torchvision", "torchaudio", "_caffe2", "prepacked", "mkldnn_prepacked",
-    "profiler", "inductor", "_c10d_functional",
-)  # fmt: skip
-OPERATORS = re.compile(r"\bops\.(\w+)\.\w+\(")
-RISKY_SOURCE = re.compile(
-    r"\bos\s*\.\s*(?:system|popen|exec\w*|spawn\w*|remove|unlink|fork)\b|\bsubprocess\b|\b(?:eval|exec|compile|__import__)\s*\(|\bsocket\b|\burllib\b"
-    r"|\brequests\s*\.|\bctypes\b|\bpickle\s*\.\s*loads?\b|\bmarshal\b|\bbase64\s*\.\s*b64decode|\bshutil\s*\.\s*rmtree"
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
 )
+OWN_MODULES = ("sentence_transformers.", "pylate.")  # of modules.json
 
 
-def scan_text(walk: Walk, window: Window, where: str, name: str) -> None:
-    """A text by the end of its name."""
+def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
+    """Look at a text. Returns whether it is one."""
+    leaf = os.path.basename(where or window.name).lower()
+    encoding = encoding_of(head)
+    text = is_text(head, encoding)
+    if not (b"\0" in head and encoding == "utf-8"):
+        if leaf.endswith(".py"):
+            text = _whole(walk, window, where, encoding, _source) or text
+        elif leaf.endswith(TEMPLATE_SUFFIXES) or ("chat_template" in leaf and not leaf.endswith(".json")):
+            text = _whole(walk, window, where, encoding, template) or text
+    first = head.decode(encoding, "ignore").lstrip()[:1]
+    if leaf.endswith(".json") or (text and first in ("", "{", "[", '"')):
+        return _json(walk, window, where, leaf, encoding) or text
+    return text
+
+
+def _whole(walk: Walk, window: Window, where: str, encoding: str, look: Callable[[Walk, str, str], None]) -> bool:
+    """Look at a text that is a program from end to end, whatever its bytes."""
     if window.size > LARGEST:
-        walk.unseen(where, f"a text of {window.size:,} bytes", quiet=True)
-        return
-    text = window.read(0, window.size).decode("utf-8", "replace")
-    if name.endswith((".jinja", ".jinja2", ".j2")):
-        template(walk, where, text)
-    elif name.endswith(".json"):
-        _scan_json(walk, where, text)
-    elif name.endswith(".py"):
-        source(walk, where, text)
+        walk.unseen(where, f"a text of {window.size:,} bytes")
     else:
-        from modelscope_cli.formats.scan_pickles import scan_pickles
+        look(walk, where, window.read(0, window.size).decode(encoding, "replace"))
+    return True
 
-        scan_pickles(walk, window, where, 1, window.head(64))
+
+def _source(walk: Walk, where: str, text: str) -> None:
+    from modelscope_cli.formats.scan_source import note_source
+
+    note_source(walk, where, text)
 
 
-def _scan_json(walk: Walk, where: str, text: str) -> None:
-    """Chat templates, `auto_map`, and layers that carry code."""
-    from modelscope_cli.formats.scan_keras import scan_layers
+def encoding_of(head: bytes) -> str:
+    """How a text that begins so is written: by its mark, else by where noughts stand (as json.detect_encoding does)."""
+    for mark, name in MARKS:
+        if head.startswith(mark):
+            return name
+    if len(head) > 3:
+        if not head[0]:
+            return "utf-16-be" if head[1] else "utf-32-be"
+        if not head[1]:
+            return "utf-16-le" if head[2] or head[3] else "utf-32-le"
+    return "utf-8"
 
+
+def is_text(head: bytes, encoding: str = "utf-8") -> bool:
+    """Whether it reads as text without a NUL, but for a character cut at the end."""
+    if encoding in ("utf-8", "utf-8-sig") and b"\0" in head:
+        return False
+    if encoding.startswith(("utf-16-", "utf-32-")) and head.lstrip(b"\0")[:1] not in (
+        b"{",
+        b"[",
+        b'"',
+        b" ",
+        b"\n",
+        b"\r",
+        b"\t",
+    ):
+        return False
     try:
-        document = msgspec.json.decode(text)
+        text = codecs.getincrementaldecoder(encoding)("surrogatepass").decode(head)
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text
+
+
+def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> bool:
+    """Look at a document. Returns whether it is one."""
+    if window.size > LARGEST:
+        length = min(window.size, SEARCHED)
+        found = encoding not in ("utf-8", "utf-8-sig") or has_words(window, length)
+        if found and window.size > LARGEST_JSON:
+            walk.unseen(where, f"a JSON document of {window.size:,} bytes, in which words stand that matter")
+            return True
+        if window.size > length:
+            walk.unseen(where, f"what follows the first {length:,} bytes of a JSON document")
+        if not found:
+            return True
+    data = window.read(0, window.size)
+    if window.size <= LARGEST or leaf.endswith(".json"):
+        document = document_of(data)
+        if document is msgspec.UNSET:
+            if leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
+                walk.unseen(where, "it is no JSON, or nested too deeply")
+            return False
+        scan_document(walk, where, leaf, document, hidden=b"\\u" in data or encoding != "utf-8", data=data)
+    return True
+
+
+def has_words(window: Window, length: int) -> bool:
+    """Whether words that matter stand in so many first bytes."""
+    previous = b""
+    for start in range(0, length, PIECE):
+        piece = previous + window.read(start, min(PIECE, length - start))
+        if WORDS.search(piece):
+            return True
+        previous = piece[-OVERLAP:]
+    return False
+
+
+def document_of(data: bytes) -> Any:
+    """What JSON says, as Python's json takes it (NaN and all); msgspec.UNSET for what is none."""
+    try:
+        text = data.decode(encoding_of(data[:4]), "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(text)
     except (ValueError, RecursionError):
-        document = None
-        walk.unseen(where, "it is no JSON, or nested too deeply")
-    scan_layers(walk, where, document)
-    if not isinstance(document, dict):
-        return
-    mapped = document.get("auto_map")
-    if isinstance(mapped, dict) and mapped:
-        named = sorted(
-            {str(value).rpartition(".")[0] for values in mapped.values() for value in _flat(values) if "." in str(value)}
-        )
-        files = ", ".join(f"{name}.py" for name in named[:6]) or "code of its own"
-        walk.sign("custom-code", where, f"auto_map: loading with trust_remote_code=True runs {files}")
-    if document.get("trust_remote_code") is True:
-        walk.sign("custom-code", where, "it asks for trust_remote_code")
-    found = document.get("chat_template")
-    for label, value in _templates(found):
-        template(walk, f"{where}:chat_template{label}" if where else f"chat_template{label}", value)
+        import json
 
-
-def _flat(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _templates(value: Any) -> list[tuple[str, str]]:
-    """(label, template) of a chat template, or of several in a list."""
-    if isinstance(value, str):
-        return [("", value)]
-    if isinstance(value, list):
-        return [
-            (f".{each.get('name')}", each["template"])
-            for each in value[:MOST_TEXTS]
-            if isinstance(each, dict) and isinstance(each.get("template"), str)
-        ]
-    return []
-
-
-def templates_of(checkpoint: Checkpoint, walk: Walk) -> None:
-    """The chat templates of a GGUF file."""
-    if checkpoint.format != "gguf":
-        return
-    waiting: list[tuple[str, Any]] = list(checkpoint.metadata.items())
-    while waiting:
-        key, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [(f"{key}.{inner}", each) for inner, each in value.items()]
-        elif isinstance(value, str) and "chat_template" in key:
-            template(walk, key, value)
-
-
-def template(walk: Walk, where: str, text: str) -> None:
-    """A Jinja template: rendered by whoever talks to the model, in a sandbox at best."""
-    found = sorted({match[0].strip() for match in GADGETS.finditer(text)})
-    if found:
-        shown = ", ".join(found[:4])
-        walk.sign("template-gadget", where, f"the chat template reaches for {shown}: a way out of a template engine")
-    if len(walk.found.texts) < MOST_TEXTS:
-        walk.found.texts.append((where, text[:KEPT]))
-    if len(text) > KEPT:
-        walk.unseen(where, f"the template has {len(text):,} characters, {KEPT:,} are shown", quiet=True)
-
-
-def source(walk: Walk, where: str, text: str, *, loaded: bool = False) -> None:
-    """Python source."""
-    found = sorted({match[0] for match in RISKY_SOURCE.finditer(text)})
-    if loaded and found:
-        walk.sign("risky-source", where, f"Python code that loading runs; it uses {', '.join(found[:5])}")
-
-
-def scan_sources(archive: Archive, members: list[Member]) -> None:
-    """The .py members of an archive: TorchScript, torch.package, or just files."""
-    walk, prefix = archive.walk, archive.prefix
-    scripted = [member for member in members if "/code/" in f"/{member.name}" and archive.roots]
-    packaged = any(member.name.endswith(".data/extern_modules") for member in archive.directory.members)
-    others = [member for member in members if member not in scripted]
-    for member in scripted + (others if packaged else []):
         try:
-            text = archive.text(member)
-        except ModelscopeError as problem:
-            walk.unseen(f"{prefix}{member.name}", problem.message)
-            continue
-        if member in scripted:
-            _script(walk, f"{prefix}{member.name}", text)
-        else:
-            source(walk, f"{prefix}{member.name}", text, loaded=True)
-    if scripted:
-        count = f"{len(scripted):,} {'file' if len(scripted) == 1 else 'files'}"
-        walk.sign(
-            "torchscript",
-            archive.where,
-            f"TorchScript code in {count}: torch's own compiler reads it, and running the model runs it",
-        )
-    if others and packaged:
-        count = f"{len(others):,} Python {'file' if len(others) == 1 else 'files'}"
-        walk.sign("packaged-code", archive.where, f"{count} inside: loading the package runs them")
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return msgspec.UNSET
 
 
-def _script(walk: Walk, where: str, text: str) -> None:
-    found = sorted({match[0].rstrip("( ") for match in FILE_OPERATORS.finditer(text)})
-    if found:
-        walk.sign(
-            "script-files", where, f"TorchScript code that calls {', '.join(found[:4])}: it reads or writes files when it runs"
-        )
-    foreign = sorted({name for name in OPERATORS.findall(text) if name not in OWN_OPERATORS})
-    if foreign:
-        walk.sign(
-            "script-operators",
-            where,
-            f"TorchScript code that calls operators of {', '.join(foreign[:4])}, a library that has not been judged",
-        )
+def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: bool, data: bytes) -> None:
+    """Chat templates, code to be imported, and layers that carry code."""
+    from modelscope_cli.formats.scan_keras import scan_layers
+    from modelscope_cli.formats.scan_source import modules_of
+
+    if hidden or b'"class_name"' in data:
+        scan_layers(walk, where, document)
+    if hidden or b"auto_map" in data or b"custom_pipelines" in data:
+        files = modules_of(document)
+        if files is not None:
+            folder = where.rpartition("/")[0]
+            walk.mapped[folder] = walk.mapped.get(folder, set()) | files
+            named = ", ".join(sorted(files)[:6]) or "code of its own"
+            walk.sign("custom-code", where, f"auto_map: loading with trust_remote_code=True runs {named}")
+    if isinstance(document, dict) and document.get("trust_remote_code") is True:
+        walk.sign("custom-code", where, "it asks for trust_remote_code")
+    if leaf == "modules.json" and isinstance(document, list):
+        kinds = [each.get("type") for each in document if isinstance(each, dict)]
+        foreign = sorted({kind for kind in kinds if isinstance(kind, str) and not kind.startswith(OWN_MODULES)})
+        if foreign:
+            walk.sign("custom-code", where, f"modules.json: sentence-transformers imports {', '.join(foreign[:4])}")
+    if hidden or b'"expr_str"' in data or b'"graph_module"' in data:
+        from modelscope_cli.formats.scan_export import scan_program
+
+        scan_program(walk, where, document, data, hidden=hidden)
+    if hidden or b"template" in data:
+        _templates(walk, where, leaf, document)
+
+
+def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
+    """Every text under a key that speaks of a chat template, and all of a document that is one."""
+    waiting: list[tuple[str, Any]] = [
+        ("chat_template" if "chat_template" in leaf and not isinstance(document, dict) else "", document)
+    ]
+    seen = told = 0
+    while waiting:
+        label, node = waiting.pop()
+        seen += 1
+        if seen > MOST_NODES:
+            walk.unseen(where, f"what follows the first {MOST_NODES:,} values of a JSON document")
+            return
+        if isinstance(node, dict):
+            named = f".{node['name']}" if label and isinstance(node.get("name"), str) else ""
+            for key, value in node.items():
+                if label and key in ("name", "type"):
+                    continue
+                inner = f"{label}{named or f'.{key}'}" if label else (key if is_template(key, value) else "")
+                waiting.append((inner, value))
+        elif isinstance(node, list):
+            waiting += [(label, each) for each in node]
+        elif label and isinstance(node, str):
+            told += 1
+            template(walk, f"{where}:{label}" if where else label, node)
+            if told > MOST_TEXTS * 16:
+                walk.unseen(where, f"more than {told - 1:,} templates")
+                return
+
+
+def is_template(key: str, value: Any) -> bool:
+    """Whether a key speaks of a template that Jinja renders."""
+    name = key.lower()
+    return "chat_template" in name or ("template" in name and isinstance(value, str) and ("{{" in value or "{%" in value))

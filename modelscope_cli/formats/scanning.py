@@ -2,53 +2,64 @@
 
     file ── read as the model it seems to be ──▶ problem, metadata
          └─ walk ──▶ zip members, tar members, .npy and joblib arrays, blobs of a .distcp, compressed streams … each by content
-                     └─▶ pickles (scan_pickles), programs as text (scan_text), signs of disagreeing parsers (scan_zip)
+                     └─▶ pickles (scan_pickles), texts (scan_text), chat templates (scan_templates), Python (scan_source),
+                         signs of disagreeing parsers (scan_zip)
 
-Both are done: a file that no reader takes is never said to be safe, and a reader that is content has not seen every member.
-What is too large, too deep, encrypted or of no known kind goes into `unseen`.
+Both are done: a file that no reader takes is never said to be safe, and a reader that is content has not seen every member. The
+looks add up: a file that is an archive may begin as a pickle and end as another archive, whatever it is called. What is too large,
+too deep, encrypted or cannot be followed goes into `unseen`, and so does, quietly, what is of no known kind.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from modelscope_cli.containers.tar_directory import looks_like_tar
 from modelscope_cli.containers.unpacked import Budget
 from modelscope_cli.core.checkpoint import Checkpoint, PickleTrace
 from modelscope_cli.core.limits import Limits
-from modelscope_cli.core.scanned import Scanned, Sign, Unseen
+from modelscope_cli.core.scanned import TORCH, Scanned, Sign, Stream, Unseen
 from modelscope_cli.core.window import Window, open_window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
-from modelscope_cli.formats.scan_compressed import scan_compressed, stream_of
+from modelscope_cli.formats.scan_compressed import packed_otherwise, scan_compressed, stream_of
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scan_source import Source
 
 HEAD = 1 << 12
 DEEPEST = 8  # containers in one another
 FILES = 4  # times nested_files: members that are looked into
 MOST_UNSEEN = 200
-MOST_SIGNS = 2_000
+MOST_SIGNS = 200  # of a kind: many of one must not keep out those of another
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 END_OF_ZIP = b"PK\x05\x06"
 NUMPY = b"\x93NUMPY"
 HDF5 = b"\x89HDF\r\n\x1a\n"
+USER_BLOCK = 512  # bytes, or twice as many, or twice that …: what may stand before HDF5
+GGUF = re.compile(rb"GGUF(?![ -~]{4})")
 SAFETENSORS = re.compile(rb"(?![\t\n\r -~]{8}).{8}\{", re.DOTALL)
-TEXT_SUFFIXES = (".json", ".jinja", ".jinja2", ".j2", ".py", ".md", ".txt", ".yaml", ".yml", ".toml")
+NATIVE = (b"\x7fELF", b"\0asm", b"MZ", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba")
+MOST_ENDS = 8  # end records of zip archives that are tried
 
 Read = Callable[[Window, Limits], Checkpoint]
 
 
-def scan_file(path: str, limits: Limits, read: Read) -> Scanned:
+def scan_file(path: str, limits: Limits, read: Read, found: Scanned | None = None) -> Scanned:
     """Everything found in one file. `read` is the reader of checkpoints; its refusal is kept as the problem.
 
+    It is put into `found`, if that is given, as it is found: whoever is interrupted has what there was until then.
     Raises SourceError for what is no file; everything else ends in the result.
     """
     with open_window(path) as window:
-        return scan_window(window, limits, read)
+        return scan_window(window, limits, read, found)
 
 
-def scan_window(window: Window, limits: Limits, read: Read) -> Scanned:
+def scan_window(window: Window, limits: Limits, read: Read, found: Scanned | None = None) -> Scanned:
     """Everything found behind a window."""
-    found = Scanned(window.name, window.size)
+    found = found or Scanned(window.name)
+    found.nbytes = window.size
     walk = Walk(found, limits)
     try:
         walk.take(read(window, limits))
@@ -57,7 +68,14 @@ def scan_window(window: Window, limits: Limits, read: Read) -> Scanned:
     except RecursionError:
         found.problem = LimitError("nesting", limits.nesting, "too much", path=window.name)
     walk.content(window, "", 0)
+    walk.finish()
     return found
+
+
+def _is_followed(trace: PickleTrace) -> bool:
+    """Whether a reader came to the end of a pickle, and nothing but its calls unpickles bytes in it: readers look only into those."""
+    loaders = [use for use in trace.globals if (use.module, use.name) == ("torch.storage", "_load_from_bytes")]
+    return trace.problem is None and not any([use.loose for use in loaders])
 
 
 class Walk:
@@ -72,7 +90,18 @@ class Walk:
         self.files = 0
         self.known: dict[str, PickleTrace] = {}  # pickles of torch that a reader has run from end to end, by their place
         self.stacked: list[PickleTrace] = []  # the same of the first five of torch.save before 1.6
+        self.unpickled: list[PickleTrace] = []  # all that a reader of the oldest format has run
         self.data: frozenset[int] = frozenset()  # where the storages begin that a reader found: nothing to run
+        self.templates = False  # whether a reader kept the chat templates, each to its end
+        self.sources: list[Source] = []  # Python files, until it is known what names them
+        self.judged: set[str] = set()  # those of them that an archive runs by its nature
+        self.mapped: dict[str, set[str]] = {}  # by folder: the Python files that a configuration in it names
+        self.programs: list[str] = []  # prefixes of archives of torch.export
+        self.counts: dict[str, int] = {}  # signs by their code
+        self.places: dict[str, int] = {}  # where in `found.unseen` a place stands
+        self.ends: dict[str, int] = {}  # by place: where the last member of a tar stops, which was looked at by itself
+        self.kinds = 0  # parts of a known kind, but for containers
+        self.strangers = 0  # parts of none
 
     def take(self, checkpoint: Checkpoint) -> None:
         """What the reader of checkpoints learnt. A pickle that it ran to the end need not be run again: it is the stricter one."""
@@ -85,35 +114,81 @@ class Walk:
         self.data = frozenset(start for start, nbytes in zip(storage.starts, storage.nbytes, strict=True) if nbytes)
         if checkpoint.format in ("torch-zip", "torchscript"):
             if all([trace.where.startswith(f"{found.path}:") for trace in checkpoint.pickles]):  # no torch.save in a pickle
-                self.known = {trace.where: trace for trace in checkpoint.pickles if trace.problem is None}
-        elif checkpoint.format == "torch-legacy" and all([trace.problem is None for trace in checkpoint.pickles]):
+                self.known = {trace.where: trace for trace in checkpoint.pickles if _is_followed(trace)}
+        elif checkpoint.format == "torch-legacy" and all([_is_followed(trace) for trace in checkpoint.pickles]):
             self.stacked = checkpoint.pickles
-        from modelscope_cli.formats.scan_text import templates_of
+        elif checkpoint.format == "torch-tar":
+            self.unpickled = checkpoint.pickles
+        elif checkpoint.format == "gguf":
+            from modelscope_cli.formats.scan_gguf import kept_whole, templates_of
 
-        templates_of(checkpoint, self)
+            self.templates = kept_whole(checkpoint)
+            if self.templates:
+                templates_of(checkpoint, self)
 
-    def content(self, window: Window, where: str, depth: int) -> None:
-        """Look at a file, or at one inside another, by what it begins with. Never raises for what is in it."""
+    def content(self, window: Window, where: str, depth: int, *, raw: bool = False) -> None:
+        """Look at a file, or at one inside another, by what it holds. `raw` says that numbers are expected. Never raises for content."""
+        self.files += 1
+        if depth > DEEPEST:
+            self.unseen(where, f"more than {DEEPEST} containers in one another")
+            return
+        if self.files > self.limits.nested_files * FILES:
+            self.unseen("", f"what follows the first {self.limits.nested_files * FILES:,} parts (limit nested_files)")
+            return
         try:
-            if depth > DEEPEST:
-                raise LimitError("nested_files", DEEPEST, f"more than {DEEPEST} in one another", path=window.name)
-            self.files += 1
-            if self.files > self.limits.nested_files * FILES:
-                raise LimitError("nested_files", self.limits.nested_files * FILES, self.files, path=window.name)
-            self._by_content(window, where, depth)
+            head = window.head(HEAD)
         except ModelscopeError as problem:
-            self.unseen(where, str(problem.message))
-        except (RecursionError, MemoryError):
-            self.unseen(where, "it is nested too deeply, or needs more memory than there is")
+            self.unseen(where, problem.message)
+            return
+        known = False
+        for look in (self._pickles, self._container, self._user_block, self._second_end):
+            try:
+                known = look(window, where, depth, head) or known
+            except ModelscopeError as problem:
+                if depth or self.found.problem is None or problem.message != self.found.problem.message:
+                    self.unseen(where, problem.message)
+                known = True
+            except (RecursionError, MemoryError):
+                self.unseen(where, "it is nested too deeply, or needs more memory than there is")
+                known = True
+        if not known and window.size and depth and not raw:
+            self.strangers += 1
+            self.unseen(where, "of no kind that is known here", quiet=True)
 
-    def _by_content(self, window: Window, where: str, depth: int) -> None:
-        head = window.head(HEAD)
-        name = (where or window.name).lower()
+    def _pickles(self, window: Window, where: str, depth: int, head: bytes) -> bool:
+        from modelscope_cli.formats.scan_pickles import scan_pickles
+
+        found = scan_pickles(self, window, where, depth, head)
+        self.kinds += found
+        return found
+
+    def _container(self, window: Window, where: str, depth: int, head: bytes) -> bool:
+        """What its first bytes say it is, if not a pickle. Returns whether that is known."""
         if head.startswith(ZIP):
             from modelscope_cli.formats.scan_zip import scan_zip
 
             scan_zip(self, window, where, depth)
-            return
+            return True
+        if looks_like_tar(head):
+            from modelscope_cli.formats.scan_tar import scan_tar
+
+            scan_tar(self, window, where, depth)
+            return True
+        packed = stream_of(head, window)
+        if packed and scan_compressed(self, window, where, depth, *packed):
+            return True
+        if other := packed_otherwise(head):
+            self.unseen(where, f"packed with {other}, which is not unpacked here: unpack it first and scan what comes out")
+            return True
+        if self._model(window, where, depth, head):
+            self.kinds += 1
+            return True
+        from modelscope_cli.formats.scan_text import scan_text
+
+        return scan_text(self, window, where, head)
+
+    def _model(self, window: Window, where: str, depth: int, head: bytes) -> bool:
+        """Formats of arrays and models that are no containers."""
         if head.startswith(NUMPY):
             from modelscope_cli.formats.scan_arrays import scan_npy
 
@@ -122,63 +197,106 @@ class Walk:
             from modelscope_cli.formats.scan_keras import scan_hdf5
 
             scan_hdf5(self, window, where)
-        elif head.startswith(b"GGUF") or SAFETENSORS.match(head):
-            self._trusted_format(window, where, depth)
-        elif looks_like_tar(head):
-            from modelscope_cli.formats.scan_tar import scan_tar
+        elif GGUF.match(head):
+            if depth or not self.templates:
+                from modelscope_cli.formats.scan_gguf import scan_gguf
 
-            scan_tar(self, window, where, depth)
-        elif packed := stream_of(head, window):
-            scan_compressed(self, window, where, depth, *packed)
-        elif name.endswith(TEXT_SUFFIXES) and _is_text(head):
-            from modelscope_cli.formats.scan_text import scan_text
+                scan_gguf(self, window, where)
+        elif SAFETENSORS.match(head) and int.from_bytes(head[:8], "little") + 8 <= window.size:
+            if depth or self.found.problem is not None:
+                self._safetensors(window, where, depth)
+        elif depth and head.startswith(NATIVE):
+            from modelscope_cli.formats.scan_export import native_kind, scan_native
 
-            scan_text(self, window, where, name)
+            kind = native_kind(head, window)
+            if kind is None:
+                return False
+            scan_native(self, where, kind)
         else:
-            from modelscope_cli.formats.scan_pickles import scan_pickles
+            return False
+        return True
 
-            if not scan_pickles(self, window, where, depth, head) and window.size:
-                self._unknown(window, where, depth, head)
-        self._second_end(window, where, depth)
+    def _safetensors(self, window: Window, where: str, depth: int) -> None:
+        """Nothing in it is executed; what stands behind it may be. Raises a ModelscopeError for a header that cannot be read."""
+        from modelscope_cli.formats.safetensors import read
 
-    def _trusted_format(self, window: Window, where: str, depth: int) -> None:
-        """Formats in which nothing can be executed; inside another file they are not read further."""
-        from modelscope_cli.formats.scan_pickles import scan_pickles
+        checkpoint = read(window, self.limits, lenient=True)
+        wrong = next((note for note in checkpoint.notes if note.severity == "error"), None)
+        if wrong is not None and depth:
+            self.unseen(where, wrong.message)
+        storage = checkpoint.tensors.storage
+        header = 8 + int.from_bytes(window.read(0, 8), "little")
+        end = max([header, *map(sum, zip(storage.starts, storage.nbytes, strict=True))])
+        if end < window.size:
+            behind = f"{where}:behind" if where else "behind"
+            self.content(window.cut(end, window.size - end, behind), behind, depth + 1)
 
-        scan_pickles(self, window, where, depth, window.head(HEAD))
+    def _user_block(self, window: Window, where: str, depth: int, head: bytes) -> bool:
+        """HDF5 may begin behind a block that is the user's own."""
+        at = USER_BLOCK
+        while at + len(HDF5) <= window.size:
+            if (head[at : at + 8] if at + 8 <= len(head) else window.read(at, 8)) == HDF5:
+                from modelscope_cli.formats.scan_keras import scan_hdf5
 
-    def _unknown(self, window: Window, where: str, depth: int, head: bytes) -> None:
-        if depth and not _is_text(head):
-            self.unseen(where, "of no kind that is known here", quiet=True)
+                scan_hdf5(self, window, where)
+                self.kinds += 1
+                return True
+            at *= 2
+        return False
 
-    def _second_end(self, window: Window, where: str, depth: int) -> None:
-        """A zip archive that ends where another file does: programs that look at the end see another file than those at the start."""
-        tail_size = min(window.size, (1 << 16) + 22)
-        tail = window.read(window.size - tail_size, tail_size)
-        at = tail.rfind(END_OF_ZIP)
-        if at < 0 or at + 22 > len(tail):
-            return
-        comment = int.from_bytes(tail[at + 20 : at + 22], "little")
-        if at + 22 + comment != len(tail):
-            return
-        from modelscope_cli.formats.scan_zip import scan_appended
+    def _second_end(self, window: Window, where: str, depth: int, head: bytes) -> bool:
+        """A zip archive that ends where another file does: programs that look at the end see another file than those at the start.
 
-        scan_appended(self, window, where, depth)
+        Python's zipfile takes the last end record of the last 64 KiB, whatever follows it.
+        """
+        if head.startswith(ZIP):
+            return False
+        size = min(window.size, (1 << 16) + 22)
+        tail = window.read(window.size - size, size)
+        at = len(tail)
+        for _ in range(MOST_ENDS):
+            at = tail.rfind(END_OF_ZIP, 0, at)
+            if at < 0 or window.size - size + at < self.ends.get(where, 0):
+                return False
+            if at + 22 <= len(tail):
+                from modelscope_cli.formats.scan_zip import scan_appended
+
+                if scan_appended(self, window, where, depth, window.size - size + at):
+                    return True
+        return False
+
+    def finish(self) -> None:
+        """What can be said only once everything was looked at."""
+        told = {(use.module, use.name) for stream in self.found.streams for use in stream.trace.globals}
+        for trace in self.unpickled:
+            if any((use.module, use.name) not in told for use in trace.globals):
+                where = trace.where.removeprefix(f"{self.found.path}:")
+                self.found.streams.append(Stream(where, trace, TORCH))
+        if self.sources:
+            from modelscope_cli.formats.scan_source import judge_sources
+
+            judge_sources(self)
+        for code, count in self.counts.items():
+            if count > MOST_SIGNS:
+                self.found.signs.append(Sign(code, "", f"{count - MOST_SIGNS:,} more of this kind, which are not listed"))
+        if self.strangers and not self.kinds and not self.found.texts:
+            self.found.looked = False  # a container of what is known by no name
 
     def sign(self, code: str, where: str, message: str, offset: int | None = None) -> None:
-        """Note something odd."""
-        if len(self.found.signs) < MOST_SIGNS:
+        """Note something odd; of many of a kind the first."""
+        count = self.counts[code] = self.counts.get(code, 0) + 1
+        if count <= MOST_SIGNS:
             self.found.signs.append(Sign(code, where, message, offset))
 
     def unseen(self, where: str, why: str, *, quiet: bool = False) -> None:
-        """Note a part that was not looked at; `quiet` ones matter less than those that should have been."""
-        if len(self.found.unseen) < MOST_UNSEEN and not (quiet and len(self.found.unseen) > MOST_UNSEEN // 2):
-            self.found.unseen.append(Unseen(where, why, quiet))
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether it reads as UTF-8 without controls, but for a character cut at the end."""
-    if b"\0" in head:
-        return False
-    text = head.decode("utf-8", "replace").rstrip("\ufffd")
-    return "\ufffd" not in text
+        """Note a part that was not looked at, each place once; `quiet` ones matter less than those that should have been."""
+        found = self.found.unseen
+        place = self.places.get(where)
+        if place is not None:
+            if found[place].minor and not quiet:
+                found[place] = Unseen(where, why, quiet)
+        elif len(found) < MOST_UNSEEN and not (quiet and len(found) > MOST_UNSEEN // 2):
+            self.places[where] = len(found)
+            found.append(Unseen(where, why, quiet))
+        elif not quiet and all(one.minor for one in found):
+            found[-1] = Unseen(where, why, quiet)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine, Readers
 from modelscope_cli.containers.pickle_nodes import Global, Mapping
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
@@ -25,7 +26,7 @@ from modelscope_cli.core.span import ByteMapBuilder
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
-from modelscope_cli.formats.plain_values import pruned, raw_bytes
+from modelscope_cli.formats.plain_values import pruned
 from modelscope_cli.formats.torch_objects import BadTensorError, StorageRef, storage_dtype
 from modelscope_cli.formats.torch_walk import Walk
 
@@ -132,6 +133,7 @@ class Stream:
         if type(pid) is not tuple or len(pid) < 2:
             raise BadTensorError("a persistent id that is no storage")
         if pid[0] == "module" and type(pid[1]) is Global:
+            pid[1].pushed += 1
             return pid[1]
         if pid[0] != "storage" or len(pid) < 5:
             raise BadTensorError("a persistent id that is no storage")
@@ -228,7 +230,7 @@ class NestedFiles:
 
         def load_from_bytes(args: tuple[Any, ...]) -> Any:
             nonlocal searched
-            raw = raw_bytes(args[0]) if len(args) == 1 else None
+            raw = literal_bytes(args[0]) if len(args) == 1 and type(args[0]) is not str else None
             if raw is None:
                 raise BadTensorError("a torch.save inside the pickle, without its bytes")
             if id(raw) in self._opened:

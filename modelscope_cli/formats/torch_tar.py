@@ -117,9 +117,8 @@ class Tar:
         number = self.numbers[name]
         member = self.directory.members[number]
         if not member.is_file:
-            raise CorruptFileError(
-                f"the tar member {name!r} is a link, not a file", path=self.window.name, offset=member.header
-            )
+            what = "a sparse file of GNU tar, which is not followed" if member.kind == b"S" else "a link, not a file"
+            raise CorruptFileError(f"the tar member {name!r} is {what}", path=self.window.name, offset=member.header)
         return Records(self, number, load)
 
     def read_system(self) -> None:
@@ -183,6 +182,7 @@ class Tar:
         """What a persistent id stands for: a tensor, a storage, or the class of a module saved with its source."""
         if type(pid) is tuple:
             if pid and type(pid[0]) is Global:
+                pid[0].pushed += 1
                 return pid[0]
             raise BadTensorError("a persistent id that is neither a key nor a module")
         found = self.objects.get(whole_number(pid))

@@ -8,13 +8,15 @@ Of one step GitHub shows ten errors and ten warnings and drops the rest in silen
 from collections.abc import Iterator
 
 from modelscope_cli.render.cells import words
-from modelscope_cli.render.headline import findings, verdicts
+from modelscope_cli.render.headline import findings, scan_findings, verdicts
 from modelscope_cli.render.plain import visible
 from modelscope_cli.report.document import Document, Report
 
 MOST = 10  # of each level, in one step
 LONGEST_TITLE, LONGEST_MESSAGE = 120, 1_000
 ERROR, WARNING = "error", "warning"
+ADVICE = "advice"  # of a scan, whose findings are told themselves
+GRAVE = {"dangerous": ERROR, "suspicious": WARNING}
 DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 PROPERTY = DATA | str.maketrans({":": "%3A", ",": "%2C"})
 
@@ -44,8 +46,14 @@ def _notes(document: Document) -> Iterator[Note]:
         yield from _judged(report)
     for report in document.reports:
         for finding in findings(report, ERROR, WARNING):
+            if finding.code == ADVICE:
+                continue
             where = f"{finding.where}: " if finding.where else ""
             yield finding.severity, finding.code, report.title, visible(f"{where}{finding.message}")
+        for found in scan_findings(report):
+            if found.level in GRAVE:
+                place = " ".join(filter(None, (found.member, "" if found.offset is None else f"byte {found.offset:,}")))
+                yield GRAVE[found.level], found.code, found.path, visible(": ".join(filter(None, (place, found.message))))
 
 
 def _judged(report: Report) -> Iterator[Note]:

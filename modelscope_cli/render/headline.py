@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from modelscope_cli.render.cells import words
-from modelscope_cli.report.document import MACHINES, Fact, Facts, Finding, Findings, Report, Verdict, Verdicts, summary
+from modelscope_cli.report.document import MACHINES, Fact, Facts, Finding, Findings, Report, Table, Verdict, Verdicts, summary
 
 USUAL = re.compile(r"(?:pytorch_|adapter_|diffusion_pytorch_)?model\b|consolidated\b|checkpoint\b")  # names that say nothing
 
@@ -56,6 +57,29 @@ def findings(report: Report, *severities: str) -> list[Finding]:
         for finding in section.items
         if finding.severity in severities
     ]
+
+
+class ScanFinding(NamedTuple):
+    """A row of the table of findings that a scan has for machines."""
+
+    path: str
+    level: str
+    code: str
+    member: str
+    offset: int | None
+    subject: str
+    opcode: str
+    message: str
+    evidence: str
+
+
+def scan_findings(report: Report) -> Iterator[ScanFinding]:
+    """What a scan found; nothing in other reports."""
+    for section in report.sections:
+        if isinstance(section, Table) and section.key == "findings":
+            for row in section.rows:
+                found = ScanFinding(*row.cells)
+                yield found._replace(message=words(found.message, "auto", exact=True))
 
 
 def tally(said: Sequence[Verdict]) -> tuple[str, str]:

@@ -125,7 +125,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if value - value == 0 else str(value)
     if isinstance(value, Phrase):
-        return _cell("".join(f"{part:,}" if isinstance(part, int) else str(part) for part in value))
+        return _cell(str(value))
     if isinstance(value, dict):
         return {_cell(str(key)): _cell(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

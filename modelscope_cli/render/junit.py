@@ -49,7 +49,9 @@ def _report(suites: Element, report: Report, unit: str, several: bool, names: Co
     if report.failed:
         errors = list(map(_sentence, findings(report, "error"))) or ["not everything could be read"]
         _outcome(case, "failure", "; ".join(errors), READABLE, "\n".join(errors))
-    said = [headline(report, unit), *(f"warning: {_sentence(finding)}" for finding in findings(report, "warning"))]
+    wrong = [] if report.failed else findings(report, "error")  # what is wrong with a file that could be read
+    said = [headline(report, unit), *(f"error: {_sentence(finding)}" for finding in wrong)]
+    said += [f"warning: {_sentence(finding)}" for finding in findings(report, "warning")]
     said = [visible(line) for line in said if line]
     if said:
         SubElement(case, "system-out").text = "\n".join(said)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.headline import findings, header_facts, headline, short_names, tally, verdicts
@@ -22,11 +23,13 @@ from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import (
     MACHINES,
     Bytes,
+    Code,
     Count,
     Document,
     Facts,
     Finding,
     Findings,
+    Phrase,
     Problem,
     Ratio,
     Report,
@@ -39,6 +42,7 @@ from modelscope_cli.report.document import (
 NUMBERS = (Bytes, Count, Ratio)
 SHORTENED = 10_000_000_000  # counts from which a table says 671.0 B, because a comment is not wide
 MOST_BYTES = 60_000  # a comment on GitHub may have 65,536 characters
+LONGEST_CODE = 240  # characters of a piece of code in a cell
 SIGNS = {"passed": "✅", "failed": "❌", "warning": "⚠️", "error": "❌", "info": "ℹ️"}
 GRAVEST = {"failed": 0, "warning": 1, "passed": 2}
 UNBROKEN = "\u00a0"  # between a figure and its unit
@@ -165,7 +169,27 @@ def _finding(finding: Finding) -> str:
 def _fact_rows(facts: Facts, unit: str) -> list[tuple[list[str], int]]:
     shown = [fact for fact in facts.items if fact.audience != MACHINES]
     texts = [fact.text if fact.text is not None else words(fact.value, unit, exact=True, sign=" %") for fact in shown]
-    return [([prose(fact.label), prose(text)], FOLDED) for fact, text in zip(shown, texts, strict=True)]
+    return [
+        ([prose(fact.label), _words(fact.value, unit) if isinstance(fact.value, Phrase) else prose(text)], FOLDED)
+        for fact, text in zip(shown, texts, strict=True)
+    ]
+
+
+def _words(value: Any, unit: str, *, exact: bool = True) -> str:
+    """A cell; pieces of code in it stay in one piece."""
+    if isinstance(value, Code):
+        return code(value, LONGEST_CODE, middle=True)
+    if not isinstance(value, Phrase) or not any(isinstance(part, Code) for part in value):
+        return prose(words(value, unit, exact=exact, sign=" %" if isinstance(value, Phrase) else ""))
+    said = []
+    for part in value:
+        if isinstance(part, Code):
+            said.append(code(part, LONGEST_CODE, middle=True))
+        else:
+            text = words(part, unit, exact=exact, sign=" %")
+            before, after = (" " if text.startswith(" ") else ""), (" " if text.endswith(" ") and text.strip() else "")
+            said.append(f"{before}{prose(text.strip(), LONGEST_SENTENCE)}{after}")
+    return "".join(said)
 
 
 def _typed_table(table: Table, unit: str, priority: int) -> Part:
@@ -189,7 +213,7 @@ def _typed_table(table: Table, unit: str, priority: int) -> Part:
     rows = []
     for row, label in zip(table.rows, first, strict=True):
         cells = [row.cells[position] for position in positions]
-        texts = [prose(words(value, unit, exact=exact)) for value in cells]
+        texts = [_words(value, unit, exact=exact) for value in cells]
         texts = [
             text.replace(" ", UNBROKEN) if isinstance(value, NUMBERS) else text
             for text, value in zip(texts, cells, strict=True)

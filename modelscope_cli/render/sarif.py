@@ -1,18 +1,21 @@
 """SARIF 2.1.0, as GitHub's code scanning and other security panels read it: a result a finding.
 
-    runs[0].tool.driver.rules        each code once, with its severity
+    runs[0].tool.driver.rules        each code once, with its severity, meaning and advice
     runs[0].results                  ruleId, level, message, the file, and the byte where it stands
     runs[0].invocations              what could not be read
 
 Of a scan its findings are the results, of other reports their failed rules, warnings and errors. A place inside an archive is a
 logical location (`model.pt/archive/data.pkl`) beside the physical one, because no panel opens archives. Facts: OASIS, Static
-Analysis Results Interchange Format 2.1.0, sections 3.14 to 3.52.
+Analysis Results Interchange Format 2.1.0, sections 3.14 to 3.52; what GitHub asks for besides (a line, even of a binary file; paths
+relative to the working folder; primaryLocationLineHash): its page on SARIF support for code scanning.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -20,7 +23,7 @@ import msgspec
 
 from modelscope_cli.core.scan_codes import SCAN_CODES
 from modelscope_cli.render.cells import words
-from modelscope_cli.render.headline import findings, verdicts
+from modelscope_cli.render.headline import findings, scan_findings, verdicts
 from modelscope_cli.render.plain import visible
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import Document, Report, Table
@@ -36,13 +39,14 @@ LEVELS = {
     "warning": "warning",
     "info": "note",
 }
+GRAVEST = ("dangerous", "error", "suspicious", "warning", "unknown", "info")
 SCORES = {"dangerous": "9.8", "suspicious": "6.5", "unknown": "2.0"}  # security-severity, by which GitHub sorts
 MOST_RESULTS = 5_000  # GitHub takes 25,000 of a run and shows 5,000
 NOT_WORDS = re.compile(r"[^a-z0-9]+")
 
 
 class Result(NamedTuple):
-    """A finding as SARIF sees it; `graded` is its own word for how grave it is."""
+    """A finding as SARIF sees it; `graded` is its own word for how grave it is, `evidence` the call in full."""
 
     rule: str
     graded: str
@@ -51,37 +55,34 @@ class Result(NamedTuple):
     member: str = ""
     offset: int | None = None
     subject: str = ""
+    evidence: str = ""
 
 
 def render(document: Document, look: Look) -> bytes:
     """The document as UTF-8."""
-    results = [result for report in document.reports for result in _results(report)]
-    rules: dict[str, str] = {}
-    order = list(LEVELS)
-    for result in results:
-        known = rules.get(result.rule)
-        if known is None or order.index(result.graded) < order.index(known):
-            rules[result.rule] = result.graded
+    every = [result for report in document.reports for result in _results(report)]
+    results = sorted(every, key=lambda result: GRAVEST.index(result.graded))[:MOST_RESULTS]
+    rules = list(dict.fromkeys(result.rule for result in results))
+    worst = {result.rule: result.graded for result in reversed(results)}
+    notes = [
+        {"level": "error", "message": {"text": visible(f"{problem.path or 'input'}: {problem.message}")}}
+        for problem in document.problems
+    ]
+    if len(every) > len(results):
+        text = f"{len(every) - len(results):,} more findings, none graver, are left out: -f json has them all"
+        notes.append({"level": "warning", "message": {"text": text}})
     run = {
         "tool": {
             "driver": {
                 "name": "modelscope-cli",
                 "informationUri": HOME,
                 **({"version": version, "semanticVersion": version} if (version := own_version()) else {}),
-                "rules": [_rule(code, graded) for code, graded in rules.items()],
+                "rules": [_rule(code, worst[code]) for code in rules],
             }
         },
-        "invocations": [
-            {
-                "executionSuccessful": not document.problems,
-                "toolExecutionNotifications": [
-                    {"level": "error", "message": {"text": visible(f"{problem.path or 'input'}: {problem.message}")}}
-                    for problem in document.problems
-                ],
-            }
-        ],
+        "invocations": [{"executionSuccessful": not document.problems, "toolExecutionNotifications": notes}],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(result, list(rules).index(result.rule)) for result in results[:MOST_RESULTS]],
+        "results": [_result(result, rules.index(result.rule)) for result in results],
     }
     whole = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
@@ -89,20 +90,18 @@ def render(document: Document, look: Look) -> bytes:
 
 def _results(report: Report) -> Iterator[Result]:
     """The findings of a scan, or what a report warns of."""
-    table = next((section for section in report.sections if isinstance(section, Table) and section.key == "findings"), None)
-    if table is not None:
-        keys = [column.key for column in table.columns]
-        for row in table.rows:
-            cells: dict[str, Any] = dict(zip(keys, row.cells, strict=True))
-            if cells["level"] != "safe":
+    if any(isinstance(section, Table) and section.key == "findings" for section in report.sections):
+        for found in scan_findings(report):
+            if found.level != "safe":
                 yield Result(
-                    cells["code"],
-                    cells["level"],
-                    cells["message"],
-                    cells["path"],
-                    cells["member"],
-                    cells["offset"],
-                    cells["subject"],
+                    found.code,
+                    found.level,
+                    found.message,
+                    found.path,
+                    found.member,
+                    found.offset,
+                    found.subject,
+                    found.evidence,
                 )
         return
     for verdict in verdicts(report):
@@ -132,27 +131,37 @@ def _rule(code: str, graded: str) -> dict[str, Any]:
 
 
 def _result(result: Result, index: int) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": address(result.path)}}
-    inside = result.offset is not None and not result.member
-    physical["region"] = {"byteOffset": result.offset, "byteLength": 1} if inside else {"startLine": 1}
-    location: dict[str, Any] = {"physicalLocation": physical}
+    region: dict[str, Any] = {"startLine": 1}  # GitHub shows nothing without a line
+    if result.offset is not None and not result.member:
+        region |= {"byteOffset": result.offset, "byteLength": 1}
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": address(result.path)}, "region": region}}
     if result.member:
         place = f"{result.path}/{result.member}"
         location["logicalLocations"] = [{"fullyQualifiedName": visible(place), "kind": "member"}]
     where = (
         f" ({result.member}" + (f", byte {result.offset:,}" if result.offset is not None else "") + ")" if result.member else ""
     )
+    said = {"offset": result.offset, "member": result.member or None, "evidence": result.evidence or None}
+    # The same finding keeps its alert when its words change or the file grows before it.
+    same = f"{result.rule}:{result.member}:{result.subject}"
     return {
         "ruleId": visible(result.rule),
         "ruleIndex": index,
         "level": LEVELS[result.graded],
         "message": {"text": visible(result.message + where)},
         "locations": [location],
-        "partialFingerprints": {
-            "finding/v1": visible(f"{result.rule}:{result.member}:{result.subject or result.message[:80]}")
+        "partialFingerprints": {"finding/v1": visible(same), "primaryLocationLineHash": f"{_hash(same)}:1"},
+        "properties": {
+            key: visible(value) if isinstance(value, str) else value for key, value in said.items() if value is not None
         },
-        **({"properties": {"offset": result.offset, "member": visible(result.member)}} if result.offset is not None else {}),
     }
+
+
+def _hash(text: str) -> str:
+    """Sixteen hexadecimal digits for a text."""
+    import hashlib
+
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def own_version() -> str | None:
@@ -167,7 +176,10 @@ def own_version() -> str | None:
 
 
 def address(path: str) -> str:
-    """A path as a relative or file: URI, with every odd character escaped."""
+    """A path as a URI with every odd character escaped: relative to the working folder where it is below it."""
+    with suppress(ValueError, OSError):  # another drive of Windows; a working folder that is gone
+        if os.path.isabs(path) and not (below := os.path.relpath(path)).startswith(os.pardir):
+            path = below
     text = path.replace("\\", "/")
     escaped = quote(text.encode("utf-8", "surrogateescape"), safe="/~._-")
     return f"file://{escaped}" if text.startswith("/") else escaped

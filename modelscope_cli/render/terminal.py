@@ -104,6 +104,7 @@ class Page:
         for position, fact in enumerate(shown):
             text = self.text(fact.text if fact.text is not None else self.cell(fact.value, False))
             style = "bold" if not facts.title and (position == 0 or fact.key == "parameters") else ""
+            style = CATEGORY_STYLES.get(str(fact.value), style) if fact.key == "verdict" else style
             for number, part in enumerate(_fitted(text, self.width - label_width - 2)):
                 label = fact.label if number == 0 else ""
                 self.line(Text.assemble((label.ljust(label_width), "bright_black"), "  ", (part, style)))

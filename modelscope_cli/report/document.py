@@ -66,10 +66,19 @@ class Inferred(str):
     __slots__ = ()
 
 
+class Code(str):
+    """A piece of code, such as a call: set as one piece where text and code look different."""
+
+    __slots__ = ()
+
+
 class Phrase(tuple[Any, ...]):
     """Text with typed cells in it: Phrase((Count(4_204_032), " params each"))."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "".join(f"{part:,}" if isinstance(part, int) else str(part) for part in self)
 
 
 class Column(NamedTuple):

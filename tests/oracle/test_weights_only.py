@@ -7,6 +7,7 @@ import collections
 import io
 import pathlib
 import pickle
+import zipfile
 
 import pytest
 
@@ -44,23 +45,73 @@ THINGS = {
 }
 
 
+ALLOWS = "would allow every name in it"
+
+
+def truth_of(data: bytes) -> str:
+    """ "loads", or what torch says."""
+    try:
+        torch.load(io.BytesIO(data), weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        return str(error)
+    return "loads"
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("thing", THINGS)
 def test_it_says_what_torch_does(thing, legacy):
     buffer = io.BytesIO()
     torch.save(THINGS[thing](), buffer, _use_new_zipfile_serialization=not legacy)
-    said = scanned(buffer.getvalue()).weights_only
+    data = buffer.getvalue()
+    said = scanned(data).weights_only
     try:
-        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-        truth = "loads"
-    except pickle.UnpicklingError as error:
-        truth = str(error)
+        truth = truth_of(data)
     except AttributeError:  # torch 2.13 cannot load the float8 tensors that it writes in the old format
         pytest.skip("torch does not load it either way")
-    assert (said == "loads") == (truth == "loads"), (said, truth)
+    assert (said == ALLOWS) == (truth == "loads"), (said, truth)
     if truth != "loads":
-        refused = said.removeprefix("refuses ").split(" at byte")[0].rpartition(".")[2]
-        assert refused in truth
+        refused, _, place = said.removeprefix("refuses ").partition(" at byte ")
+        assert f"GLOBAL {refused.removeprefix('builtins.')} was" in truth
+        offset, _, member = place.partition(" of ")
+        if member:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                data = archive.read(member)
+        module, _, name = refused.rpartition(".")
+        at = int(offset.replace(",", ""))
+        assert data[at:].startswith(f"c{module}\n{name}\n".encode())
+
+
+class Runs:
+    """Pickled, it calls print."""
+
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+def test_a_second_pickle_behind_the_one_that_torch_loads_does_not_count(capsys):
+    saved, first, second = io.BytesIO(), io.BytesIO(), pickle.dumps(Runs(), protocol=2)
+    torch.save({"a": 1}, saved)
+    with zipfile.ZipFile(io.BytesIO(saved.getvalue())) as old, zipfile.ZipFile(first, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name) + (second if name.endswith("/data.pkl") else b""))
+    assert truth_of(first.getvalue()) == "loads"
+    safety = scanned(first.getvalue())
+    assert safety.weights_only == ALLOWS
+    assert "builtins.print" in {item.path for item in safety.imports}
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bare_pickle_is_no_file_of_torch():
+    data = pickle.dumps({"a": 1}, protocol=2)
+    assert "Invalid magic number" in truth_of(data)
+    assert scanned(data, "model.pkl").weights_only is None
+
+
+def test_torchscript_is_refused():
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), buffer)
+    assert "TorchScript" in truth_of(buffer.getvalue())
+    assert scanned(buffer.getvalue()).weights_only == "refuses TorchScript archives"
 
 
 @pytest.mark.parametrize("thing", THINGS)

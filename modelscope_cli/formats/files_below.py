@@ -1,0 +1,63 @@
+"""Every file below a folder, each once: what a scan of the folder looks at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
+from modelscope_cli.core.window import source_error
+from modelscope_cli.errors import LimitError, ModelscopeError
+
+GIT = ".git"  # what is in it comes with no download, and no program that loads models looks there
+OWN = "a repository's own files: left out, name it to have it scanned"
+LINK = "a link to a folder: left out, name it to have it scanned"
+
+
+class Met:
+    """The files that were met: by device and number, and by suffix, because a suffix can say how a file is looked at."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[int, int, str]] = set()
+
+    def is_new(self, path: str) -> bool:
+        """Whether it was not met before; now it was. What is not there is new: reading it says what is wrong."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return True
+        identity = (found.st_dev, found.st_ino, os.path.splitext(path)[1].lower())
+        if found.st_ino and identity in self._known:
+            return False
+        self._known.add(identity)
+        return True
+
+
+def files_below(
+    folder: str,
+    told: Callable[[ModelscopeError], None],
+    limits: Limits = DEFAULT_LIMITS,
+    met: Met | None = None,
+    left_out: Callable[[str, str], None] = lambda path, why: None,
+) -> Iterator[str]:
+    """The files in the order of their names. What cannot be listed is `told`; `left_out` hears of folders and why."""
+    met = met or Met()
+    entries = 0
+
+    def failed(error: OSError) -> None:
+        told(source_error(str(error.filename), error))
+
+    for place, folders, names in os.walk(folder, onerror=failed):
+        for name in sorted(folders):
+            path = os.path.join(place, name)
+            if name == GIT or os.path.islink(path):
+                left_out(path, OWN if name == GIT else LINK)
+        folders[:] = sorted(name for name in folders if name != GIT)
+        for name in sorted(names):
+            entries += 1
+            if entries > limits.folder_entries:
+                told(LimitError("folder_entries", limits.folder_entries, f"more than {limits.folder_entries:,}", path=folder))
+                return
+            path = os.path.join(place, name)
+            if met.is_new(path):
+                yield path

@@ -1,0 +1,184 @@
+"""The members of one zip archive, each by its content, as a directory lists them.
+
+Members whose bytes a pickle claims as its storages are data: nobody unpickles them, so they are not looked into. In an archive of
+torch.export nothing is skipped, because its configurations can call the same weight a tensor and a pickle.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING
+
+from modelscope_cli.containers.zip_directory import STORED, Member, ZipDirectory
+from modelscope_cli.core.scanned import TORCH, Stream
+from modelscope_cli.core.window import MemoryWindow, Window
+from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
+
+FIRST_BYTES = 512
+LARGEST_TEXT = 16 << 20
+RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
+OPENED = (b"\x93NUMPY", b"PK\x03\x04")
+TORCH_PICKLES = ("data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl")
+STORAGE = re.compile(r"(.*/|)(?:data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+?)(?:\.storage)?", re.DOTALL)
+WEIGHTS = re.compile(r"(?:.*/)?data/(?:weights|constants)/[^/]+", re.DOTALL)  # of torch.export: numbers, or pickles
+# What torch writes into version, byteorder, .format_version, .storage_alignment, serialization_id, archive_format: no program at all.
+PLAIN_RECORD = re.compile(rb"(?:[0-9]{1,64}|little|big|pt2)\s?")
+
+
+class Archive:
+    """One archive with its directory. `base` is where its window begins in the file or member that `where` names."""
+
+    def __init__(self, walk: Walk, window: Window, where: str, depth: int, directory: ZipDirectory, base: int = 0):
+        self.base = base
+        self.walk = walk
+        self.window = window
+        self.where = where
+        self.depth = depth
+        self.directory = directory
+        self.prefix = f"{where}/" if where else ""
+        # Where a data.pkl stands: data/ beside it holds raw numbers.
+        self.roots = {member.name.removesuffix("data.pkl") for member in directory.members if member.name.endswith("data.pkl")}
+
+    def beside(self, directory: ZipDirectory) -> Archive:
+        """The same archive as another directory lists it."""
+        return Archive(self.walk, self.window, self.where, self.depth, directory, self.base)
+
+    def scan(self) -> None:
+        """Look at every member that the directory lists."""
+        self.walk.found.looked = self.walk.found.looked or not self.where
+        self.python_code()
+        storages: list[tuple[Member, str, str]] = []
+        keys: dict[str, set[str]] = {}  # by folder: the storages that the pickles in it name
+        known = self.walk.data if not self.is_program() and not self.depth else frozenset()
+        for member in self.directory.members:
+            if member.start in known and not member.name.endswith(RUN) and not self.opened(member):
+                continue
+            storage = STORAGE.fullmatch(member.name) if self.roots else None
+            if storage is not None and not member.name.endswith(RUN):
+                storages.append((member, storage[1], storage[2]))
+            else:
+                raw = WEIGHTS.fullmatch(member.name) is not None
+                keys.setdefault(member.name.rpartition("/")[0], set()).update(self.member(member, raw=raw))
+        for member, root, key in storages:
+            if key not in keys.get(root.removesuffix("/"), ()) or self.opened(member):
+                self.member(member, raw=root in self.roots)
+
+    def is_program(self) -> bool:
+        """Whether it is one of torch.export: its configurations can name the same weight as a tensor and as a pickle."""
+        from modelscope_cli.formats.scan_export import scan_export
+
+        return scan_export(self)
+
+    def opened(self, member: Member) -> bool:
+        """Whether what a pickle claims as a storage is something that programs open by what it begins with, as numpy.load does."""
+        return member.method == STORED and member.stored > 5 and self.window.read(member.start, 6).startswith(OPENED)
+
+    def member(self, member: Member, *, raw: bool = False) -> set[str]:
+        """Look at a member by its content; the keys of the storages that its pickles name. `raw` ones should be numbers."""
+        where = f"{self.prefix}{member.name}"
+        if not member.size and not member.stored:
+            return set()
+        try:
+            head = self.head(member)
+            if not self.interesting(member, head):
+                return set()
+            inner = self.open(member, where)
+        except ModelscopeError as problem:
+            self.walk.unseen(where, problem.message)
+            return set()
+        if not inner.size:  # nothing could be had of it
+            return set()
+        leaf = member.name.rpartition("/")[2]
+        known = self.walk.known.get(f"{self.window.name}:{member.name}") if not self.depth else None
+        if known is not None and known.nbytes == member.size:
+            self.walk.found.streams.append(Stream(where, known, TORCH))
+            self.check_sum(member, inner, where)
+            return set()
+        if leaf in TORCH_PICKLES and not head.startswith((b"PK\x03\x04", b"\x93NUMPY")):
+            from modelscope_cli.formats.scan_pickles import Series
+
+            series = Series(self.walk, inner, where, self.depth + 1, TORCH)
+            try:
+                found = series.run()
+            except ModelscopeError as problem:
+                self.walk.unseen(where, problem.message)
+                found = True
+            if not found:
+                self.walk.content(inner, where, self.depth + 1)
+            self.check_sum(member, inner, where)
+            return series.keys
+        before = len(self.walk.found.streams)
+        self.walk.content(inner, where, self.depth + 1, raw=raw)
+        if len(self.walk.found.streams) > before:
+            self.check_sum(member, inner, where)
+        return set()
+
+    def head(self, member: Member) -> bytes:
+        """The first bytes of a member, uncompressed."""
+        if member.method == STORED:
+            return self.window.read(member.start, min(member.stored, FIRST_BYTES))
+        raw = self.window.read(member.start, min(member.stored, 4 * FIRST_BYTES), member.name)
+        try:
+            return zlib.decompressobj(-15).decompress(raw, FIRST_BYTES) if member.method == 8 else raw
+        except zlib.error:
+            return raw
+
+    def interesting(self, member: Member, head: bytes) -> bool:
+        """Whether what it begins with could be run. Short records and arrays of numbers are passed over."""
+        if member.size == len(head) and PLAIN_RECORD.fullmatch(head):
+            return False
+        if member.name.endswith(".npy"):
+            from modelscope_cli.formats.scan_arrays import is_plain
+
+            if not head.startswith(b"\x93NUMPY"):
+                self.walk.unseen(f"{self.prefix}{member.name}", "it is called .npy and is no array")
+            elif is_plain(head):
+                self.walk.kinds += 1
+                return False
+        return True
+
+    def open(self, member: Member, where: str) -> Window:
+        """A window on a member's content; raises LimitError for more than may be unpacked."""
+        if member.method == STORED:
+            return self.window.cut(member.start, member.stored, where)
+        left = max(0, self.walk.budget)
+        if left < min(member.size, self.walk.limits.pickle_bytes):
+            raise LimitError("scanned_bytes", self.walk.limits.scanned_bytes, f"{member.size:,} bytes more", path=where)
+        try:
+            data = self.directory.read(member, self.walk.limits.pickle_bytes, "pickle_bytes")
+        except (
+            CorruptFileError
+        ) as problem:  # what stands before the damage is read all the same by programs that read as they go
+            self.walk.unseen(where, problem.message)
+            data = self.directory.read_on(member, self.walk.limits.pickle_bytes)
+        self.walk.budget -= len(data)
+        return MemoryWindow(data, where)
+
+    def check_sum(self, member: Member, inner: Window, where: str) -> None:
+        """Programs that check the checksum refuse what torch loads (CVE-2025-10156). Nought means that it was left out."""
+        if member.crc and inner.size <= self.walk.limits.pickle_bytes and zlib.crc32(inner.read(0, inner.size)) != member.crc:
+            self.walk.sign("zip-crc", where, "the checksum is wrong: some programs refuse this member, torch loads it")
+
+    def python_code(self) -> None:
+        """Source code that comes along: TorchScript's is compiled by torch's own compiler, that of torch.package is run."""
+        from modelscope_cli.formats.scan_source import scan_sources
+
+        sources = [
+            member for member in self.directory.members if member.name.lower().endswith(".py")
+        ]  # torch does not mind the case
+        if sources:
+            scan_sources(self, sources)
+
+    def text(self, member: Member) -> str:
+        """The content of a member as text, as far as it is searched for words."""
+        if member.size > LARGEST_TEXT or member.method != STORED:
+            data = self.directory.read_on(member, LARGEST_TEXT)
+        else:
+            data = self.directory.read(member, LARGEST_TEXT, "pickle_bytes")
+        if member.size > len(data):
+            self.walk.unseen(f"{self.prefix}{member.name}", f"what follows the first {len(data):,} bytes of a source")
+        return data.decode("utf-8", "replace")
