@@ -156,6 +156,103 @@ def test_arrays_of_objects():
     assert inside.verdict == "dangerous"
 
 
+@pytest.mark.parametrize(
+    "descr",
+    ["'|\\x4f'", "'O,i4'", "'1O'", "'i4, object'", "'|' 'O'", "b'|O'", "('|O', (1,))", "[('x', [('y', '<f4'), ('z', '|O', (2,))])]", "{'a': 1}"],
+)
+def test_types_that_numpy_takes_for_objects(descr):
+    for data in (npy(descr, EVIL), npy(descr + " " * 40_000, EVIL), npy(" " * 400 + descr, EVIL)):
+        assert scanned(data, "a.npy").verdict == "dangerous"
+        assert scanned(zip_bytes([Entry("a.npy", data)]), "a.npz").verdict == "dangerous"
+        assert scanned(zip_bytes([Entry("version", data)]), "a.npz").verdict == "dangerous"
+        assert scanned(gzip.compress(data), "a.npy.gz").verdict == "dangerous"
+    assert scanned(npy(descr, b"\xfc" * 99), "a.npy").verdict == "unknown"
+
+
+def test_headers_of_arrays_that_are_long():
+    fields = ", ".join(f"('field{number}', '<f4')" for number in range(3_000))
+    for version, objects in ((2, False), (2, True), (3, True)):
+        listed = f"[{fields}, ('o', '|O')]" if objects else f"[{fields}]"
+        header = f"{{'descr': {listed}, 'fortran_order': False, 'shape': (1,), }}".encode()
+        data = b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<I", len(header)) + header
+        data += EVIL if objects else bytes(12_000)
+        assert scanned(data, "a.npy").verdict == ("dangerous" if objects else "safe")
+
+
+def test_arrays_of_every_plain_type_are_safe():
+    for descr in ("'<f4'", "'|b1'", "'<U7'", "'|S3'", "'|V8'", "'<M8[ns]'", "'<c16'", "[('O', '<f4'), ('b', '<i8', (2,))]", "[(('t', 'n'), '<i2')]"):
+        safety = scanned(npy(descr, bytes(64)), "a.npy")
+        assert (safety.verdict, codes(safety)) == ("safe", set()), descr
+    assert scanned(npy("'<f8'", bytes(7)), "a.npy").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    "header", ["(" * 5_000, "{'descr': " + "[" * 5_000, "-" * 9_000, "{'descr': '<f4', 'shape': (" + "9" * 20 + "," + "9," * 20_000 + ")}"]
+)
+def test_a_header_that_is_no_header(header):
+    data = b"\x93NUMPY\x02\0" + struct.pack("<I", len(header)) + header.encode() + EVIL
+    assert scanned(data, "a.npy").verdict == "dangerous"
+
+
+def zfile(data: bytes, blank: bytes = b"") -> bytes:
+    """As joblib before 0.10 wrote them."""
+    return b"ZF" + f"{len(data):#x}".ljust(19).encode() + blank + zlib.compress(data)
+
+
+def alone(data: bytes, **how: int) -> bytes:
+    return lzma.compress(data, lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, **how}])
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        *[lambda data, level=level: zlib.compress(data, level) for level in (0, 1, 3, 6, 9)],
+        *[lambda data, preset=preset: lzma.compress(data, lzma.FORMAT_ALONE, preset=preset) for preset in (0, 3, 6, 8)],
+        lambda data: alone(data, dict_size=1 << 12),
+        lambda data: alone(data, dict_size=3 << 20, lc=0, lp=2, pb=1),
+        zfile,
+        lambda data: zfile(data, b" "),
+    ],
+)
+def test_whatever_joblib_compresses(pack):
+    assert scanned(pack(EVIL), "m.joblib").verdict == "dangerous"
+    assert scanned(pack(EVIL)[:-3], "m.joblib").verdict == "dangerous"
+    assert scanned(zip_bytes([Entry("m.joblib", pack(EVIL))]), "m.zip").verdict == "dangerous"
+    assert scanned(pack(pickled({})), "m.joblib").verdict == "safe"
+
+
+@pytest.mark.parametrize("head", [b"\x04\x22\x4d\x18", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\0", b"LZIP\x01"])
+def test_what_cannot_be_unpacked_is_not_safe(head):
+    for safety in (scanned(head + bytes(99), "m.joblib"), scanned(zip_bytes([*GOOD, Entry("archive/x", head + bytes(99))]))):
+        assert (safety.verdict, [one.minor for one in safety.unseen]) == ("unknown", [False])
+
+
+def test_lzma_that_needs_too_much_memory_is_not_safe():
+    data = alone(EVIL, dict_size=1 << 12)
+    for dictionary in (1 << 30, 0xFFFFFFFF):
+        safety = scanned(data[:1] + struct.pack("<I", dictionary) + data[5:], "m.joblib")
+        assert (safety.verdict, [one.minor for one in safety.unseen]) == ("unknown", [False])
+
+
+def test_one_kind_of_sign_does_not_keep_out_another():
+    config = json.dumps({"class_name": "Lambda", "config": {"function": ["4wEAAA"]}}).encode()
+    many = [Entry(f"../{number}", b"text") for number in range(2_100)]
+    safety = scanned(zip_bytes([*many, Entry("config.json", config)]), "m.keras")
+    assert safety.verdict == "dangerous"
+    assert any("1,900 more of this kind" in str(found.message) for found in safety.found)
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.pt", "a.bin"])
+def test_a_pickle_that_begins_as_another_file(name):
+    """A frame of zstd that decompressors skip, and the header of a tar, both inside a text that the pickle drops."""
+    call = b"cposix\nsystem\n(S'id'\ntR."
+    frame = b"U*" + (b"M\x18" + struct.pack("<I", 44 + 1 + len(call) - 8)).ljust(42, b"x") + b"0" + call
+    header = tar_bytes([TarEntry("Vx", b"")])[:512]
+    for data in (frame, header + b"\n0" + call + bytes(600)):
+        assert scanned(data, name).verdict == "dangerous"
+        assert paths(scanned(data, name)) == {"posix.system"}
+
+
 TEMPLATES = {
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{% endfor %}": "safe",
     "{% set ns = namespace(found=false) %}{{ bos_token + raise_exception('x') }}{{ messages | tojson }}": "safe",

@@ -11,7 +11,9 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats.registry import read_window
 from modelscope_cli.formats.scanning import scan_file
 from tests.builders.archives import tarred, zipped
+from tests.builders.attacks import SCRIPTS, SOURCES
 from tests.builders.samples import SAMPLES
+from tests.builders.script_file import class_text, script_bytes, script_module
 from tests.scanned import codes, scanned
 
 PLAIN = b"import re\nimport torch\nX = re.compile('a')\nmodel = torch.compile(model.eval())\n"
@@ -63,3 +65,67 @@ def test_modules_of_sentence_transformers():
     honest[0]["type"] = "custom_st.Transformer"
     safety = scanned(json.dumps(honest).encode(), "modules.json")
     assert (safety.verdict, codes(safety)) == ("unknown", {"custom-code"})
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_risky_words_under_other_names(tmp_path, source):
+    files = {"config.json": json.dumps(CONFIG).encode(), "modeling_x.py": source.encode()}
+    assert codes(lone(tmp_path, "modeling_x.py", files)) == {"risky-source"}
+    packaged = zipped({"p/x.py": source.encode(), "p/.data/extern_modules": b"", "p/.data/version": b"6"})
+    assert "risky-source" in codes(scanned(packaged, "m.pt"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from os import path\nimport os as o\nprint(o.path.join('a', 'b'))\n",
+        "import platform\nplatform.system()\nmodel.eval()\n",
+        "from torch import compile\nx = model.eval\nre.compile('a')\n",
+        "# -*- coding: utf-8 -*-\nnames.remove('a')\n",
+        'def f(x):\n    """Give f of x."""\n    return x.load_state_dict(y)\n',
+    ],
+)
+def test_ordinary_python_is_not_risky(tmp_path, source):
+    files = {"config.json": json.dumps(CONFIG).encode(), "modeling_x.py": source.encode()}
+    assert codes(lone(tmp_path, "modeling_x.py", files)) == {"loaded-source"}
+
+
+@pytest.mark.parametrize("call", SCRIPTS)
+@pytest.mark.parametrize("padding", [0, 5 << 20])
+def test_operators_of_torchscript_that_touch_files(call, padding):
+    code = class_text("Net", [], []) + f"  def __setstate__(self, x):\n    y = {call}\n" + "#" * padding + "\n"
+    safety = scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code}))
+    assert (safety.verdict, "script-files" in codes(safety)) == ("dangerous", True)
+
+
+def test_torchscript_of_other_libraries_and_other_names():
+    for call in ("(ops).evil.run(x)", "ops . evil\\\n.run(x)", "torch", "(ops.aten)"):
+        code = class_text("Net", [], []) + f"  def forward(self, x):\n    y = {call}\n    return x\n"
+        safety = scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code}))
+        assert (safety.verdict, "script-operators" in codes(safety)) == ("unknown", True), call
+    code = class_text("Net", [], []) + "  def forward(self, x):\n    y = torch.add(x, 1)\n    return ops.prim.NumToTensor(y)\n"
+    assert scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code})).verdict == "safe"
+
+
+def test_a_source_too_long_to_be_searched_is_not_safe():
+    code = class_text("Net", [], []) + "#" * (9 << 20)
+    safety = scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code}))
+    assert (safety.verdict, [one.minor for one in safety.unseen]) == ("unknown", [False])
+
+
+@pytest.mark.parametrize("name", ["a.py", "a.jinja", "chat_template.jinja", "a.json", "a.txt", "a.md", "README", "a.yaml", "a.cfg"])
+def test_a_pickle_under_the_name_of_a_text(name):
+    text = b"cposix\nsystem\n(S'id'\ntR."
+    assert scanned(text, name).verdict == "dangerous"
+    assert scanned(zipped({f"m/{name}": text}), "m.zip").verdict == "dangerous"
+
+
+def test_nothing_is_said_of_what_nobody_judged():
+    strangers = {"m/a.bin": b"\xfc\xfd" * 300}
+    for files in (strangers, {"m/a.py": RISKY}, {**strangers, "m/a.py": RISKY, "m/LICENSE": b"text"}):
+        for pack in (zipped, tarred):
+            safety = scanned(pack(files), "m.bin")
+            assert safety.verdict != "safe"
+            assert "executed by loading" not in str(safety.why)
+    assert "executed by loading" not in str(scanned(RISKY, "a.py").why)
+    assert str(scanned(SAMPLES["plain.safetensors"], "a.safetensors").why) == "nothing in it is executed by loading it"

@@ -17,9 +17,9 @@ from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SCAN_CODES, 
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.report.document import (
     BOTH,
-    EVERYTHING,
     MACHINES,
     PEOPLE,
+    READABLE,
     Bytes,
     Code,
     Column,
@@ -66,7 +66,7 @@ def to_report(
     """
     ordered = sorted(safeties, key=lambda safety: ORDER[safety.verdict])
     several = len(safeties) + len(unread) != 1
-    short = detail != EVERYTHING
+    short = detail == READABLE
     sections: list[Section] = [_summary(ordered, title, unread, several)]
     if several:
         sections.append(_files(ordered, unread, short=short))
@@ -82,7 +82,9 @@ def to_report(
         Findings("unseen_shown", "Not looked at", _unseen(ordered, left_out), PEOPLE),
         *_for_machines(ordered, unread, left_out),
     ]
-    return Report(SCHEMA, title, sections, False, Phrase((headline(ordered, len(unread)),)))
+    verdict = ordered[0].verdict if ordered and not several else None
+    line = f"{verdict}: {MEANINGS[verdict]}" if verdict else headline(ordered, len(unread))
+    return Report(SCHEMA, title, sections, False, Phrase((line,)))
 
 
 def headline(safeties: Sequence[Safety], unread: int = 0) -> str:
@@ -206,7 +208,7 @@ def _findings(safeties: Sequence[Safety]) -> Table:
         Column("where", "Where", yields=1.0, wrapped=True),
         Column("what", "What", yields=0.5, wrapped=True),
     )
-    return Table("findings_shown", "", columns, rows, PEOPLE)
+    return Table("findings_shown", "Findings", columns, rows, PEOPLE)
 
 
 def _advice(safeties: Sequence[Safety]) -> list[Finding]:
@@ -237,7 +239,7 @@ def _imports(safeties: Sequence[Safety]) -> Table:
         Column("where", "Where", yields=0.7, wrapped=True, show_from=90),
         Column("reason", "It", yields=0.6, wrapped=True),
     )
-    return Table("imports_shown", "", columns, rows, PEOPLE)
+    return Table("imports_shown", "Imports", columns, rows, PEOPLE)
 
 
 def _shown_templates(safeties: Sequence[Safety], several: bool) -> list[Finding]:
@@ -305,7 +307,7 @@ def section(safeties: Sequence[Safety], detail: str) -> list[Section]:
     if not safeties:
         return []
     ordered = sorted(safeties, key=lambda safety: ORDER[safety.verdict])
-    table = _files(ordered, (), short=detail != EVERYTHING)
+    table = _files(ordered, (), short=detail == READABLE)
     names = dict(zip([safety.path for safety in ordered], short_paths([safety.path for safety in ordered]), strict=True))
     items = [
         Finding(

@@ -121,11 +121,10 @@ def run(
     from modelscope_cli.analysis.policy import grave
     from modelscope_cli.analysis.safety import worst
     from modelscope_cli.analysis.safety_report import SCHEMA, to_report
-    from modelscope_cli.cli.problems import UNREADABLE, say, tell
+    from modelscope_cli.cli.problems import UNREADABLE, tell
     from modelscope_cli.cli.progress import LateStatus
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.files_below import Met
-    from modelscope_cli.render.plain import visible
 
     publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
     publisher.refuse([*([policy_path] if policy_path else []), *paths])
@@ -151,19 +150,17 @@ def run(
             else:
                 safeties.append(safety)
                 wrong = safety.problem or (safety.scanned.problem if asked and safety.verdict is None else None)
-            if wrong is not None:
+            if wrong is not None and asked:
+                tell(fitting(wrong))
                 problems.append(wrong)
-                if asked:
-                    tell(fitting(wrong))
-                else:
-                    in_folders.append(path)
+            elif wrong is not None:
+                in_folders.append(path)
     unread += folders
-    problems += folders
     in_folders += [problem.path or "" for problem in folders]
     if in_folders:
-        named = visible(", ".join(map(os.path.basename, in_folders[:FEW]))) + (" …" if len(in_folders) > FEW else "")
-        files = f"{len(in_folders):,} {'file' if len(in_folders) == 1 else 'files'}"
-        say(f"mscope: {files} could not be read, or not to the end: {named} - the verdicts say why, and -f json has them all")
+        summed = unread_in_folders(in_folders)
+        tell(summed)
+        problems.append(summed)
     for problem in set_problems(paths, bounds):
         tell(fitting(problem))
         problems.append(problem)
@@ -179,6 +176,16 @@ def run(
         raise typer.Exit(FAILED)
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def unread_in_folders(files: list[str]) -> ModelscopeError:
+    """One problem for all files of folders that could not be read: each has its verdict and its finding."""
+    from modelscope_cli.errors import SourceError
+
+    named = ", ".join(map(os.path.basename, files[:FEW])) + (" …" if len(files) > FEW else "")
+    count = f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
+    said = f"{count} could not be read, or not to the end: {named}"
+    return SourceError(said, hint="the verdicts say why, and -f json has them all")
 
 
 def fitting(problem: ModelscopeError) -> ModelscopeError:

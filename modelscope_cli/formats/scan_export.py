@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scan_zip_members import Archive
     from modelscope_cli.formats.scanning import Walk
 
-TEXT = rb'"\s*:\s*"((?:[^"\\]|\\.)*)"'
+TEXT = rb'"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
 EXPRESSION = re.compile(rb'"expr_str' + TEXT, re.DOTALL)
+NO_TEXT = re.compile(rb'"expr_str"\s*:\s*[^"\s]')  # sympy takes lists apart and evaluates the texts in them
 TARGET = re.compile(rb'"target' + TEXT, re.DOTALL)
 IMPORTED = re.compile(rb'default_factory_module[\\": ]{1,60}([\w.]+)|fqn\\+"[\\": ]{1,60}([\w.]+):')
 ESCAPED = re.compile(rb"\\\\+u00[2-7][0-9A-Fa-f]")  # letters that a text inside a text writes as escapes
@@ -69,6 +70,8 @@ def scan_program(walk: Walk, where: str, document: Any, data: bytes, *, hidden: 
         if why := not_plain(text):
             shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
             walk.sign("export-code", where, f"torch.export.load evaluates {shown!r} as Python: it has {why}")
+    if NO_TEXT.search(data):
+        walk.sign("export-code", where, "torch.export.load evaluates an expression that is no text, but a list or the like")
     if b'"graph_module"' not in data:
         return
     targets = {unescaped(match) for match in TARGET.findall(data)}

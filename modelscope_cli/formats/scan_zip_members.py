@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 FIRST_BYTES = 512
-LARGEST_TEXT = 16 << 20
+LARGEST_TEXT = 8 << 20
 RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
 OPENED = (b"\x93NUMPY", b"PK\x03\x04")
 TORCH_PICKLES = ("data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl")

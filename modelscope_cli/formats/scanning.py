@@ -3,7 +3,7 @@
     file ── read as the model it seems to be ──▶ problem, metadata
          └─ walk ──▶ zip members, tar members, .npy and joblib arrays, blobs of a .distcp, compressed streams … each by content
                      └─▶ pickles (scan_pickles), texts (scan_text), chat templates (scan_templates), Python (scan_source),
-                         signs of disagreeing parsers (scan_zip)
+                         signs of disagreeing parsers (scan_zip_gaps), programs of torch.export and compiled code (scan_export)
 
 Both are done: a file that no reader takes is never said to be safe, and a reader that is content has not seen every member. The
 looks add up: a file that is an archive may begin as a pickle and end as another archive, whatever it is called. What is too large,

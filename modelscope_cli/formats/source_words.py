@@ -19,7 +19,7 @@ RISKY = re.compile(
 )
 # Without comments and texts: the same by other names.
 RENAMED = re.compile(
-    r"(?<!\bplatform)\s*\.\s*(?:system|popen|posix_spawnp?|spawn[lv]p?e?|exec[lv]p?e?)\s*\("
+    r"(?<!\bplatform)\.\s*(?:system|popen|posix_spawnp?|spawn[lv]p?e?|exec[lv]p?e?)\s*\("
     r"|[=(\[,]\s*(?:eval|exec|compile|__import__)\s*(?=[,)\];\n]|$)|\bimport\s+builtins\b|\bgetattr\s*\(\s*(?:os|builtins|posix|nt)\b"
 )
 # What is risky of a module, if only that is imported, or if it gets another name.
@@ -28,8 +28,9 @@ OF_MODULES = {
     "posix": "\\w+", "nt": "\\w+", "builtins": "\\w+", "socket": "\\w+", "pty": "\\w+",
     "pickle": "loads?|Unpickler", "shutil": "rmtree", "base64": "b\\w*decode", "requests": "\\w+", "importlib": "import_module",
 }  # fmt: skip
-FROM = re.compile(rf"\bfrom\s+({'|'.join(OF_MODULES)})\s+import\s*(\([^)]*\)|[^\n;]*)")
+FROM = re.compile(rf"\bfrom\s+({'|'.join(OF_MODULES)})\s+import\s*(\([^)]{{0,2000}}\)|[^\n;]{{0,2000}})")
 ALIAS = re.compile(rf"\b({'|'.join(OF_MODULES)})\s+as\s+(\w+)")
+MOST_ALIASES = 16
 CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 PLAIN_CODINGS = ("utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "latin1", "iso-8859-1")
 
@@ -45,7 +46,8 @@ OPERATORS = re.compile(r"\bops[\s)]*\.\s*(\w+)[\s)]*\.\s*\w+")
 NEW_NAME = re.compile(r"=[\s(]*(?:torch|ops(?:[\s)]*\.\s*\w+)?)[ \t)]*(?:[;\n,]|$)")
 
 _PIECE = re.compile(
-    r"#[^\n]*|\\\r?\n|([A-Za-z]{0,3})(?:'''((?:[^\\]|\\.)*?)'''|\"\"\"((?:[^\\]|\\.)*?)\"\"\"|'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\")",
+    r"#[^\n]*|\\\r?\n|([A-Za-z]{0,3})(?:'''([^\\]*?(?:\\.[^\\]*?)*?)'''|\"\"\"([^\\]*?(?:\\.[^\\]*?)*?)\"\"\""
+    r"|'([^'\\\n]*(?:\\.[^'\\\n]*)*)'|\"([^\"\\\n]*(?:\\.[^\"\\\n]*)*)\")",
     re.DOTALL,
 )
 
@@ -76,7 +78,10 @@ def risky_words(text: str) -> list[str]:
     for match in FROM.finditer(code):
         names = re.findall(rf"\*|\b(?:{OF_MODULES[match[1]]})\b", match[2])
         found |= {f"from {match[1]} import {name}" for name in names}
-    for module, alias in set(ALIAS.findall(code)):
+    aliases = sorted(set(ALIAS.findall(code)))
+    if len(aliases) > MOST_ALIASES:
+        found.add("modules under many names")
+    for module, alias in aliases[:MOST_ALIASES]:
         if re.search(rf"\b{alias}\s*\.\s*(?:{OF_MODULES[module]})\b", code):
             found.add(f"{module} as {alias}")
     for line in text.split("\n", 2)[:2]:

@@ -43,6 +43,7 @@ EVER = 10_000
 NUMBERS = (Bytes, Count, Ratio)
 CHANGES = (BytesChange, CountChange, RatioChange)
 COLOURS = CATEGORY_COLOURS | BESIDE_COLOURS
+VERDICTS = {"dangerous": "failed", "suspicious": "warning", "unknown": "info", "safe": "passed"}  # marks of rows, as badges
 LAST = ("section", "total")
 LEFT_OUT = "left out"  # the mark of the row that stands for all that a page does not have
 COPIES = re.compile(r" ×\d+$")
@@ -188,6 +189,8 @@ def _cell(row: Row, position: int, column: Column, unit: str, *, number: bool, l
         return f'<td class="share{late}">{drawn}</td>'
     text = cell(value, unit)
     if first:
+        if row.mark in VERDICTS and words(value, unit) == row.mark:
+            text = f'<span class="mark {VERDICTS[row.mark]}">{text}</span>'
         title = f' title="{html.escape(tip)}"' if tip else ""
         return f'<th scope="row"{title}><span class="label">{breakable(text)}</span></th>'
     if number:

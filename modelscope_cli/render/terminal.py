@@ -41,6 +41,7 @@ CATEGORY_STYLES = {
     "dangerous": "bold red", "suspicious": "bold yellow", "unknown": "cyan", "safe": "green",
     "recurrent": "green", "block": "bold blue", "total": "bold", "section": "bright_black", "more": "bright_black",
 }  # fmt: skip
+VERDICTS = ("dangerous", "suspicious", "unknown", "safe")  # rows of which the first cell alone is coloured
 STATUS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "warning": ("!", "bold yellow")}
 SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
 BAR_PARTS = " ▏▎▍▌▋▊▉█"
@@ -198,6 +199,8 @@ class Page:
             return [(padded, style)]
         if column.number == 0:
             return [(padded[:guide], "bright_black"), (padded[guide:], "" if row.level else style)]
+        if row.mark in VERDICTS:
+            return [(padded, "")]
         return [(padded, "" if column.numeric else style)]
 
     def emit(self, segments: list[Segment]) -> None:

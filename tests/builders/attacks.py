@@ -264,3 +264,50 @@ LET_THROUGH = (
     ("dill._dill", "_create_function", "fickling"),
     ("cloudpickle.cloudpickle", "_builtin_type", "fickling"),
 )
+
+# Texts of a torch.export program that sympy would evaluate as Python; torch/_export/serde/serialize.py, _parse_sym_expr.
+EXPRESSIONS = (
+    f"__import__('os').system('{COMMAND}')",
+    "().__class__.__base__.__subclasses__()",
+    "eval('1')",
+    "(eval)('1')",
+    "open ('x', 'w')",
+    "Max('open(1)')",
+    "Max(eval)('1')",
+    "Symbol('s0')(1)",
+    "[x for x in y]",
+    "(lambda: 1)()",
+    "sympify(s0)",
+    "s0.func(1)",
+    "f\"{s0}\"",
+)
+
+# Python that does the same as os.system or eval and does not say so in these words.
+SOURCES = (
+    "from os import system\nsystem('id')\n",
+    "from os import (path,\n    system as s)\ns('id')\n",
+    "from builtins import eval as e\ne('1')\n",
+    "import os as o\no.system('id')\n",
+    "import pickle as p\np.loads(x)\n",
+    "import sys\nsys.modules['os'].system('id')\n",
+    "e = eval\ne('1')\n",
+    "map(exec, ['1'])\n",
+    "getattr(os, 'sys' + 'tem')('id')\n",
+    "os \\\n . system('id')\n",
+    "__builtins__['ev' + 'al']('1')\n",
+    "f'{os . system(1)}'\n",
+    "\U0001d428\U0001d42c.system('id')\n",
+    "\U0001d41e\U0001d42f\U0001d41a\U0001d425('1')\n",
+    "# coding: utf-7\n+AGU-val(1)\n",
+)
+# Operators of TorchScript that read or write files.
+SCRIPTS = (
+    "torch.from_file('/x', True, 9)",
+    "(torch).from_file('/x', True, 9)",
+    "((torch)) . from_file('/x')",
+    "(torch.from_file)('/x')",
+    "torch.\\\nfrom_file('/x', True, 9)",
+    "torch.  # '\n  from_file('/x')",
+    "ops.aten.save(x, '/x')",
+    "ops.image.read_file('/x')",
+)

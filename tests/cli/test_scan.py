@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import time
 
 import pytest
@@ -316,42 +315,6 @@ def test_chat_templates_are_shown_as_text(here):
     assert done.code == 1
     assert "{{ ''.__class__ }} hello" in done.out
     assert "__class__: a way out of a template engine" in words(done.out)
-
-
-GUARD = """
-import os, sys
-allowed = set(sys.stdlib_module_names) | {
-    "modelscope_cli", "typer", "rich", "msgspec", "click",
-    "shellingham", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_doc", "colorama", "org",
-}
-def stop(what):
-    sys.stderr.write(what + chr(10))
-    sys.stderr.flush()
-    os._exit(99)
-def watch(event, arguments):
-    if event == "import" and arguments[0].split(".")[0] not in allowed:
-        stop(f"imported {arguments[0]}")
-    if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class",
-                 "os.remove", "os.rename", "shutil.rmtree"):
-        stop(f"did {event} {arguments}")
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+") :
-        stop(f"opened {arguments}")
-from modelscope_cli.cli.app import main
-sys.argv = ["mscope", "scan", *sys.argv[1:]]
-sys.addaudithook(watch)
-main()
-"""
-
-
-def test_nothing_is_executed_imported_written_or_connected_to(here):
-    """An audit hook sees what Python does in the process."""
-    import subprocess
-
-    for number, (data, _, _) in enumerate(ATTACKS.values()):
-        (here / f"attack{number}.pkl").write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", GUARD, "."], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr[-2000:]
-    assert "dangerous" in done.stdout
 
 
 def test_help_tells_levels_and_exit_codes():
