@@ -243,10 +243,10 @@ def project(tmp_path, monkeypatch):
 
 def test_every_command_works(project):
     ran = commands()
-    assert {words[0] for words in ran} == {"report", "check", "diff", "init", "baseline"}
+    assert {words[0] for words in ran} == {"report", "check", "diff", "init", "baseline", "scan"}
     (project / "summary.md").touch()
     for words in sorted(ran, key=lambda words: words[0] != "init"):  # the rules first
-        if words not in (["check"], ["diff"], ["report"], ["baseline", "save"]):
+        if words not in (["check"], ["diff"], ["report"], ["scan"], ["baseline", "save"]):
             done = mscope(*words, GITHUB_STEP_SUMMARY=str(project / "summary.md"))
             assert done.code == 0, (words, done)
         else:  # a command that is spoken of

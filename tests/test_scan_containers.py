@@ -507,3 +507,11 @@ def test_trailing_bytes_of_a_pickle():
 def test_safetensors_is_safe():
     assert scanned(safetensors_bytes({"w": ("F32", (2,))}), "a.safetensors").verdict == "safe"
     assert scanned(safetensors_bytes({"w": ("F32", (2,))}) + b"x", "a.safetensors").verdict == "unknown"
+
+
+@pytest.mark.parametrize(("text", "verdict"), [(b"", None), (b"  \n", None), (b"{not json", None), (b"[" * 200_000, "unknown"), (b'{"a": NaN}', None)])
+def test_what_is_no_json(text, verdict):
+    """What no program takes for JSON holds nothing that one would run; what nobody can follow might."""
+    assert scanned(text, "config.json").verdict == verdict
+    inside = scanned(zip_bytes([Entry("config.json", text), Entry("a/data.pkl", pickled({}))]), "model.zip")
+    assert inside.verdict == ("unknown" if verdict == "unknown" else "safe")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 LARGEST = 8 << 20
+TOO_DEEP = object()
 LARGEST_JSON = 48 << 20  # where words that matter stand in it
 SEARCHED = 256 << 20
 PIECE, OVERLAP = 1 << 20, 64
@@ -120,9 +121,12 @@ def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> b
     if window.size <= LARGEST or leaf.endswith(".json"):
         document = document_of(data)
         if document is msgspec.UNSET:
-            if leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
-                walk.unseen(where, "it is no JSON, or nested too deeply")
+            if data.strip() and leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
+                walk.unseen(where, "it is no JSON: nothing that reads JSON takes it", quiet=True)
             return False
+        if document is TOO_DEEP:
+            walk.unseen(where, "JSON that is nested too deeply")
+            return True
         scan_document(walk, where, leaf, document, hidden=b"\\u" in data or encoding != "utf-8", data=data)
     return True
 
@@ -139,7 +143,7 @@ def has_words(window: Window, length: int) -> bool:
 
 
 def document_of(data: bytes) -> Any:
-    """What JSON says, as Python's json takes it (NaN and all); msgspec.UNSET for what is none."""
+    """What JSON says, as Python's json takes it (NaN and all); msgspec.UNSET for what is none, TOO_DEEP for what nobody can follow."""
     try:
         text = data.decode(encoding_of(data[:4]), "surrogatepass")
     except UnicodeDecodeError:
@@ -151,8 +155,10 @@ def document_of(data: bytes) -> Any:
 
         try:
             return json.loads(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return msgspec.UNSET
+        except RecursionError:
+            return TOO_DEEP
 
 
 def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: bool, data: bytes) -> None:

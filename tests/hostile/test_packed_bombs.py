@@ -46,7 +46,7 @@ def test_gzip_of_gigabytes_that_look_like_a_model(bounded):
     head = struct.pack("<Q", 128) + b'{"w":{"dtype":"F32","shape":[1000],"data_offsets":[0,4000]}}'.ljust(128)
     found = bounded(gzipped(head) + gzipped_zeros(2 * GIB), "model.safetensors.gz")
     assert found.code == 3
-    assert "unpacked bytes: more than 1,073,741,824 found" in found.err
+    assert "unpacked bytes: more than the limit of 1,073,741,824" in found.err
     assert "--limit unpacked_bytes=VALUE" in found.err
 
 
