@@ -25,6 +25,7 @@ from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.torch_code import ordered, tensor
 from tests.builders.torch_file import torch_entries, torch_zip_bytes
 from tests.builders.zip_archive import Entry, zip_bytes
+from tests.command import mscope
 from tests.scanned import codes, paths, scanned
 
 EVIL = proto() + SYSTEM + STOP
@@ -515,3 +516,15 @@ def test_what_is_no_json(text, verdict):
     assert scanned(text, "config.json").verdict == verdict
     inside = scanned(zip_bytes([Entry("config.json", text), Entry("a/data.pkl", pickled({}))]), "model.zip")
     assert inside.verdict == ("unknown" if verdict == "unknown" else "safe")
+
+
+@pytest.mark.parametrize("length", [0x50, 0x58, 0x28, 0x30, 0x80, 0x88, 0x90, 0x68, 0x70])
+def test_the_length_of_a_safetensors_header_may_look_like_an_instruction(length, tmp_path):
+    """A line without an end is no pickle: `P` reads to the next line end, and there is none in gigabytes of noughts."""
+    header = b'{"weight":{"dtype":"U8","shape":[100000000],"data_offsets":[0,100000000]}}'.ljust(0x100 + length)
+    path = tmp_path / "model.safetensors"
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 100_000_000)
+    done = mscope("scan", str(path))
+    assert (done.code, "safe: loading it executes nothing" in done.out) == (0, True)

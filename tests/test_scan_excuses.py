@@ -11,13 +11,32 @@ import pytest
 
 from modelscope_cli.analysis.policy_file import read_policy
 from modelscope_cli.analysis.safety import Safety
+from modelscope_cli.containers.odd_states import MOST_PARTS, Dtypes
+from modelscope_cli.containers.pickle_nodes import Call, Global, mapping
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.formats.registry import read_window
 from modelscope_cli.formats.scanning import scan_window
 from tests.builders.attacks import SYSTEM
 from tests.builders.package_file import package_bytes
-from tests.builders.pickle_code import BUILD, POP, REDUCE, STOP, Code, built, call, instance, name, pickled, proto, value
+from tests.builders.pickle_code import (
+    BUILD,
+    NEWOBJ,
+    POP,
+    REDUCE,
+    SETITEM,
+    STOP,
+    Code,
+    built,
+    call,
+    get,
+    instance,
+    name,
+    pickled,
+    proto,
+    remembered,
+    value,
+)
 from tests.builders.samples import SAMPLES
 from tests.builders.torch_code import ordered, tensor
 from tests.builders.torch_file import legacy_bytes, torch_entries, torch_zip_bytes
@@ -329,3 +348,142 @@ def state(extra: bytes = b"") -> bytes:
 )  # fmt: skip
 def test_what_torch_would_say(data, file, said):
     assert scanned(data, file).weights_only == said
+
+
+def dtype(code: str, state: tuple | None) -> Code:
+    """An element type as numpy pickles it."""
+    made = call("numpy.dtype", code, False, True)
+    return made if state is None else built(made, state)
+
+
+PLAIN = dtype("f8", (3, "<", None, None, None, -1, -1, 0))
+OBJECT = dtype("O8", (3, "|", None, None, None, -1, -1, 63))
+RECORD = (3, "|", None, ("a", "b"), {"a": (PLAIN, 0), "b": (OBJECT, 8)}, 16, 1, 27)
+HIDING = (3, "|", None, ("a",), {"a": (OBJECT, 0)}, 8, 1, 0)
+VOID = (3, "|", None, None, None, 8, 1, 0)
+FIELDS = remembered(9, {"a": (PLAIN, 0)})
+FRESH = call("numpy.dtype", "V8", False, True)
+FORGERIES = {
+    "hides a field": dtype("V8", HIDING),
+    "hides an object": dtype("O8", (3, "|", None, None, None, -1, -1, 0)),
+    "object by another code": dtype("object", (3, "|", None, None, None, -1, -1, 0)),
+    "object by a class": built(call("numpy.dtype", name("builtins.object"), False, True), (3, "|", None, None, None, -1, -1, 0)),
+    "claims objects": dtype("f8", (3, "<", None, None, None, -1, -1, 63)),
+    "hides a base": dtype("V8", (3, "|", (OBJECT, (1,)), None, None, 8, 1, 0)),
+    "hides deep": dtype("V8", (3, "|", None, ("a",), {"a": (dtype("V8", (3, "|", None, ("a",), {"a": (OBJECT, 0)}, 8, 1, 27)), 0)}, 8, 1, 0)),
+    "field behind the end": dtype("V8", (3, "|", None, ("a",), {"a": (PLAIN, 4)}, 8, 1, 0)),
+    "field before the beginning": dtype("V8", (3, "|", None, ("a",), {"a": (PLAIN, -8)}, 8, 1, 0)),
+    "base larger than the element": dtype("V8", (3, "|", (PLAIN, (4,)), None, None, 8, 1, 0)),
+    "a field without a state": dtype("V8", (3, "|", None, ("a",), {"a": (FRESH, 0)}, 8, 1, 0)),
+    "state twice": built(dtype("V8", VOID), VOID),
+    "state by a function": call(REBUILD, name("numpy.dtype"), name("numpy.dtype"), ("V8", False, True), HIDING),
+    "made by a function": built(call("copyreg.__newobj__", name("numpy.dtype"), "V8", False, True), HIDING),
+    "made by its class": built(call("numpy.dtypes.VoidDType", 8), HIDING),
+    "of Python 2": Code(value(call("numpy.dtype", b"O8", 0, 1)) + value((3, "|", None, None, None, -1, -1, 0)) + BUILD),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("many", [0, 40])
+@pytest.mark.parametrize("thing", FORGERIES.values(), ids=FORGERIES)
+def test_element_types_that_make_pointers_of_bytes_are_dangerous(thing, many):
+    """However many honest ones stand in front of it: more than a trace tells of."""
+    before = [dtype("V16", RECORD), *(dtype("V8", VOID) for _ in range(many))]
+    safety = scanned(pickled([*before, thing]), "model.pkl")
+    assert safety.verdict == "dangerous", safety.why
+    assert "forged-dtype" in codes(safety)
+
+
+def test_an_element_type_whose_fields_are_changed_later_is_dangerous():
+    made = built(FRESH, (3, "|", None, ("a",), FIELDS, 8, 1, 0))
+    later = Code(get(9) + value("a") + value((OBJECT, 0)) + SETITEM)
+    honest = [dtype("V8", VOID) for _ in range(40)]
+    assert "forged-dtype" not in codes(scanned(pickled([*honest, made]), "model.pkl"))
+    assert "forged-dtype" in codes(scanned(pickled([*honest, made, later]), "model.pkl"))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [dtype("V16", RECORD), PLAIN, OBJECT, dtype("V24", (3, "|", (PLAIN, (3,)), None, None, 24, 8, 0)),
+     dtype("M8", (4, "<", None, None, None, -1, -1, 0, (None, (b"ns", 1, 1, 1)))), dtype("U3", (3, "<", None, None, None, 12, 4, 8)),
+     built(call("numpy.dtype", name("numpy.record"), False, True), (3, "|", None, ("x",), {"x": (PLAIN, 8)}, 16, 1, 16))],
+    ids=["record", "number", "object", "base", "time", "text", "class"],
+)  # fmt: skip
+def test_element_types_as_numpy_writes_them_are_safe(thing):
+    assert scanned(pickled([thing]), "model.pkl").verdict == "safe"
+
+
+def test_shared_fields_of_element_types_are_looked_at_once():
+    """Twelve levels of forty fields, each level the same one: 480 fields, and not forty to the power of twelve."""
+    node, size = Call(Global("numpy", "dtype"), ("f8", False, True)), 8
+    node.state = (3, "<", None, None, None, -1, -1, 0)
+    for _ in range(12):
+        fields = mapping([(f"f{at}", (node, at * size)) for at in range(40)])
+        size *= 40
+        node = Call(Global("numpy", "dtype"), ("V8", False, True))
+        node.state = (3, "|", None, (), fields, size, 1, 16)
+    dtypes = Dtypes()
+    assert dtypes.wrong(node.args, node.state) == ""
+    assert dtypes.left >= MOST_PARTS - 12 * 41
+    dtypes.left = 100
+    assert "more fields" in dtypes.wrong(node.args, node.state)
+
+
+ADDRESS = {"data": (4096, False), "typestr": "<f8", "shape": (), "version": 3}
+MASKED = call("numpy.ma.core._mareconstruct", name("numpy.ma.core.MaskedArray"), name("numpy.ndarray"), (0,), b"b")
+
+
+def masked(fill: object) -> Code:
+    return built(MASKED, (1, (1,), PLAIN, False, bytes(8), b"\0", fill))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        instance("types.SimpleNamespace", {"__array_interface__": ADDRESS}),
+        call("types.SimpleNamespace", {"__array_interface__": ADDRESS}),
+        instance("argparse.Namespace", {"__array_struct__": 1}),
+        built(call("collections.OrderedDict"), {"__array_interface__": ADDRESS}),
+        instance("argparse.Namespace", (None, {"__cuda_array_interface__": ADDRESS})),
+        call(REBUILD, name("builtins.dict"), name("builtins.dict"), (), {"__torch_function__": 1}),
+        masked(call("shop.Value")),
+        masked([1]),
+    ],
+    ids=["state", "argument", "struct", "dictionary", "slots", "tensor", "fill value", "list"],
+)
+def test_objects_that_tell_numpy_an_address_are_suspicious(thing):
+    honest = [built(call("types.SimpleNamespace"), {"a": 1}) for _ in range(40)]
+    safety = scanned(pickled([*honest, thing]), "model.pkl")
+    assert safety.verdict == "suspicious", safety.why
+    assert "array-address" in codes(safety)
+
+
+@pytest.mark.parametrize("fill", [None, 1.5, "x", call("numpy._core.multiarray.scalar", PLAIN, bytes(8))], ids=str)
+def test_fill_values_of_masked_arrays_are_safe(fill):
+    assert scanned(pickled(masked(fill)), "model.pkl").verdict == "safe"
+
+
+def native(cls: str) -> Code:
+    return built(Code(name("torch.ScriptObject") + value(()) + NEWOBJ), ((), cls))
+
+
+PACKED = "__torch__.torch.classes.quantized.LinearPackedParamsBase"
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_packed_weights_are_unknown_and_other_native_objects_worse(many):
+    layers = [native(PACKED) for _ in range(many)]
+    assert scanned(pickled(layers), "model.pkl").verdict == "unknown"
+    assert "native-state" in codes(scanned(pickled([*layers, native("__torch__.torch.classes.dist_c10d.Store")]), "model.pkl"))
+    detour = built(call("copyreg.__newobj__", name("torch.ScriptObject")), ((), PACKED))
+    assert "native-state" in codes(scanned(pickled([*layers, detour]), "model.pkl"))
+    for other in (call("torch.ScriptObject", 1), name("torch.ScriptObject"), native("posix.system")):
+        assert scanned(pickled([other]), "model.pkl").verdict in ("suspicious", "dangerous")
+
+
+@pytest.mark.parametrize("module", ["functools", "_functools"])
+def test_a_wrapped_operator_is_unknown_until_something_calls_it(module):
+    wrapped = call(f"{module}.partial", reaching(OPERATORS, "relu"))
+    assert scanned(pickled([wrapped]), "model.pkl").verdict == "unknown"
+    assert scanned(pickled([Code(wrapped + value((1,)) + REDUCE)]), "model.pkl").verdict == "suspicious"
+    assert scanned(pickled([call(f"{module}.partial", reaching(OPERATORS, "from_file"))]), "model.pkl").verdict == "dangerous"
+    assert scanned(pickled([call(f"{module}.partial", reaching("shop.Net", "__init__"))]), "model.pkl").verdict == "dangerous"

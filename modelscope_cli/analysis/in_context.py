@@ -15,6 +15,7 @@ from modelscope_cli.analysis.policy_harmless import SCALARS
 from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.policy_references import REFERENCES
 from modelscope_cli.containers.literal_bytes import literal_bytes
+from modelscope_cli.containers.odd_states import ADDRESS, FORGED, KINDS, PROTOCOLS, SCRIPT, Dtypes, odd_state
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
 from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
@@ -37,6 +38,7 @@ ARRAYS = frozenset(
     | {("numpy.matrixlib.defmatrix", "matrix"), ("numpy.ma", "MaskedArray"), ("numpy.ma.core", "MaskedArray")}
 )
 MESHES = frozenset({("torch.distributed.device_mesh", "DeviceMesh"), ("torch.distributed._tensor.device_mesh", "DeviceMesh")})
+PARTIALS = ("functools.partial", "_functools.partial")
 LOADER = ("torch.storage", "_load_from_bytes")
 OPERATORS = ("torch._C", "_VariableFunctionsClass")  # where torch.relu and the like are at home
 METHODS = frozenset(
@@ -51,10 +53,25 @@ def calls_by_name(trace: PickleTrace) -> dict[Name, list[CallUse]]:
     what it was given come first."""
     found: dict[Name, list[CallUse]] = {}
     for call in sorted(trace.calls, key=lambda call: not call.through):
-        name = name_of(call.function)
+        name = name_of(call.function) if call.through not in KINDS else None
         if name is not None and (call.opcode != BUILD or call.through):
             found.setdefault(name, []).append(call)
     return found
+
+
+def odd_in(call: CallUse, dtypes: Dtypes) -> tuple[str, str] | None:
+    """(code of the finding, what it says) where the call gives an object a state that leads to memory of the file's choice.
+
+    What was odd when it was given, the machine has noted; the fields of an element type may have been changed since.
+    """
+    if call.through == ADDRESS and call.args[0] in PROTOCOLS:
+        return ADDRESS, f"it gives an object the attribute {call.args[0]}, by which numpy or torch asks it for memory"
+    if call.through in KINDS:
+        return call.through, f"an element type of an array {call.args[0]}" if call.through == FORGED else call.args[0]
+    if call.opcode != BUILD or call.through:
+        return None
+    odd = odd_state(call.function, call.args[0], dtypes, anew=False)
+    return odd and (odd[0], f"an element type of an array {odd[1]}" if odd[0] == FORGED else odd[1])
 
 
 def judge(
@@ -70,6 +87,8 @@ def judge(
         return Judgement(SUSPICIOUS, "lays an array over bytes or addresses of the file's choice when it is called")
     if not count and place in REFERENCES and grave(judgement.level) <= grave(SUSPICIOUS):
         return Judgement(min(judgement.level, UNKNOWN, key=grave), "is a function that nothing here calls")
+    if place == SCRIPT and calls and all(call.opcode == NEWOBJ and call.args == () and not call.through for call in calls):
+        return Judgement(UNKNOWN, "holds the packed weights of a quantised layer")  # its states are judged by themselves
     if judgement.level == SAFE or not calls or any([name_of(call.function) != (module, name) for call in calls]):
         return judgement
     if loose != 0:
@@ -80,15 +99,23 @@ def judge(
         return judgement
     if name == "getattr" and module in BUILTINS:
         return _getattr(policy, calls) or judgement
-    if name == "partial" and module in ("functools", "_functools"):
-        wrapped = [name_of(call.args[0]) if call.args else None for call in calls]
-        if all(pair is not None and grave(policy.judge(*pair).level) <= grave(UNKNOWN) for pair in wrapped):
-            return Judgement(UNKNOWN, "wraps a function, which is judged by itself")
+    is_partial = name == "partial" and module in ("functools", "_functools")
+    if is_partial and all(call.args and _is_wrappable(policy, call.args[0]) for call in calls):
+        return Judgement(UNKNOWN, "wraps a function, which is judged by itself")
     if name == "type" and module in BUILTINS and all(len(call.args) == 1 for call in calls):
         return Judgement(SAFE, "tells the type of a value")
     if (module, name) in MESHES and all(call.opcode == NEWOBJ for call in calls):
         return Judgement(SAFE, "says which machines held which part")
     return judgement
+
+
+def _is_wrappable(policy: Policy, node: Any) -> bool:
+    """Whether a node is a function of no great harm: an import, or what getattr gives."""
+    name = name_of(node)
+    if name is not None:
+        return grave(policy.judge(*name).level) <= grave(UNKNOWN)
+    reached = reach(node.function, node.args) if type(node) is Call else None
+    return reached is not None and grave(_reference(policy, *reached).level) <= grave(UNKNOWN)
 
 
 def _is_seen(call: CallUse) -> bool:
@@ -119,6 +146,17 @@ def _reference(policy: Policy, module: str, name: str) -> Judgement:
     if (module, owner) == OPERATORS or (imported_as(module, owner) in METHODS and last not in FORMATS):
         return Judgement(UNKNOWN, "is a function that nothing here calls")
     return judgement
+
+
+def reached_level(policy: Policy, call: CallUse) -> str:
+    """How grave it is to call the result of a call. What is wrapped for later is safe here where it may be named: to call the
+    wrapper is another call."""
+    reached = reach(call.function.function, call.function.args) if type(call.function) is Call else None
+    if reached is None:
+        return SUSPICIOUS
+    if call.through in PARTIALS and grave(_reference(policy, *reached).level) <= grave(UNKNOWN):
+        return SAFE
+    return max(policy.judge(*reached).level, UNKNOWN, key=grave)
 
 
 def reach(function: Any, args: Any, depth: int = 0) -> Name | None:

@@ -13,17 +13,23 @@ Row = tuple[str, str, str, str]
 # Classes of other places that the modules of frameworks hold, under their own name or with a _ before it: what stands for them
 # there has not been judged as what it is at home.
 BORROWED = frozenset({
-    "AOTCompiledArtifact", "AbstractContextManager", "Await", "BaseHTTPRequestHandler", "CodeType", "CompilationUnit",
-    "ConcreteModuleType", "Connection", "CustomOpDef", "DictLoader", "Environment", "ExitStack", "FakeScriptObject",
-    "FileSystemBase", "FileSystemReader", "FileSystemWriter", "ForwardRef", "FunctionType", "Future", "HTTPServer",
-    "HigherOrderOperator", "HuggingFaceStorageReader", "HuggingFaceStorageWriter", "Importer", "LambdaType", "LazyString",
-    "Library", "LiteScriptModule", "Lock", "LockType", "MethodType", "ModuleType", "NamedTuple", "OpOverload",
-    "OpOverloadPacket", "OperatorBase", "OptimizedModule", "PackageExporter", "PackageImporter", "Pickler", "Popen",
-    "Process", "ProcessPoolExecutor", "PyTorchFileReader", "PyTorchFileWriter", "QuantizedHuggingFaceStorageReader", "RLock",
-    "RRef", "RecursiveScriptModule", "ScriptFunction", "ScriptMethod", "ScriptModule", "ScriptObject", "ShapeEnv",
-    "SourceRangeFactory", "StaticModule", "Stats", "StorageReader", "StorageWeakRef", "StorageWriter",
-    "StrobelightCompileTimeProfiler", "SymNode", "TestCase", "Thread", "ThreadPoolExecutor", "ThreadingHTTPServer",
-    "TorchBindOpOverload", "Unpickler", "ZipFile",
+    "ABC", "ABCMeta", "AOTCompiledArtifact", "AbstractContextManager", "Action", "AppendingByteSerializer",
+    "ArgumentParser", "Await", "BackwardHook", "BaseHTTPRequestHandler", "BaseTy", "BooleanAtom", "BufferedIOBase",
+    "BytesReader", "BytesWriter", "CachedTorchDispatchMode", "CachingTorchDispatchMode", "CapturedTraceback", "CodeType",
+    "CompilationUnit", "ConcreteModuleType", "Connection", "ContentStoreReader", "CustomOpDef", "DebugMode", "DictLoader",
+    "EmptyQueue", "Enum", "Environment", "ExitStack", "FakeScriptObject", "FileSystemBase", "FileSystemReader",
+    "FileSystemWriter", "ForwardRef", "FunctionType", "Future", "Generic", "GenericAlias", "HTTPServer",
+    "HigherOrderOperator", "HuggingFaceStorageReader", "HuggingFaceStorageWriter", "Importer", "IntEnum", "Integer",
+    "LambdaType", "LazyString", "Library", "LiteScriptModule", "Lock", "LockType", "MappingProxyType", "MethodType",
+    "ModuleType", "NamedTuple", "NewType", "Number", "OpOverload", "OpOverloadPacket", "OperatorBase", "OptimizedModule",
+    "OrderedSet", "PackageExporter", "PackageImporter", "ParamSpec", "Pickler", "Popen", "Process", "ProcessPoolExecutor",
+    "Protocol", "PyTorchFileReader", "PyTorchFileWriter", "QuantizedHuggingFaceStorageReader", "Queue", "RLock", "RRef",
+    "RawTextHelpFormatter", "RecursiveScriptModule", "ReferenceType", "ScriptFunction", "ScriptMethod", "ScriptModule",
+    "ScriptObject", "ShapeEnv", "SourceRangeFactory", "StaticModule", "Stats", "StorageReader", "StorageWeakRef",
+    "StorageWriter", "StrobelightCompileTimeProfiler", "SymNode", "Symbol", "TensorReferenceAnalysis", "TestCase", "Thread",
+    "ThreadPoolExecutor", "ThreadingHTTPServer", "TorchBindOpOverload", "TorchDispatchMode", "TraceableWrapperSubclass",
+    "TracebackType", "TypeAliasType", "TypeVar", "TypeVarTuple", "TypedDict", "Unpickler", "WarningMessage",
+    "WeakIdKeyDictionary", "WeakKeyDictionary", "WeakTensorKeyDictionary", "WeakValueDictionary", "ZipFile",
 })  # fmt: skip
 
 # Names that Python 2 pickles use for modules that are called otherwise now (CPython Lib/_compat_pickle.py).

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.in_context import BUILD, calls_by_name, is_import, judge, name_of, reach
+from modelscope_cli.analysis.in_context import BUILD, calls_by_name, is_import, judge, name_of, odd_in, reached_level
 from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, is_known_module, standard_policy
 from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.shown_call import FULL, lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, said_of
+from modelscope_cli.containers.odd_states import Dtypes
 from modelscope_cli.containers.pickle_machine import is_shortened
 from modelscope_cli.containers.pickle_nodes import Call
 from modelscope_cli.core.checkpoint import CallUse
@@ -191,14 +192,21 @@ class Safety:
         by_name = calls_by_name(trace)
         strange: list[CallUse] = []
         patched: list[CallUse] = []
+        odd: dict[str, tuple[CallUse, str]] = {}
+        dtypes = Dtypes()
         for call in trace.calls:
-            if call.opcode == BUILD and not call.through:
+            state = odd_in(call, dtypes)
+            if state is not None:
+                odd.setdefault(state[0], (call, state[1]))
+            elif call.opcode == BUILD and not call.through:
                 patched += [call] if is_import(call.function) else []
             elif name_of(call.function) is None:
                 strange.append(call)
             if len(self.calls) < MOST_CALLS_LISTED:
                 opcode = NAMES.get(call.opcode, f"0x{call.opcode:02x}")
-                self.calls.append(Called(stream.where, call.offset, opcode, shown_call(call.function, call.args, FULL)))
+                self.calls.append(
+                    Called(stream.where, call.offset, opcode, shown_call(call.function, () if state else call.args, FULL))
+                )
         unknown: list[Imported] = []
         if len(trace.globals) > MOST_JUDGED:
             text = f"it imports {len(trace.globals):,} names: {MOST_JUDGED:,} of them are judged"
@@ -223,9 +231,12 @@ class Safety:
         for call in patched:
             said = Phrase(("it sets attributes of ", Code(_path(call.function)), " itself, a class, function or module"))
             self.found.append(Found(DANGEROUS, "patch", stream.where, call.offset, said, _path(call.function), "BUILD"))
-        strange.sort(key=lambda call: -grave(self._reached_level(call.function)))
-        for call in strange[:MOST_CALLS_SHOWN]:
-            level = self._reached_level(call.function)
+        for code, (call, text) in odd.items():
+            self.found.append(Found(SCAN_CODES[code].level, code, stream.where, call.offset, Phrase((text,)), "", "BUILD"))
+        levels = {id(call): reached_level(self.policy, call) for call in strange}
+        strange.sort(key=lambda call: -grave(levels[id(call)]))
+        for call in [call for call in strange if levels[id(call)] != SAFE][:MOST_CALLS_SHOWN]:
+            level = levels[id(call)]
             through = (" through ", Code(lettered(call.through))) if call.through else ()
             said = Phrase(("it calls what another call returned", *through, ": ", Code(shown_call(call.function, call.args))))
             evidence = shown_call(call.function, call.args, FULL)
@@ -238,13 +249,6 @@ class Safety:
             return False
         parts = module.split(".")
         return any(".".join(parts[:end]) in self.scanned.packaged for end in range(1, min(len(parts), DEEPEST_MODULE) + 1))
-
-    def _reached_level(self, function: Any) -> str:
-        """How grave it is to call the result of a call."""
-        reached = reach(function.function, function.args) if type(function) is Call else None
-        if reached is None:
-            return SUSPICIOUS
-        return max(self.policy.judge(*reached).level, UNKNOWN, key=grave)
 
 
 def _path(node: Any) -> str:

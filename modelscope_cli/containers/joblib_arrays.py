@@ -23,6 +23,8 @@ MAKERS = {("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("copyr
 MOST_DIMENSIONS = 64  # of numpy
 LARGEST = 1 << 62
 DEEPEST_DTYPE = 8
+MOST_FIELDS = 10_000  # of a dtype and of those in it, each of them counted once
+MOST_FIELDS_IN_ALL = 400_000  # of the dtypes of all the arrays of a pickle
 SIMPLE = re.compile(r"b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[mM]8")
 SIZED = re.compile(r"[SUV][0-9]{1,9}")
 OBJECTS = 1  # the flag NPY_ITEM_HASOBJECT
@@ -39,6 +41,25 @@ class Behind(NamedTuple):
     padded: bool
     objects: bool
     doubt: str = ""
+
+
+class Fields:
+    """What may still be looked at of the fields of dtypes: a few bytes can name the same field any number of times."""
+
+    def __init__(self) -> None:
+        self.left_in_all = MOST_FIELDS_IN_ALL
+        self.begin()
+
+    def begin(self) -> None:
+        """Another dtype; of the one before nothing is remembered, as its parts may have been given another state."""
+        self.left = min(MOST_FIELDS, self.left_in_all)
+        self.seen: dict[tuple[int, int], tuple[int | None, bool, str]] = {}
+
+    def take(self, number: int) -> bool:
+        """Whether so many may be looked at."""
+        self.left -= number
+        self.left_in_all -= number
+        return self.left >= 0
 
 
 def wraps(node: Any) -> bool | None:
@@ -68,10 +89,12 @@ def attributes(node: Call, earlier: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def behind(values: dict[str, Any]) -> Behind:
+def behind(values: dict[str, Any], allowed: Fields | None = None) -> Behind:
     """What joblib reads behind a wrapper with these attributes."""
     doubts = []
-    itemsize, objects, doubt = _dtype(values.get("dtype"), 0)
+    allowed = allowed or Fields()
+    allowed.begin()
+    itemsize, objects, doubt = _dtype(values.get("dtype"), 0, allowed)
     doubts.append(doubt)
     alignment = values.get(ALIGNMENT)
     if type(alignment) not in (int, type(None)):
@@ -99,7 +122,15 @@ def _count(shape: Any) -> tuple[int | None, str]:
     return count if count < 1 << 63 else None, "" if fits and type(shape) is tuple else odd
 
 
-def _dtype(node: Any, depth: int) -> tuple[int | None, bool, str]:
+def _dtype(node: Any, depth: int, allowed: Fields) -> tuple[int | None, bool, str]:
+    """The same as `_read_dtype`, each dtype looked at once at each depth."""
+    key = (id(node), depth)
+    if key not in allowed.seen:
+        allowed.seen[key] = _read_dtype(node, depth, allowed)
+    return allowed.seen[key]
+
+
+def _read_dtype(node: Any, depth: int, allowed: Fields) -> tuple[int | None, bool, str]:
     """Bytes of an element, whether it holds objects, and what is odd about the dtype."""
     unknown = "its dtype is none that numpy writes"
     if type(node) is not Call or type(node.function) is not Global or depth > DEEPEST_DTYPE:
@@ -124,7 +155,7 @@ def _dtype(node: Any, depth: int) -> tuple[int | None, bool, str]:
     if SIZED.fullmatch(code):
         if state is not None and type(state[5]) is int and state[5] >= 0:
             size = state[5]
-        held, doubt = _held(base, fields, depth)
+        held, doubt = _held(base, fields, depth, allowed)
         if held != flagged:
             doubt = "its dtype hides whether it holds objects"
         if (base is not None and not depth) or not size:
@@ -136,18 +167,18 @@ def _dtype(node: Any, depth: int) -> tuple[int | None, bool, str]:
     return None, flagged, unknown
 
 
-def _held(base: Any, fields: Any, depth: int) -> tuple[bool, str]:
+def _held(base: Any, fields: Any, depth: int, allowed: Fields) -> tuple[bool, str]:
     """Whether what an element is made of holds objects, and what is odd about it."""
     parts = []
     if base is not None:
         parts.append(base[0] if type(base) is tuple and base else None)
-    if type(fields) is Mapping and len(fields.pairs) <= 10_000:
+    if type(fields) is Mapping and allowed.take(len(fields.pairs)):
         parts += [value[0] if type(value) is tuple and value else None for _, value in fields.pairs]
     elif fields is not None:
         parts.append(None)
     held, doubts = False, [""]
     for part in parts:
-        _, objects, doubt = _dtype(part, depth + 1)
+        _, objects, doubt = _dtype(part, depth + 1, allowed)
         held |= objects
         doubts.append(doubt)
     return held, next(filter(None, doubts), "")

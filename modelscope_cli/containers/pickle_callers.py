@@ -39,6 +39,7 @@ STATES: dict[Key, int] = {  # functions that set the attributes of what they ret
     ("torch.tensor", "_rebuild_from_type"): 3,
     ("torch.tensor", "_rebuild_from_type_v2"): 3,
     ("torch._utils", "_rebuild_parameter_with_state"): 3,
+    ("types", "SimpleNamespace"): 0,  # since Python 3.13
 }
 
 

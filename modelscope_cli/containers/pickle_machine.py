@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from modelscope_cli.containers.odd_states import ADDRESS, DETOUR, FORGED, PROTOCOLS, Dtypes, is_dtype, may_become_odd, odd_state
 from modelscope_cli.containers.pickle_callers import (
     BY_ADD,
     BY_APPEND,
@@ -38,8 +39,10 @@ from modelscope_cli.core.checkpoint import CallUse, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
 
+CHECK_EVERY = 4_096  # bytes
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 _unpack_index = struct.Struct("<I").unpack_from
+LONGEST_FIXED = 9  # bytes of an instruction with an argument of fixed length
 LONGEST_LINE = 1 << 20  # bytes of a name or a number as text
 LONGEST_NAME = 200  # characters of a module or a name; of longer ones the ends are kept
 LONGEST_REASON = 200  # characters of an error of Python's
@@ -92,7 +95,10 @@ class PickleMachine:
         self.searched = 0  # entries of states
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
+        self.dtypes = Dtypes()
         self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
+        self.frame_end = 0  # where the last frame ends: nothing may reach across it
+        self.check_at = 0  # the position from which on something is to be checked
         self.line_from, self.without_line = -1, 0  # a line that began there has no end before here
         self.result: Any = None
 
@@ -104,7 +110,8 @@ class PickleMachine:
                 return self._run_from(position)
             except (IndexError, struct.error, EndOfDataError) as reason:
                 position = self.end
-                if not self._refilled():
+                inside = position + LONGEST_FIXED <= len(self.data) and not isinstance(reason, EndOfDataError)
+                if inside or not self._refilled():  # inside of what was read the stack was too short, not the data
                     raise self._broken(reason) from None
             except (ValueError, KeyError, TypeError, OverflowError) as reason:
                 raise self._broken(reason) from None
@@ -124,8 +131,11 @@ class PickleMachine:
         push, pop, unpack = stack.append, stack.pop, _unpack_index
         persistent_load = self.persistent_load
         opcodes, objects, firsts, rare = self.opcodes, self.objects, self.firsts, self.rare
+        pos = self._check_from(pos)
+        check_at = self.check_at
         try:
             while True:
+                at = pos
                 op = data[pos]
                 opcodes += 1
                 if op == 0x72:  # LONG_BINPUT
@@ -210,6 +220,8 @@ class PickleMachine:
                     pos += 5
                 elif op == 0x2E:  # STOP
                     pos += 1
+                    if pos < self.frame_end:
+                        self._stopped_in_frame(at)
                     self.result = self._stop()
                     return self.result
                 else:
@@ -218,19 +230,43 @@ class PickleMachine:
                         firsts[op] = pos
                     pos = rare[op](self, pos + 1)
                     memo = self.memo  # another one once a name was met whose mentions are counted
+                    check_at = self.check_at  # an earlier one once a frame began
                     objects += 1
-                if not opcodes & 0xFFF:
+                if pos >= check_at:
                     self._check_limits(opcodes, objects, pos)
+                    if at < self.frame_end < pos:
+                        self._crossed(at)
+                    pos = self._check_from(pos)
+                    check_at = self.check_at
         finally:
             self.end, self.opcodes, self.objects = pos, opcodes, objects
 
     def _check_limits(self, opcodes: int, objects: int, pos: int) -> None:
-        """Called every 4,096 instructions."""
+        """Called every 4,096 bytes, which is at most so many instructions."""
         counted = (("opcodes", opcodes), ("objects", objects), ("memo", len(self.memo)))
         for resource, actual in counted:
             limit = getattr(self.limits, resource)
             if actual > limit:
                 raise LimitError(resource, limit, f"more than {limit:,}", path=self.where, offset=pos)
+
+    def _check_from(self, pos: int) -> int:
+        """Say where to check next, and where the next instruction stands."""
+        self.check_at = pos + CHECK_EVERY
+        if pos < self.frame_end < self.check_at:
+            self.check_at = self.frame_end
+        return pos
+
+    # Frames. Python's unpicklers read a frame as a whole. What reaches across its end is taken from there on by the one in C, which
+    # forgets the rest of the frame (Modules/_pickle.c, _Unpickler_ReadFromFile); by pickle.loads from both sides; by the one in
+    # Python not at all. No writer does that (Lib/pickle.py, _Framer), so it is refused.
+
+    def _crossed(self, at: int) -> None:
+        """The instruction at `at` goes on behind the end of its frame."""
+        raise CorruptFileError("an instruction of the pickle reaches across the end of its frame", path=self.where, offset=at)
+
+    def _stopped_in_frame(self, at: int) -> None:
+        """The pickle ends before its frame does."""
+        raise CorruptFileError("the pickle ends inside a frame", path=self.where, offset=at)
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
@@ -270,8 +306,10 @@ class PickleMachine:
             return SetOf(list(items))
         self._calls_on(function, args, offset)
         result = Call(function, args)
-        place = STATES.get(key, 0)
-        if 0 < place < len(args):
+        place = STATES.get(key, -1)
+        if 0 <= place < len(args):
+            if place and any([is_dtype(arg) for arg in args[:place]]):
+                self.calls.append((offset, result, (DETOUR,), FORGED))  # no other way to give it a state is honest
             self._store_attributes(result, args[place], offset)
         return result
 
@@ -283,9 +321,13 @@ class PickleMachine:
         if given is None:
             return
         if depth > DEEPEST_CALL:
-            raise LimitError("nesting", DEEPEST_CALL, f"more than {DEEPEST_CALL}", path=self.where, offset=offset)
+            self._too_deep(offset)
+            return
         for callee, passed in given(args, self.data[offset]):
             self._called_by(function.path, callee, passed, offset, depth)
+
+    def _too_deep(self, offset: int) -> None:
+        raise LimitError("nesting", DEEPEST_CALL, f"more than {DEEPEST_CALL}", path=self.where, offset=offset)
 
     def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
         """Note a call that something else makes. What is neither a name nor the result of a call cannot be called.
@@ -314,6 +356,8 @@ class PickleMachine:
             for key, value in pairs:
                 if type(value) in (Global, Call) and (key in BY_NAME if type(key) is str else type(key) in (Call, Global)):
                     self._store(target, key if type(key) is str else "", value, offset)
+                if type(key) is str and key in PROTOCOLS:
+                    self.calls.append((offset, target, (key,), ADDRESS))
 
     def _store(self, target: Any, name: str, value: Any, offset: int) -> None:
         """Storing it counts as a call: of what comes of it later not all is seen. An object that can be added to is ordinary."""
@@ -360,7 +404,7 @@ class PickleMachine:
     def _broken(self, reason: Exception) -> CorruptFileError:
         """The error for a stream that cannot go on, naming what it would have imported up to there."""
         if isinstance(reason, EndOfDataError) or (
-            isinstance(reason, IndexError | struct.error) and self.end + 9 > len(self.data)
+            isinstance(reason, IndexError | struct.error) and self.end + LONGEST_FIXED > len(self.data)
         ):
             what = "the pickle ends in the middle of an instruction"
         elif isinstance(reason, IndexError):
@@ -416,7 +460,11 @@ class PickleMachine:
         return pos + 1
 
     def _frame(self, pos: int) -> int:
-        self._take(pos, 8)
+        length = int.from_bytes(self._take(pos, 8), "little")
+        if pos - 1 < self.frame_end:
+            raise ValueError("a frame begins before the last one has ended")
+        self.frame_end = pos + 8 + length
+        self.check_at = pos + 8
         return pos + 8
 
     def _global(self, pos: int) -> int:
@@ -500,7 +548,10 @@ class PickleMachine:
         owner = target.function if isinstance(target, Call) else target
         if isinstance(owner, Global):
             times = self.built[id(owner)] = self.built.get(id(owner), 0) + 1
-            if times <= MOST_CALLS:
+            odd = odd_state(target, state, self.dtypes)
+            if odd is not None:
+                self.calls.append((pos - 1, target, (odd[1],), odd[0]))
+            elif times <= MOST_CALLS or may_become_odd(target, state):
                 self.calls.append((pos - 1, target, (state,), ""))
         if isinstance(target, Call | Mapping):
             target.state = state

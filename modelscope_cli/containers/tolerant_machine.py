@@ -17,9 +17,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from modelscope_cli.containers.joblib_arrays import ALIGNMENT, ARGUMENTS, WRAPPER, attributes, behind, wraps
+from modelscope_cli.containers.joblib_arrays import ALIGNMENT, ARGUMENTS, WRAPPER, Fields, attributes, behind, wraps
 from modelscope_cli.containers.pickle_callers import CountingMemo
-from modelscope_cli.containers.pickle_machine import KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
+from modelscope_cli.containers.pickle_frames import read_before
+from modelscope_cli.containers.pickle_machine import DEEPEST_CALL, KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf
 from modelscope_cli.errors import LimitError, ModelscopeError
 
@@ -27,13 +28,15 @@ COMPUTED = "(computed)"
 ARRAY = Global("numpy", "ndarray")  # what stands for an array of joblib's
 MOST_PIDS = 400_000
 LONGEST_KEY = 4_096  # characters of the key of a storage
-LONGEST_INDEX = 20  # digits of a place in the memo
+LONGEST_INDEX = 4_300  # digits of a place in the memo: Python reads no longer numbers
 MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
 MOST_DOUBTS = 20  # that are told of a pickle
 MOST_LATER = 8  # other ways to read on that are tried
+MOST_SIGNS = 4  # of a kind, in a pickle
 LARGEST_COPY = 100_000  # objects that are kept for that
 CAN_BEGIN = KNOWN - {0x2E}  # instructions that lead on
-PLAUSIBLE = re.compile(r"[A-Za-z_][\w.]*")
+PLAUSIBLE = re.compile(r"[A-Za-z_][\w.]*( \([\d,]+ characters\))?(\.[A-Za-z_][\w.]*( \([\d,]+ characters\))?)?")
+Jump = tuple[int, int, int]  # (instruction, how much of it is read before, where its frame ends and the rest of it is read)
 
 
 class PersistentId:
@@ -58,7 +61,11 @@ class TolerantMachine(PickleMachine):
         self.inner = 0  # pickles in one another
         self.joblib = True  # whether joblib's wrappers mean something
         self.wrapper_named = False
-        self.frame_end = 0
+        self.fields = Fields()
+        self.signs: list[tuple[str, int, str]] = []  # codes of findings, where, and why
+        self.drops: list[tuple[int, list[Jump]]] = []  # where runs begin, and jump, that leave out what is left of a frame
+        self.jumps: list[Jump] = []  # that are still to come in this run
+        self.patched: list[tuple[int, bytes]] = []  # what stood where it jumped to
         self.wrappers: dict[int, tuple[Call, dict[str, Any]]] = {}  # by identity: their attributes
         self.doubts: list[tuple[int, str]] = []  # places where unpicklers may part ways
         self.later: list[tuple[int, tuple[list[Any], list[int], dict[int, Any]], bool]] = []
@@ -66,7 +73,7 @@ class TolerantMachine(PickleMachine):
 
     def forget(self) -> None:
         """Let go of all that the trace does not need. Bound methods among it are cycles, and nothing collects those."""
-        self.stack, self.memo, self.stored, self.wrappers, self.later = [], {}, {}, {}, []
+        self.stack, self.memo, self.stored, self.wrappers, self.later, self.drops = [], {}, {}, {}, [], []
         self.persistent_load = PersistentId  # type: ignore[assignment]
         self.refill = None
         self.readers = {}
@@ -156,10 +163,17 @@ class TolerantMachine(PickleMachine):
 
     def _memo_text(self, pos: int) -> tuple[int, int]:
         line, after = self._line(pos)
-        digits = line.partition(b"\0")[0].strip().lstrip(b"+").lstrip(b"0") or b"0"
-        if len(digits) > LONGEST_INDEX or not digits.isdigit():
-            raise ValueError("a place in the memo that is no number")
+        digits = line.partition(b"\0")[0].strip()
+        if len(digits.replace(b"_", b"")) > LONGEST_INDEX:
+            raise ValueError("a place in the memo of too many digits")
         return int(digits), after
+
+    def _put(self, pos: int) -> int:
+        index, after = self._memo_text(pos)
+        if index < 0:
+            raise ValueError("a negative place in the memo")
+        self.memo[index] = self.stack[-1]
+        return after
 
     def _long4(self, pos: int) -> int:
         length = int.from_bytes(self._take(pos, 4), "little", signed=True)
@@ -177,9 +191,8 @@ class TolerantMachine(PickleMachine):
         self.stack.append(bytearray(raw))  # to which an APPENDS may add
         return after
 
-    def _frame(self, pos: int) -> int:
-        self.frame_end = pos + 8 + int.from_bytes(self._take(pos, 8), "little")
-        return pos + 8
+    def _too_deep(self, offset: int) -> None:
+        self._sign("deep-calls", offset, f"functions that call functions, more than {DEEPEST_CALL} deep")
 
     def _build(self, pos: int) -> int:
         target = self.stack[-2]
@@ -196,6 +209,90 @@ class TolerantMachine(PickleMachine):
             self.wrapper_named = True
         return super()._named(module, name, offset)
 
+    # Frames that unpicklers read in different ways: this run reads straight on, as pickle.loads does -----------------------
+
+    def run(self) -> Any:
+        try:
+            return super().run()
+        except ModelscopeError:
+            if self.end < self.frame_end and self._reaches(self.frame_end):
+                self._crossed(self.end)
+            raise
+
+    def _frame(self, pos: int) -> int:
+        length = int.from_bytes(self._take(pos, 8), "little")
+        before, end = self.frame_end, pos + 8 + length
+        if pos - 1 < before <= self.size:
+            read = 1 if pos + 8 > before else 9
+            beyond = max(pos + 8, end) > before
+            self._differs(pos - 1, "a frame begins before the last one has ended", (pos - 1, read, before) if beyond else None)
+        self.frame_end = before if pos + 8 <= before and end <= before else end
+        self.check_at = pos + 8
+        return pos + 8
+
+    def _crossed(self, at: int) -> None:
+        read = read_before(self.data, at, self.frame_end)
+        if read is not None and self.frame_end <= self.size:
+            self._differs(at, "an instruction reaches across the end of its frame", (at, read, self.frame_end))
+
+    def _stopped_in_frame(self, at: int) -> None:
+        if self.inner or self.frame_end > self.size:
+            return
+        self._differs(at, "the pickle ends before its frame does", None)
+        self._drop(self.frame_end, [])
+
+    def _differs(self, at: int, why: str, jump: Jump | None) -> None:
+        self._sign("pickle-frame", at, f"{why}: unpicklers go on in different places, so other instructions may run")
+        if jump is not None and not self.jumps:
+            self._drop(self.start, [jump])
+
+    def _drop(self, start: int, jumps: list[Jump]) -> None:
+        if len(self.drops) < MOST_LATER:
+            self.drops.append((start, jumps))
+
+    def _sign(self, code: str, offset: int, why: str) -> None:
+        if len([known for known, _, _ in self.signs if known == code]) < MOST_SIGNS:
+            self.signs.append((code, offset, why))
+
+    def _check_from(self, pos: int) -> int:
+        """Where a jump is due, what was read of the instruction is put before the end of the frame, to go on there."""
+        if self.jumps and pos == self.jumps[0][0]:
+            at, read, end = self.jumps.pop(0)
+            pos = end - read
+            self.patched.append((pos, bytes(self.data[pos:end])))
+            self.data[pos:end] = self.data[at : at + read]  # type: ignore[index]
+            self.frame_end = 0
+        super()._check_from(pos)
+        if self.jumps and pos < self.jumps[0][0] < self.check_at:
+            self.check_at = self.jumps[0][0]
+        return pos
+
+    def _dropped_readings(self) -> None:
+        """Run again what the unpickler in C reads otherwise, from the beginning on."""
+        waiting, self.drops = self.drops, []
+        tried = 0
+        while waiting and tried < MOST_LATER:
+            start, jumps = waiting.pop(0)
+            if not self._reaches(max([start + 1, *[end for _, _, end in jumps]])):
+                continue
+            tried += 1
+            bounds = self.limits._replace(opcodes=max(0, self.limits.opcodes - self.opcodes))
+            machine = TolerantMachine(self.data, self.where, bounds, refill=self.refill, start=start, readers=self.readers)
+            machine.size, machine.jumps, machine.inner, machine.joblib = self.size, list(jumps), self.inner + 1, False
+            try:
+                with suppress(ModelscopeError, RecursionError):
+                    machine.run()
+            finally:
+                for pos, stood in reversed(machine.patched):
+                    self.data[pos : pos + len(stood)] = stood  # type: ignore[index]
+            self.opcodes += machine.opcodes
+            moved = {end - read: at for at, read, end in jumps}
+            known = {(at, str(getattr(function, "path", "")), through) for at, function, _, through in self.calls}
+            told = [(moved.get(at, at), function, args, through) for at, function, args, through in machine.calls]
+            machine.calls = [call for call in told if (call[0], str(getattr(call[1], "path", "")), call[3]) not in known]
+            self._take_in(machine)
+            waiting += [(start, jumps + more) for _, more in machine.drops if more]
+
     # joblib's arrays --------------------------------------------------------------------------------------------------
 
     def _array_behind(self, wrapper: Call, pos: int, *, doubtful: bool) -> int:
@@ -207,7 +304,7 @@ class TolerantMachine(PickleMachine):
         values = attributes(wrapper, earlier)
         self.wrappers[id(wrapper)] = (wrapper, values)
         self.stack[-1] = Call(ARRAY, ())  # the array takes its place on the stack, not in the memo
-        said = behind(values)
+        said = behind(values, self.fields)
         doubt = said.doubt or ("what makes its wrapper is not joblib" if doubtful else "")
         if direct and made:
             doubt = doubt or "its wrapper is made with arguments"
@@ -254,13 +351,15 @@ class TolerantMachine(PickleMachine):
 
     def other_readings(self) -> None:
         """Run what was put off. What an unpickler comes to when it reads arrays in another way counts as if it were read so."""
+        if type(self.data) is bytearray:
+            self._dropped_readings()
         waiting, self.later = self.later, []
         for pos, (stack, marks, memo), certain in waiting:
             bounds = self.limits._replace(opcodes=max(0, self.limits.opcodes - self.opcodes))
             machine = TolerantMachine(self.data, self.where, bounds, refill=self.refill, start=pos, readers=self.readers)
             machine.stack, machine.marks, machine.size = stack, marks, self.size
             machine.memo, machine.stored, machine.wrappers = CountingMemo(memo), self.stored, dict(self.wrappers)
-            machine.inner, machine.wrapper_named = self.inner + 1, True
+            machine.inner, machine.wrapper_named, machine.fields = self.inner + 1, True, self.fields
             with suppress(ModelscopeError, RecursionError):
                 machine.run()
             self.opcodes += machine.opcodes
@@ -275,6 +374,7 @@ class TolerantMachine(PickleMachine):
         """What another run found is found here."""
         self.calls += machine.calls
         self.keys |= machine.keys
+        self.signs = list(dict.fromkeys(self.signs + machine.signs))[: 2 * MOST_SIGNS]
         self.doubts = list(dict.fromkeys(self.doubts + machine.doubts))[:MOST_DOUBTS]
         for use in machine.globals.values():
             known = self._named(use.module, use.name, use.offset)

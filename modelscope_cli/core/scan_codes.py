@@ -38,6 +38,13 @@ SCAN_CODES = {
         "The pickle sets attributes of an imported object itself, so that programs which use it later do what the file says.",
         _LEAVE,
     ),
+    "forged-dtype": ScanCode(
+        DANGEROUS,
+        "An element type that makes pointers of bytes",
+        "The state of a numpy.dtype hides objects or lays fields outside of its elements, so that loading follows addresses of the "
+        "file's choice. numpy writes no such states.",
+        _LEAVE,
+    ),
     "template-gadget": ScanCode(
         DANGEROUS,
         "A chat template that leaves its sandbox",
@@ -98,6 +105,18 @@ SCAN_CODES = {
         "What would be called is known only while loading: a way past scanners that look at names.",
         _LEAVE,
     ),
+    "array-address": ScanCode(
+        SUSPICIOUS,
+        "An object that says where in memory its data lies",
+        "numpy and torch ask objects for attributes such as __array_interface__ and read, and write, at the address that they tell.",
+        _LEAVE,
+    ),
+    "native-state": ScanCode(
+        SUSPICIOUS,
+        "An object of torch's native core",
+        "Quantised layers keep their weights in such objects; this one is of another class, which reads the rest of its state.",
+        _LEAVE,
+    ),
     "computed-bytes": ScanCode(
         DANGEROUS,
         "A pickle put together while loading",
@@ -110,6 +129,27 @@ SCAN_CODES = {
         "joblib reads the bytes of an array from between the instructions. Here it may read others than a scanner, or others than "
         "pickle does, so what runs differs. All the readings that can be told were looked at.",
         _LEAVE,
+    ),
+    "pickle-frame": ScanCode(
+        DANGEROUS,
+        "A frame that programs read differently",
+        "A pickle of protocol 4 or 5 is cut into frames. Here an instruction reaches across the end of one, a frame begins inside "
+        "another, or the pickle ends inside one: Python's own unpicklers then go on in different places. No program writes such "
+        "a file. Both ways of reading were looked at.",
+        _LEAVE,
+    ),
+    "deep-calls": ScanCode(
+        DANGEROUS,
+        "Calls hidden in calls",
+        "Functions are told to call functions that call functions, deeper than any honest file does and than is looked at.",
+        _LEAVE,
+    ),
+    "pickle-behind-break": ScanCode(
+        SUSPICIOUS,
+        "Imports behind a damaged place",
+        "The pickle could not be followed to its end, and behind the damage stands what looks like imports. Programs that read "
+        "more than this one, or a damage put there on purpose, would run them.",
+        _AGAIN,
     ),
     "too-many-names": ScanCode(
         SUSPICIOUS,

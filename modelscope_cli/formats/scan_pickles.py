@@ -15,9 +15,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.literal_bytes import literal_bytes
+from modelscope_cli.containers.pickle_frames import IMPORT
 from modelscope_cli.containers.pickle_machine import CHUNK
 from modelscope_cli.containers.pickle_nodes import Call, Global
-from modelscope_cli.containers.tolerant_machine import TolerantMachine
+from modelscope_cli.containers.tolerant_machine import COMPUTED, TolerantMachine
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
 MOST_IN_A_ROW = 2_000
+LINES = frozenset(b"PVIFLSgpci")  # instructions whose argument is a line
+MOST_OF_A_LINE = 256 << 20  # bytes that are searched for its end
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
-NAME = re.compile(r"[\w.<>$ -]+")
+NAME = re.compile(r"[\w.<>$ -]+( \([\d,]+ characters\))?")  # of longer ones the ends are kept
+MOST_SEARCHED = 1 << 20  # bytes behind a break that are searched for imports
 BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # that a program may strip before it unpickles text, a byte-order mark among them
 NEVER_FIRST = frozenset(b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\xff\xfe")
 
@@ -79,7 +83,7 @@ class Series:
         ] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
         while not announced and not _is_pickle(machine, problem):
             ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
-            if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL:
+            if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL and not self._is_endless_line(machine):
                 self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.message}")
             if ended or len(before) >= MOST_IN_A_ROW:
                 return False
@@ -110,6 +114,18 @@ class Series:
         for number, raw in self.nested:
             inner = f"{self.where}:" if self.where else ""
             self.walk.content(MemoryWindow(raw, f"{self.window.name}"), f"{inner}bytes at {number:,}", self.depth + 1)
+        return True
+
+    def _is_endless_line(self, machine: TolerantMachine) -> bool:
+        """Whether it stopped at a line of which no end is near, as a safetensors file whose length begins with `P` (0x50) seems to do."""
+        if machine.globals or machine.end >= len(self.data) or self.data[machine.end] not in LINES:
+            return False
+        if self.data.find(b"\n", machine.end) >= 0:
+            return False
+        start = len(self.data)
+        for position in range(start, min(self.window.size, start + MOST_OF_A_LINE), CHUNK):
+            if b"\n" in self.window.read(position, min(CHUNK, self.window.size - position)):
+                return False
         return True
 
     def one(self) -> tuple[TolerantMachine, ModelscopeError | None]:
@@ -143,13 +159,24 @@ class Series:
         trace = machine.trace(problem.message if problem is not None else None)
         self.keys |= machine.keys
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
+        for sign, offset, why in machine.signs:
+            self.walk.sign(sign, self.where, why, offset)
         for offset, doubt in machine.doubts:
             self.walk.sign("joblib-array", self.where, doubt, offset)
         if problem is not None:
             code = "pickle-limit" if isinstance(problem, LimitError) else "pickle-broken"
             self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {problem.message}", machine.end)
+            self._behind_break(machine)
         if machine.end - machine.start > self.walk.limits.pickle_bytes:
             self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes")
+
+    def _behind_break(self, machine: TolerantMachine) -> None:
+        """What stands behind an instruction that cannot be followed here could be followed by another program."""
+        left = self.window.read(machine.end, min(MOST_SEARCHED, max(0, self.window.size - machine.end)))
+        found = IMPORT.search(left)
+        if found is not None:
+            at = machine.end + found.start()
+            self.walk.sign("pickle-behind-break", self.where, "imports follow where the pickle could not be followed", at)
 
     def _load_from_bytes(self, args: tuple[Any, ...]) -> Any:
         """A torch.save inside the pickle: looked at as a file of its own."""
@@ -185,13 +212,14 @@ class Series:
 
 def _named(machine: TolerantMachine) -> list[Global]:
     """What it imports by names that a module and a thing in it can have."""
-    return [use for use in machine.globals.values() if NAME.fullmatch(use.module) and NAME.fullmatch(use.name)]
+    named = [use for use in machine.globals.values() if use.module == COMPUTED or NAME.fullmatch(use.module)]
+    return [use for use in named if NAME.fullmatch(use.name)]
 
 
 def _is_pickle(machine: TolerantMachine, problem: ModelscopeError | None) -> bool:
     """Whether something did what pickles do: without a protocol number, more than text may do by chance."""
     named = _named(machine)
-    numbered = machine.data[machine.start] == PROTOCOL
+    numbered = PROTOCOL in machine.firsts
     if problem is None:
         return machine.opcodes > 1 and (bool(named) or numbered)
     return bool(named) and (numbered or any(use.calls for use in named))
