@@ -39,8 +39,8 @@ def table(kept: Path) -> str:
     ]
     for name, target in TARGETS.items():
         ran = load(kept, name)
-        figures = [len(target.seeds()), ran.executions, round(ran.seconds / 60), ran.edges, ran.corpus, round(ran.quiet / 60)]
-        lines.append(f"| {name} | {' | '.join(f'{figure:,}' for figure in figures)} |")
+        figures = [len(target.seeds()), ran.executions, round(ran.seconds / 60), ran.edges, ran.corpus, int(ran.quiet / 60)]
+        lines.append(f"| {name} | {' | '.join(f'{figure:,}' if ran.executions else '–' for figure in figures)} |")
     return "\n".join(lines) + "\n"
 
 
