@@ -166,7 +166,7 @@ ATTACKS: dict[str, tuple[bytes, str, str]] = {
 LOADER = name("torch.storage._load_from_bytes")
 NESTED = proto() + SYSTEM + STOP  # bytes that _load_from_bytes unpickles
 BOX = instance("shop.Box")
-_MENDED = "red team, 2026: called by something else than an instruction"
+_MENDED = "not published: called by something else than an instruction"
 ATTACKS |= {
     "stored as __setstate__": (
         proto() + built(built(BOX, {"__setstate__": LOADER}), NESTED) + STOP, "posix.system", _MENDED
@@ -192,12 +192,12 @@ ATTACKS |= {
     ),
     "given to copyreg": (proto() + call("copyreg.__newobj__", LOADER, NESTED) + STOP, "posix.system", _MENDED),
     "NUL in a number": (
-        proto() + b"]p0\0x\n0" + SYSTEM + STOP, "posix.system", "red team, 2026: the unpickler in C cuts lines at a NUL"
+        proto() + b"]p0\0x\n0" + SYSTEM + STOP, "posix.system", "not published: the unpickler in C cuts lines at a NUL"
     ),
     "what cannot be shown": (
         proto() + SYSTEM + b"0" + persistent(("storage", None, laughs(45, 2, 1), "cpu", 1)) + STOP,
         "posix.system",
-        "red team, 2026: 2 ** 45 objects in a key",
+        "not published: 2 ** 45 objects in a key",
     ),
 }
 
