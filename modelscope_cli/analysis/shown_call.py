@@ -10,8 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.policy_levels import imported_as
-from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf
-from modelscope_cli.containers.tolerant_machine import PersistentId
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
 
 
 class Room(NamedTuple):

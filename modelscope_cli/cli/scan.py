@@ -28,7 +28,7 @@ FEW = 3  # files named in a line
 
 HELP = """Say what loading a file would execute, and how grave that is. Nothing is executed, imported or written.
 
-Every name that a pickle imports and every call it makes is listed with its byte, in whatever archive, member, nested file or \
+Every name that a pickle imports is listed with its byte and how often it is called, in whatever archive, member, nested file or \
 suffix it hides; verdicts come from a policy that judges each name with its reason. \
 safe: only what torch's weights-only loader and honest files need. unknown: names nobody has judged. \
 suspicious: what no honest file needs. dangerous: loading it can run what its author wanted. \

@@ -74,6 +74,15 @@ class SetOf:
         self.items = items
 
 
+class PersistentId:
+    """What a persistent id stands for."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self, pid: Any):
+        self.pid = pid
+
+
 class Mark:
     """The MARK object of the stack."""
 

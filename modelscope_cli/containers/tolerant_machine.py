@@ -21,7 +21,7 @@ from modelscope_cli.containers.joblib_arrays import ALIGNMENT, ARGUMENTS, WRAPPE
 from modelscope_cli.containers.pickle_callers import CountingMemo
 from modelscope_cli.containers.pickle_frames import read_before
 from modelscope_cli.containers.pickle_machine import DEEPEST_CALL, KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
-from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
 from modelscope_cli.errors import LimitError, ModelscopeError
 
 COMPUTED = "(computed)"
@@ -37,15 +37,6 @@ LARGEST_COPY = 100_000  # objects that are kept for that
 CAN_BEGIN = KNOWN - {0x2E}  # instructions that lead on
 PLAUSIBLE = re.compile(r"[A-Za-z_][\w.]*( \([\d,]+ characters\))?(\.[A-Za-z_][\w.]*( \([\d,]+ characters\))?)?")
 Jump = tuple[int, int, int]  # (instruction, how much of it is read before, where its frame ends and the rest of it is read)
-
-
-class PersistentId:
-    """What a persistent id stands for."""
-
-    __slots__ = ("pid",)
-
-    def __init__(self, pid: Any):
-        self.pid = pid
 
 
 class TolerantMachine(PickleMachine):

@@ -62,6 +62,12 @@ def test_what_archives_need_is_imported_when_one_is_met(here):
     assert with_archives <= imported("inspect", "a.zip")
 
 
+def test_inspect_does_not_bring_the_machine_of_the_scan():
+    scanning = {f"modelscope_cli.containers.{name}" for name in ("tolerant_machine", "joblib_arrays", "pickle_frames")}
+    assert not imported("inspect", "decoder.pth") & scanning
+    assert scanning <= imported("scan", "decoder.pth")
+
+
 def test_help_reads_nothing():
     assert not {
         name for name in imported("--version") if name.startswith(("modelscope_cli.formats", "modelscope_cli.analysis"))
