@@ -528,3 +528,15 @@ def test_the_length_of_a_safetensors_header_may_look_like_an_instruction(length,
         file.truncate(8 + len(header) + 100_000_000)
     done = mscope("scan", str(path))
     assert (done.code, "safe: loading it executes nothing" in done.out) == (0, True)
+
+
+def test_a_line_that_ends_behind_a_hole_is_followed_or_told(tmp_path):
+    """What begins like safetensors and goes on as a pickle far behind: in a hole nothing hides, and its end is found."""
+    header = b'{"weight":{"dtype":"U8","shape":[100000000],"data_offsets":[0,100000000]}}'.ljust(0x150)
+    path = tmp_path / "model.safetensors"
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.seek(8 + len(header) + 100_000_000 - 40)
+        file.write(b"\ncos\nsystem\n(S'touch x'\ntR.".ljust(40))
+    done = mscope("scan", str(path))
+    assert (done.code, "safe:" in done.out) == (3, False)

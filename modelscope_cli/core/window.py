@@ -11,6 +11,7 @@ the descriptor keeps the old one, whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from types import TracebackType
@@ -89,6 +90,15 @@ class Window:
         opened = self._opened
         return (opened.st_dev, opened.st_ino, opened.st_size, opened.st_mtime_ns) if opened is not None else None
 
+    def next_data(self, offset: int) -> int:
+        """Where the next bytes that are stored begin, beyond a hole of noughts; `offset` where nobody knows of holes."""
+        if not hasattr(os, "SEEK_DATA"):
+            return offset
+        try:
+            return min(self.size, os.lseek(self._descriptor, self.base + offset, os.SEEK_DATA) - self.base)
+        except OSError as error:  # ENXIO: nothing but a hole up to the end
+            return self.size if error.errno == errno.ENXIO else offset
+
     def cut(self, offset: int, length: int, name: str) -> Window:
         """A window on a part of this one. Raises CorruptFileError when it does not hold that much."""
         if offset < 0 or length < 0 or offset + length > self.size:
@@ -130,6 +140,9 @@ class MemoryWindow(Window):
         super().__init__(-1, name, len(data), base)
         self._data = data
 
+    def next_data(self, offset: int) -> int:
+        return offset
+
     def read(self, offset: int, length: int, what: str = "data") -> bytes:
         if offset < 0 or length < 0 or offset + length > self.size:
             there = max(0, self.size - max(offset, 0))
@@ -150,6 +163,9 @@ class CutWindow(Window):
     @property
     def identity(self) -> tuple[int, int, int, int] | None:
         return self._outer.identity if self._start == 0 and self.size == self._outer.size else None
+
+    def next_data(self, offset: int) -> int:
+        return min(self.size, self._outer.next_data(self._start + offset) - self._start)
 
     def read(self, offset: int, length: int, what: str = "data") -> bytes:
         if offset < 0 or length < 0 or offset + length > self.size:

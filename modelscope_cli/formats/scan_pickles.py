@@ -30,7 +30,8 @@ MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
 MOST_IN_A_ROW = 2_000
 LINES = frozenset(b"PVIFLSgpci")  # instructions whose argument is a line
-MOST_OF_A_LINE = 256 << 20  # bytes that are searched for its end
+MOST_OF_A_LINE = 256 << 20  # bytes that are searched for its end, a PIECE at a time
+PIECE = 1 << 20
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
@@ -117,16 +118,24 @@ class Series:
         return True
 
     def _is_endless_line(self, machine: TolerantMachine) -> bool:
-        """Whether it stopped at a line of which no end is near, as a safetensors file whose length begins with `P` (0x50) seems to do."""
+        """Whether it stopped at a line that never ends, as a safetensors file whose length begins with `P` (0x50) seems to do.
+
+        Holes are skipped; where more is stored than is searched, nobody knows.
+        """
         if machine.globals or machine.end >= len(self.data) or self.data[machine.end] not in LINES:
             return False
         if self.data.find(b"\n", machine.end) >= 0:
             return False
-        start = len(self.data)
-        for position in range(start, min(self.window.size, start + MOST_OF_A_LINE), CHUNK):
-            if b"\n" in self.window.read(position, min(CHUNK, self.window.size - position)):
+        position, left = self.window.next_data(len(self.data)), MOST_OF_A_LINE
+        while position < self.window.size and left > 0:
+            piece = self.window.read(position, min(PIECE, self.window.size - position))
+            if b"\n" in piece:
                 return False
-        return True
+            left -= len(piece)
+            position = (
+                self.window.next_data(position + len(piece)) if position + len(piece) < self.window.size else self.window.size
+            )
+        return position >= self.window.size
 
     def one(self) -> tuple[TolerantMachine, ModelscopeError | None]:
         """Run the pickle at the position, and go behind it."""
