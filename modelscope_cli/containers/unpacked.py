@@ -106,6 +106,10 @@ class UnpackedWindow(Window):
         else:
             self.size = size
 
+    def next_data(self, offset: int) -> int:
+        """Every byte may be data: what is not unpacked yet is no hole."""
+        return offset
+
     def read(self, offset: int, length: int, what: str = "data") -> bytes:
         if offset >= 0 and length >= 0 and self.filled < offset + length <= self.size:
             self._fill(offset + length)
