@@ -8,7 +8,8 @@ import pytest
 
 from modelscope_cli.cli.clock import TimeUpError
 from modelscope_cli.cli.scan import judged
-from modelscope_cli.containers.pickle_machine import PickleMachine, is_shortened, shortened
+from modelscope_cli.containers.pickle_machine import PickleMachine
+from modelscope_cli.containers.pickle_nodes import is_shortened, shortened
 from modelscope_cli.containers.tolerant_machine import TolerantMachine, number_of
 from modelscope_cli.core.checkpoint import GlobalUse, PickleTrace
 from modelscope_cli.core.limits import DEFAULT_LIMITS

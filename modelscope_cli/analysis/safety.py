@@ -10,7 +10,7 @@ A verdict is the gravest of its findings. It says what loading can do, not what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.in_context import BUILD, calls_by_name, is_import, judge, name_of, odd_in, reached_level
@@ -19,8 +19,7 @@ from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.shown_call import FULL, lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, said_of
 from modelscope_cli.containers.odd_states import Dtypes
-from modelscope_cli.containers.pickle_machine import is_shortened
-from modelscope_cli.containers.pickle_nodes import Call
+from modelscope_cli.containers.pickle_nodes import Call, is_shortened
 from modelscope_cli.core.checkpoint import CallUse
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import NOBODY, Scanned, Sign, Stream, Unseen
@@ -36,7 +35,8 @@ DEEPEST_MODULE = 50  # packages in packages
 MOST_ALLOWED_SHOWN = 3
 MOST_JUDGED = 10_000  # names of a pickle that are judged; no honest file comes near
 MOST_UNSEEN_TOLD = 20  # parts of a file
-MOST_CALLS_LISTED = 400  # of a file, for machines
+MOST_CALLS_LISTED = 4_000  # of a file, for machines, with their arguments
+MOST_TEXT_LISTED = 4 << 20  # characters of them
 
 
 class Imported(NamedTuple):
@@ -49,6 +49,7 @@ class Imported(NamedTuple):
     calls: int
     judgement: Judgement
     shown: tuple[str, ...]  # its first calls
+    sites: Sequence[int] = ()  # where each of its calls stands
 
     @property
     def path(self) -> str:
@@ -92,6 +93,7 @@ class Safety:
         self.policy = policy or standard_policy()
         self.imports: list[Imported] = []
         self.calls: list[Called] = []
+        self._listed = 0  # characters of them
         self.found: list[Found] = []
         for stream in scanned.streams:
             if stream.loader != NOBODY:
@@ -202,11 +204,11 @@ class Safety:
                 patched += [call] if is_import(call.function) else []
             elif name_of(call.function) is None:
                 strange.append(call)
-            if len(self.calls) < MOST_CALLS_LISTED:
+            if len(self.calls) < MOST_CALLS_LISTED and self._listed < MOST_TEXT_LISTED:
                 opcode = NAMES.get(call.opcode, f"0x{call.opcode:02x}")
-                self.calls.append(
-                    Called(stream.where, call.offset, opcode, shown_call(call.function, () if state else call.args, FULL))
-                )
+                text = shown_call(call.function, () if state else call.args, FULL)
+                self.calls.append(Called(stream.where, call.offset, opcode, text))
+                self._listed += len(text)
         unknown: list[Imported] = []
         if len(trace.globals) > MOST_JUDGED:
             text = f"it imports {len(trace.globals):,} names: {MOST_JUDGED:,} of them are judged"
@@ -221,7 +223,7 @@ class Safety:
             if (is_shortened(use.module) or is_shortened(use.name)) and grave(judgement.level) < grave(SUSPICIOUS):
                 judgement = Judgement(SUSPICIOUS, "is longer than any name that code has")
             texts = tuple(shown_call(call.function, call.args) for call in calls[:MOST_CALLS_SHOWN])
-            item = Imported(stream.where, use.module, use.name, use.offset, use.calls, judgement, texts)
+            item = Imported(stream.where, use.module, use.name, use.offset, use.calls, judgement, texts, use.sites)
             self.imports.append(item)
             if judgement.level == UNKNOWN:
                 unknown.append(item)

@@ -278,10 +278,11 @@ def _for_machines(
             (path, one.level, one.code, one.where, one.offset, one.subject, one.opcode, one.message, one.evidence)
             for one in safety.found
         ]
-        imports += [
-            (path, item.where, item.module, item.name, item.offset, item.calls, item.judgement.level, item.judgement.reason)
-            for item in safety.imports
-        ]
+        for item in safety.imports:
+            said = item.judgement
+            imports.append(
+                (path, item.where, item.module, item.name, item.offset, item.calls, item.sites, said.level, said.reason)
+            )
         calls += [(path, *call) for call in safety.calls]
         texts += [(path, *text) for text in safety.scanned.texts]
         unseen += [(path, one.where, one.why) for one in safety.unseen]
@@ -291,7 +292,7 @@ def _for_machines(
     unseen += [(folder, "", why) for folder, why in left_out]
     return [
         _table("findings", "path level code member offset subject opcode message evidence", found),
-        _table("imports", "path member module name offset calls level reason", imports),
+        _table("imports", "path member module name offset calls called_at level reason", imports),
         _table("calls", "path member offset opcode call", calls),
         _table("templates", "path member text", texts),
         _table("not_looked_at", "path member why", unseen),

@@ -17,24 +17,31 @@ from __future__ import annotations
 
 import codecs
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from modelscope_cli.containers.odd_states import ADDRESS, DETOUR, FORGED, PROTOCOLS, Dtypes, is_dtype, may_become_odd, odd_state
 from modelscope_cli.containers.pickle_callers import (
     BY_ADD,
     BY_APPEND,
-    BY_BUILD,
-    BY_NAME,
     BY_NEW,
     CALLERS,
-    OF_CONTAINERS,
     STATES,
     CountingMemo,
-    attributes_in,
     is_counted,
 )
-from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, MARK, SET_CLASSES, Call, Global, Mapping, Mark, SetOf
+from modelscope_cli.containers.pickle_calls import PickleCalls, Readers
+from modelscope_cli.containers.pickle_nodes import (
+    DICT_CLASSES,
+    LONGEST_NAME,
+    MARK,
+    SET_CLASSES,
+    Call,
+    Global,
+    Mapping,
+    SetOf,
+    kind_of,
+    shortened,
+)
 from modelscope_cli.core.checkpoint import CallUse, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
@@ -44,26 +51,18 @@ CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is n
 _unpack_index = struct.Struct("<I").unpack_from
 LONGEST_FIXED = 9  # bytes of an instruction with an argument of fixed length
 LONGEST_LINE = 1 << 20  # bytes of a name or a number as text
-LONGEST_NAME = 200  # characters of a module or a name; of longer ones the ends are kept
 LONGEST_REASON = 200  # characters of an error of Python's
 LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
-MOST_CALLS = 32  # calls of one function that a trace tells of; the others are counted
-MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
-MOST_STORED = 10_000  # attributes that unpickling would call, of which is remembered whose they are
-MOST_ENTRIES = 8_000_000  # of states that are searched for them; no honest pickle has as many instructions
-DEEPEST_CALL = 20  # functions that call functions that call …
 
 
 PersistentLoad = Callable[[Any, int], Any]
-Readers = dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]  # functions whose result the caller knows how to read
 Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or b"" at the end
 
 
-class PickleMachine:
+class PickleMachine(PickleCalls):
     """One run over one pickle stream. `result` is the object, `end` the position behind STOP."""
 
     rare: dict[int, Callable[[Any, int], int]]  # the methods of the less usual instructions; set below
-    looks_through = False  # whether readers are asked also where a function is called by another one
 
     def __init__(
         self,
@@ -75,27 +74,17 @@ class PickleMachine:
         start: int = 0,
         readers: Readers | None = None,
     ):
-        self.data = data
-        self.where = where
-        self.limits = limits
+        super().__init__(data, where, limits, readers)
         self.persistent_load = persistent_load or self._no_persistent_load
         self.refill = refill
-        self.readers = readers or {}
         self.start = start
         self.end = start
         self.opcodes = 0
         self.objects = 0
-        self.copied = 0  # entries copied by calls such as OrderedDict(other)
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.globals: dict[tuple[str, str], Global] = {}
-        self.calls: list[tuple[int, Any, Any, str]] = []  # (position, function, arguments, through): the first of each function
-        self.stored: dict[int, tuple[Any, dict[str, Any]]] = {}  # by identity: attributes that unpickling would call
-        self.searched = 0  # entries of states
-        self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
-        self.strange_calls = 0
-        self.dtypes = Dtypes()
         self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
         self.frame_end = 0  # where the last frame ends: nothing may reach across it
         self.check_at = 0  # the position from which on something is to be checked
@@ -118,10 +107,7 @@ class PickleMachine:
 
     def trace(self, problem: str | None = None) -> PickleTrace:
         """What the stream imports and calls, as far as it was read."""
-        uses = tuple(
-            GlobalUse(g.module, g.name, g.offset, g.calls, max(0, g.pushed - g.calls + g.indirect) if g.watched else None)
-            for g in self.globals.values()
-        )
+        uses = tuple([_use(found) for found in self.globals.values()])
         calls = tuple(CallUse(at, self.data[at], function, args, through) for at, function, args, through in self.calls)
         return PickleTrace(self.where, self.end - self.start, self.opcodes, uses, problem, calls, self.firsts)
 
@@ -268,123 +254,6 @@ class PickleMachine:
         """The pickle ends before its frame does."""
         raise CorruptFileError("the pickle ends inside a frame", path=self.where, offset=at)
 
-    def _reduce(self, function: Any, args: Any, offset: int) -> Any:
-        """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
-        if type(args) is not tuple:
-            args = self._arguments(args)
-        if type(function) is Global:
-            function.calls += 1
-            if function.calls <= MOST_CALLS:
-                self.calls.append((offset, function, args, ""))
-            return Call(function, args) if function.plain else self._special(function, args, offset)
-        if self.strange_calls < MOST_STRANGE_CALLS:
-            self.strange_calls += 1
-            self.calls.append((offset, function, args, ""))
-        return Call(function, args)
-
-    def _arguments(self, args: Any) -> tuple[Any, ...]:
-        """The arguments of a call that are given as something else than a tuple."""
-        raise TypeError(f"arguments of a call are {_kind(args)}, not a tuple")
-
-    def _special(self, function: Global, args: tuple[Any, ...], offset: int) -> Any:
-        """The node for a call of a function that is known to make a container, to have a reader, or to call what it is given."""
-        key = (function.module, function.name)
-        if key in self.readers:
-            return self.readers[key](args)
-        if key in DICT_CLASSES:
-            made = Mapping()
-            if args and type(args[-1]) in (Mapping, list):
-                self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])
-            if args and type(args[-1]) is Mapping:
-                made.pairs += args[-1].pairs
-            elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
-                made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
-            return made
-        if key in SET_CLASSES:
-            items = args[0] if args and type(args[0]) in (list, tuple) else []
-            self._count_copy(items)
-            return SetOf(list(items))
-        self._calls_on(function, args, offset)
-        result = Call(function, args)
-        place = STATES.get(key, -1)
-        if 0 <= place < len(args):
-            if place and any([is_dtype(arg) for arg in args[:place]]):
-                self.calls.append((offset, result, (DETOUR,), FORGED))  # no other way to give it a state is honest
-            self._store_attributes(result, args[place], offset)
-        return result
-
-    # What is called by something else than an instruction --------------------------------------------------------------
-
-    def _calls_on(self, function: Global, args: tuple[Any, ...], offset: int, depth: int = 0) -> None:
-        """Note the calls that a function makes of what it is given."""
-        given = CALLERS.get((function.module, function.name))
-        if given is None:
-            return
-        if depth > DEEPEST_CALL:
-            self._too_deep(offset)
-            return
-        for callee, passed in given(args, self.data[offset]):
-            self._called_by(function.path, callee, passed, offset, depth)
-
-    def _too_deep(self, offset: int) -> None:
-        raise LimitError("nesting", DEEPEST_CALL, f"more than {DEEPEST_CALL}", path=self.where, offset=offset)
-
-    def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
-        """Note a call that something else makes. What is neither a name nor the result of a call cannot be called.
-
-        What is `stored` is called later, with what nobody knows yet.
-        """
-        passed = args if type(args) is tuple else (args,)
-        if type(callee) is Global:
-            callee.calls += 1
-            callee.indirect += 1
-            if callee.calls <= MOST_CALLS:
-                self.calls.append((offset, callee, passed, through))
-            if self.looks_through and not stored and (callee.module, callee.name) in self.readers:
-                self.readers[callee.module, callee.name](passed)
-            self._calls_on(callee, passed, offset, depth + 1)
-        elif type(callee) is Call and self.strange_calls < MOST_STRANGE_CALLS:
-            self.strange_calls += 1
-            self.calls.append((offset, callee, passed, through))
-
-    def _store_attributes(self, target: Any, state: Any, offset: int) -> None:
-        """Note what a state makes attributes of `target` that unpickling, or whoever uses it, calls by their names."""
-        for pairs in attributes_in(state):
-            self.searched += len(pairs)
-            if self.searched > MOST_ENTRIES:
-                raise LimitError("objects", self.limits.objects, "more entries of states", path=self.where, offset=offset)
-            for key, value in pairs:
-                if type(value) in (Global, Call) and (key in BY_NAME if type(key) is str else type(key) in (Call, Global)):
-                    self._store(target, key if type(key) is str else "", value, offset)
-                if type(key) is str and key in PROTOCOLS:
-                    self.calls.append((offset, target, (key,), ADDRESS))
-
-    def _store(self, target: Any, name: str, value: Any, offset: int) -> None:
-        """Storing it counts as a call: of what comes of it later not all is seen. An object that can be added to is ordinary."""
-        before = len(self.calls)
-        if type(value) is Global or name not in OF_CONTAINERS:
-            self._called_by(name or "a computed attribute", value, (), offset, stored=True)
-        noted = before if len(self.calls) > before else -1
-        if len(self.stored) < MOST_STORED:
-            self.stored.setdefault(id(target), (target, {}))[1][name] = (value, noted)
-
-    def _use_stored(self, target: Any, names: tuple[str, ...], args: tuple[Any, ...], offset: int) -> None:
-        """An instruction calls what was stored under one of these names, if something was."""
-        attributes: dict[str, Any] = self.stored.get(id(target), (None, {}))[1]
-        for name in names:
-            value, noted = attributes.get(name, (None, -1))
-            if value is not None:
-                self._called_by(name, value, args, offset)
-            if noted >= 0 and len(self.calls) > noted + 1 and self.calls[-1][1] is value:
-                self.calls[noted] = self.calls.pop()  # the call that storing it stood for, now with its arguments
-                attributes[name] = (value, -1)
-
-    def _count_copy(self, entries: Sequence[Any]) -> None:
-        """A call that copies what it is given counts as that many objects."""
-        self.copied += len(entries)
-        if self.copied > self.limits.objects:
-            raise LimitError("objects", self.limits.objects, f"more than {self.limits.objects:,}", path=self.where)
-
     def _stop(self) -> Any:
         result = self.stack.pop()  # what may lie below it is ignored, as the original does
         if result is MARK:
@@ -480,7 +349,7 @@ class PickleMachine:
     def _stack_global(self, pos: int) -> int:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise TypeError(f"an import named by {_kind(module)} and {_kind(name)}, not two strings")
+            raise TypeError(f"an import named by {kind_of(module)} and {kind_of(name)}, not two strings")
         self._push(self._named(module, name, pos - 1))
         return pos
 
@@ -543,16 +412,7 @@ class PickleMachine:
     def _build(self, pos: int) -> int:
         state = self.stack.pop()
         target = self.stack[-1]
-        if self.stored:
-            self._use_stored(target, BY_BUILD, (state,), pos - 1)
-        owner = target.function if isinstance(target, Call) else target
-        if isinstance(owner, Global):
-            times = self.built[id(owner)] = self.built.get(id(owner), 0) + 1
-            odd = odd_state(target, state, self.dtypes)
-            if odd is not None:
-                self.calls.append((pos - 1, target, (odd[1],), odd[0]))
-            elif times <= MOST_CALLS or may_become_odd(target, state):
-                self.calls.append((pos - 1, target, (state,), ""))
+        self._note_build(target, state, pos - 1)
         if isinstance(target, Call | Mapping):
             target.state = state
         elif isinstance(target, Global):  # setting attributes on a class: kept as a node of its own
@@ -573,7 +433,7 @@ class PickleMachine:
         pairs = list(zip(items[::2], items[1::2], strict=True))
         for key, _ in pairs:
             if type(key) in (list, Mapping, SetOf, bytearray):
-                raise TypeError(f"{_kind(key)} as a dictionary key")
+                raise TypeError(f"{kind_of(key)} as a dictionary key")
         if isinstance(target, Mapping):
             target.pairs += pairs
         elif isinstance(target, Call):
@@ -581,7 +441,7 @@ class PickleMachine:
                 target.entries = []
             target.entries += pairs
         else:
-            raise TypeError(f"entries are set on {_kind(target)}")
+            raise TypeError(f"entries are set on {kind_of(target)}")
 
     def _setitem(self, pos: int) -> int:
         value, key = self.stack.pop(), self.stack.pop()
@@ -596,12 +456,6 @@ class PickleMachine:
         if type(self.stack[-1]) is Call:
             self._store_entries(self.stack[-1], items, pos - 1)
         return pos
-
-    def _store_entries(self, target: Any, items: list[Any], offset: int) -> None:
-        """The entries of what may be an object's own attributes."""
-        for key, value in zip(items[::2], items[1::2], strict=False):
-            if type(value) in (Global, Call) and type(key) is str and key in BY_NAME:
-                self._store(target, key, value, offset)
 
     def _dict(self, pos: int) -> int:
         made = Mapping()
@@ -619,7 +473,7 @@ class PickleMachine:
                 target.items = []
             target.items += items
         else:
-            raise TypeError(f"items are appended to {_kind(target)}")
+            raise TypeError(f"items are appended to {kind_of(target)}")
 
     def _append(self, pos: int) -> int:
         item = self.stack.pop()
@@ -742,25 +596,9 @@ class EndOfDataError(Exception):
     """An operand goes past the bytes that are there."""
 
 
-def _kind(value: Any) -> str:
-    """What a value is, in a word or two, without showing it."""
-    if isinstance(value, Global):
-        return "a class or function"
-    if isinstance(value, Call):
-        return "an object"
-    return {Mapping: "a dictionary", SetOf: "a set", Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
-
-
-def shortened(name: str) -> str:
-    """A name that no code has: its ends, and how long it is. No other name looks like that."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[: LONGEST_NAME // 2]}...{name[-LONGEST_NAME // 3 :]} ({len(name):,} characters)"
-
-
-def is_shortened(name: str) -> bool:
-    """Whether a name was longer than any that code has."""
-    return name.endswith(" characters)") and len(name) > LONGEST_NAME // 2
+def _use(found: Global) -> GlobalUse:
+    loose = max(0, found.pushed - found.calls + found.indirect) if found.watched else None
+    return GlobalUse(found.module, found.name, found.offset, found.calls, loose, found.sites or ())
 
 
 def _number(text: bytes | bytearray) -> int:

@@ -5,27 +5,39 @@ Lists, tuples, text and numbers are Python's own. Dictionaries are lists of pair
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 
 class Global:
-    """A name to import: `module` and `name`, the byte `offset` of its first mention, and how often it is called.
+    """A name to import: `module` and `name`, the byte `offset` of its first mention, and the positions where it is called.
 
     `indirect` of the calls are made by something else than an instruction. `pushed` counts how often it was put on the stack,
     `watched` says whether that was counted, and `plain` that calling it needs no more than to be noted.
     """
 
-    __slots__ = ("calls", "indirect", "module", "name", "offset", "plain", "pushed", "watched")
+    __slots__ = ("indirect", "module", "name", "offset", "plain", "pushed", "sites", "watched")
 
     def __init__(self, module: str, name: str, offset: int = 0):
         self.module = module
         self.name = name
         self.offset = offset
-        self.calls = 0
+        self.sites: array[int] | None = None  # none before the first call: most names of a hostile file have none
         self.indirect = 0
         self.pushed = 0
         self.watched = False
         self.plain = True
+
+    def called_at(self, offset: int) -> int:
+        """Keep where it is called; how often that was."""
+        if self.sites is None:
+            self.sites = array("Q")
+        self.sites.append(offset)
+        return len(self.sites)
+
+    @property
+    def calls(self) -> int:
+        return len(self.sites) if self.sites is not None else 0
 
     @property
     def path(self) -> str:
@@ -88,6 +100,7 @@ class Mark:
 
 
 MARK = Mark()
+LONGEST_NAME = 200  # characters of a module or a name; of longer ones the ends are kept
 
 DICT_CLASSES = {
     ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
@@ -102,3 +115,24 @@ def mapping(pairs: list[tuple[Any, Any]]) -> Mapping:
     made = Mapping()
     made.pairs = pairs
     return made
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in a word or two, without showing it."""
+    if isinstance(value, Global):
+        return "a class or function"
+    if isinstance(value, Call):
+        return "an object"
+    return {Mapping: "a dictionary", SetOf: "a set", Mark: "a mark"}.get(type(value), f"a {type(value).__name__}")
+
+
+def shortened(name: str) -> str:
+    """A name that no code has: its ends, and how long it is. No other name looks like that."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME // 2]}...{name[-LONGEST_NAME // 3 :]} ({len(name):,} characters)"
+
+
+def is_shortened(name: str) -> bool:
+    """Whether a name was longer than any that code has."""
+    return name.endswith(" characters)") and len(name) > LONGEST_NAME // 2

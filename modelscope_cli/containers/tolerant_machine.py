@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import re
 import sys
+from array import array
 from contextlib import suppress
 from typing import Any
 
 from modelscope_cli.containers.joblib_arrays import ALIGNMENT, ARGUMENTS, WRAPPER, Fields, attributes, behind, wraps
 from modelscope_cli.containers.pickle_callers import CountingMemo
+from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_frames import read_before
-from modelscope_cli.containers.pickle_machine import DEEPEST_CALL, KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
+from modelscope_cli.containers.pickle_machine import KNOWN, LONGEST_NUMBER, EndOfDataError, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
 from modelscope_cli.errors import LimitError, ModelscopeError
 
@@ -280,6 +282,8 @@ class TolerantMachine(PickleMachine):
             moved = {end - read: at for at, read, end in jumps}
             known = {(at, str(getattr(function, "path", "")), through) for at, function, _, through in self.calls}
             told = [(moved.get(at, at), function, args, through) for at, function, args, through in machine.calls]
+            for use in machine.globals.values():
+                use.sites = array("Q", [moved.get(at, at) for at in use.sites or ()])
             machine.calls = [call for call in told if (call[0], str(getattr(call[1], "path", "")), call[3]) not in known]
             self._take_in(machine)
             waiting += [(start, jumps + more) for _, more in machine.drops if more]
@@ -369,9 +373,10 @@ class TolerantMachine(PickleMachine):
         self.doubts = list(dict.fromkeys(self.doubts + machine.doubts))[:MOST_DOUBTS]
         for use in machine.globals.values():
             known = self._named(use.module, use.name, use.offset)
-            known.calls += use.calls
             known.indirect += use.indirect
             known.pushed += use.pushed
+            for at in use.sites or ():
+                known.called_at(at)
 
     def _reaches(self, stop: int) -> bool:
         """Whether there are so many bytes."""

@@ -60,7 +60,8 @@ class GlobalUse(NamedTuple):
     """A global name that a pickle would import. `calls` counts how often it would be called, `offset` is its first mention.
 
     `loose` counts how often it is mentioned other than as the function of a call that stands with the calls: only where it is
-    0 do those calls tell all that is done with it. None where nobody counted (pickle_callers.is_counted).
+    0 do those calls tell all that is done with it. None where nobody counted (pickle_callers.is_counted). `sites` are the offsets of
+    all the calls, but for what stands for several pickles at once.
     """
 
     module: str
@@ -68,6 +69,7 @@ class GlobalUse(NamedTuple):
     offset: int
     calls: int
     loose: int | None = None
+    sites: Sequence[int] = ()
 
 
 class CallUse(NamedTuple):
@@ -98,6 +100,11 @@ class PickleTrace(NamedTuple):
     problem: str | None
     calls: tuple[CallUse, ...] = ()
     firsts: Mapping[int, int] = {}
+
+    @property
+    def likeness(self) -> tuple[object, ...]:
+        """What tells it from other pickles; blobs that are all written alike are named once."""
+        return (self.where, self.nbytes, self.opcodes, self.problem, *[use[:5] for use in self.globals])
 
 
 class Checkpoint:

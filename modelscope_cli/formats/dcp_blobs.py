@@ -214,7 +214,9 @@ def together(where: str, traces: list[PickleTrace]) -> PickleTrace:
     for trace in traces:
         for use in trace.globals:
             known = uses.get((use.module, use.name))
-            uses[use.module, use.name] = use if known is None else known._replace(calls=known.calls + use.calls, loose=None)
+            uses[use.module, use.name] = (
+                use._replace(sites=()) if known is None else known._replace(calls=known.calls + use.calls, loose=None)
+            )
     problem = next((trace.problem for trace in traces if trace.problem), None)
     return PickleTrace(
         where,

@@ -138,7 +138,7 @@ class Files:
             stop = blob.offset + blob.length
             placed.append((blob.offset, content.regions))
             self._found[blob] = (content, self._add_storages(content, number, blob.offset, one.name))
-            traces.update((trace[:5], trace) for trace in content.pickles)
+            traces.update((trace.likeness, trace) for trace in content.pickles)
             for note in content.notes:
                 self.remarks.take(note)
         if joint is not None:

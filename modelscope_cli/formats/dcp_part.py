@@ -74,7 +74,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
                 table.parts[index] = tuple(views)
         if content.metadata:
             metadata[name] = content.value()
-        traces.update((trace[:5], trace) for trace in content.pickles)
+        traces.update((trace.likeness, trace) for trace in content.pickles)
         notes += content.notes
         placed.append((position, content.regions))
         position += length

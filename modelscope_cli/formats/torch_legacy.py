@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Any
 
 from modelscope_cli.containers.literal_bytes import literal_bytes
-from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine, Readers
+from modelscope_cli.containers.pickle_calls import Readers
+from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Global, Mapping
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note, PickleTrace
 from modelscope_cli.core.limits import Limits

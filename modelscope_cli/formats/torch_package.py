@@ -116,16 +116,16 @@ class Package:
             number = pid[1] if len(pid) > 3 and type(pid[1]) is int else None
             if number is not None and number in self._reduced:
                 return self._reduced[number]
-            made = self._reduce(pid[-2], pid[-1])
+            made = self._reduce(pid[-2], pid[-1], offset)
             if number is not None:
                 self._reduced[number] = made
             return made
         return self.storages.load(pid, offset)
 
-    def _reduce(self, function: Any, args: Any) -> Any:
+    def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         if type(function) is not Global or type(args) is not tuple:
             raise BadTensorError("an object of a package without the function that makes it")
-        function.calls += 1
+        function.called_at(offset)
         if function.name == "unpackage_script_module" and args and type(args[0]) is str:
             return self._script(args[0])
         made = Call(function, args)

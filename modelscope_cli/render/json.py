@@ -11,6 +11,7 @@ their depth. Sections and columns meant for people only are left out.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -60,13 +61,20 @@ def written(value: Any, level: int) -> bytes:
     text = msgspec.json.encode(value, enc_hook=_hook)
     if not text.isascii() or b"\x7f" in text:
         text = UNSAFE_IN_TEXT.sub(_escaped, text.decode()).encode()
-    return msgspec.json.format(text, indent=len(INDENT)).replace(b"\n", b"\n" + INDENT * level)
+    lines = NUMBERS.sub(_in_a_line, msgspec.json.format(text, indent=len(INDENT)))
+    return lines.replace(b"\n", b"\n" + INDENT * level)
 
 
 INDENT = b"  "
+NUMBERS = re.compile(rb"\[\n *(-?\d[^\]\[{\"]*)\n *\]")  # lists of numbers, such as shapes: in one line each
+BETWEEN = re.compile(rb",\n *")
 LEAST, MOST = -(1 << 63), (1 << 64) - 1  # whole numbers that readers of JSON can be expected to hold
 AT_ONCE = 500  # rows of a table
 UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
+
+
+def _in_a_line(match: re.Match[bytes]) -> bytes:
+    return b"[" + BETWEEN.sub(b", ", match[1]) + b"]"
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -130,6 +138,8 @@ def _cell(value: Any) -> Any:
         return {_cell(str(key)): _cell(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_cell(inner) for inner in value]
+    if isinstance(value, array):
+        return value.tolist()
     return value
 
 

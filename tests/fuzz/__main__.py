@@ -14,9 +14,9 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "targets", nargs="+", metavar="TARGET", help="readers; or `all`, `list`, or `table` (writes docs/fuzzing.md)"
+        "targets", nargs="+", metavar="TARGET", help="readers; or `all`, `list`, `harvest` (inputs out of the tests), `table` (of docs/fuzzing.md)"
     )
-    parser.add_argument("--quiet", type=float, default=30, metavar="MINUTES", help="stop when so long brought no new edge (30)")
+    parser.add_argument("--quiet", type=float, default=30, metavar="MINUTES", help="stop when so long, of processor time, brought no new edge (30)")
     parser.add_argument("--most", type=float, default=600, metavar="MINUTES", help="stop after so long in any case (600)")
     parser.add_argument("--kept", type=Path, default=Path(".fuzz"), metavar="DIR", help="corpora, findings and record (.fuzz)")
     parser.add_argument("--longest", type=int, default=16_384, metavar="BYTES", help="the longest input (16384)")
@@ -27,6 +27,11 @@ def main() -> None:
         from tests.fuzz.record import write_table
 
         write_table(chosen.kept)
+        return
+    if chosen.targets == ["harvest"]:
+        from tests.fuzz.harvest import harvest
+
+        harvest(chosen.kept, chosen.longest)
         return
     from tests.fuzz.targets import TARGETS
 

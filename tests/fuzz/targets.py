@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,17 +46,23 @@ def reading(*names: str) -> FuzzTarget:
 def in_folder(name: str, folder: Callable[[], Mapping[str, bytes]], path: str = "") -> FuzzTarget:
     """One file of a set, the others as they should be; the set is read by `path` in its folder."""
 
+    @cache
+    def made() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+        temporary = tempfile.TemporaryDirectory()
+        for inner, content in folder().items():
+            (Path(temporary.name) / inner).write_bytes(content)
+        return Path(temporary.name), temporary  # kept, for the folder goes with it
+
     def run(data: bytes) -> None:
         from modelscope_cli import read
 
-        with tempfile.TemporaryDirectory() as made:
-            for inner, content in folder().items():
-                (Path(made) / inner).write_bytes(data if inner == name else content)
-            try:
-                checkpoint = read(str(Path(made) / path))
-            except ModelscopeError:
-                return
-            check_analyses(checkpoint)
+        root, _ = made()
+        (root / name).write_bytes(data)
+        try:
+            checkpoint = read(str(root / path))
+        except ModelscopeError:
+            return
+        check_analyses(checkpoint)
 
     return FuzzTarget(lambda: [folder()[name]], run)
 

@@ -1,0 +1,87 @@
+"""`python -m tests.fuzz harvest`: every small file that the tests read becomes an input to begin with.
+
+A plugin of pytest that keeps what is looked at through a window, once by its hash. A folder of seeds that already reaches the odd
+corners leaves the fuzzer to look for those that no test thought of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+KEPT = "MSCOPE_FUZZ_HARVEST"  # the folder, for the plugin in the process of pytest
+LONGEST = "MSCOPE_FUZZ_LONGEST"
+READING_TESTS = ("tests/test_*.py", "tests/property/test_*.py", "tests/hostile/test_*_bombs.py", "tests/hostile/test_h*.py")
+TORCH_ZIP, PACKED, TAR = rb"PK\x03\x04|PK\x05\x06", rb"PK|\x1f\x8b|BZh|\xfd7z|\x28\xb5\x2f\xfd", rb".{257}ustar|sys_info\x00"
+
+
+def holding(begin: bytes, *words: bytes) -> Callable[[bytes], bool]:
+    """Files that begin so, and hold one of the words."""
+    return lambda data: re.match(begin, data, re.DOTALL) is not None and (not words or any(word in data for word in words))
+
+
+BELONGS: dict[str, Callable[[bytes], bool]] = {
+    "safetensors": holding(rb".{8}\{"),
+    "torch-zip": holding(TORCH_ZIP),
+    "torch-legacy": holding(rb"\x80[\x02-\x05]|\(|[\]}]q|c|L\d"),
+    "torchscript": holding(TORCH_ZIP, b"constants.pkl", b"/code/"),
+    "torch-export": holding(TORCH_ZIP, b"archive_format", b"serialized_exported_program"),
+    "torch-package": holding(TORCH_ZIP, b"extern_modules", b".data/"),
+    "torch-tar": holding(TAR),
+    "gguf": holding(rb"GGUF"),
+    "baseline": holding(rb"\s*\{", b"mscope.baseline"),
+    "sharded": holding(rb"\s*\{", b"weight_map"),
+    "dcp": holding(rb"\x80", b"torch.distributed.checkpoint"),
+    "dcp-part": holding(TORCH_ZIP),
+    "archive-zip": holding(rb"PK"),
+    "archive-tar": holding(PACKED),
+    "naming": lambda _: True,
+    "scan": lambda _: True,
+    "zip-directory": holding(rb"PK"),
+    "tar-directory": holding(TAR),
+}
+
+
+def harvest(kept: Path, longest: int) -> None:
+    """Runs the tests that read, and hands what they read to the corpora of the targets it belongs to."""
+    found = kept / "harvest"
+    found.mkdir(parents=True, exist_ok=True)
+    tests = [str(path) for pattern in READING_TESTS for path in sorted(Path().glob(pattern))]
+    environment = {**os.environ, KEPT: str(found.resolve()), LONGEST: str(longest)}
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "tests.fuzz.harvest", *tests], env=environment, check=False)
+    for path in sorted(found.iterdir()):
+        data = path.read_bytes()
+        for name, belongs in BELONGS.items():
+            if belongs(data):
+                (kept / name).mkdir(exist_ok=True)
+                (kept / name / path.name).write_bytes(data)
+
+
+def pytest_configure() -> None:
+    from modelscope_cli.core.window import MemoryWindow, Window
+
+    folder, longest = Path(os.environ[KEPT]), int(os.environ[LONGEST])
+    opened, in_memory = Window.__init__, MemoryWindow.__init__
+
+    def keep(data: bytes) -> None:
+        path = folder / hashlib.sha256(data).hexdigest()[:20]
+        if not path.exists():
+            path.write_bytes(data)
+
+    def open_and_keep(window: Window, descriptor: int, name: str, size: int, *rest: Any, **options: Any) -> None:
+        opened(window, descriptor, name, size, *rest, **options)
+        if 0 < size <= longest and descriptor >= 0 and window.identity is not None:
+            keep(os.pread(descriptor, size, 0))
+
+    def hold_and_keep(window: MemoryWindow, data: bytes, *rest: Any, **options: Any) -> None:
+        in_memory(window, data, *rest, **options)
+        if 0 < len(data) <= longest:
+            keep(bytes(data))
+
+    Window.__init__, MemoryWindow.__init__ = open_and_keep, hold_and_keep  # type: ignore[method-assign,assignment]
