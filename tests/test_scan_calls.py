@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
+import pickletools
+import zipfile
 
 import pytest
 
@@ -35,6 +38,9 @@ from tests.builders.pickle_code import (
     text,
     value,
 )
+from tests.builders.samples import SAMPLES
+from tests.builders.torch_code import ordered, tensor
+from tests.builders.torch_file import legacy_bytes, torch_zip_bytes
 from tests.scanned import codes, paths, scanned
 
 GETATTR = name("builtins.getattr")
@@ -229,3 +235,28 @@ def test_the_loader_is_called_by_nothing_else():
         trace = trace_of(proto() + code + STOP)
         assert use_of(trace, "torch.storage._load_from_bytes").loose == 1
     assert data(b"") == b"B\0\0\0\0"
+
+
+CALLING = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}
+MANY = {f"layers.{number}.weight": tensor(str(number), (2,)) for number in range(100)}
+
+
+def calls_in(pickled: bytes) -> list[int]:
+    """The positions of the instructions that call, by pickletools."""
+    return [at for opcode, _, at in pickletools.genops(pickled) if opcode.name in CALLING and at is not None]
+
+
+@pytest.mark.parametrize("data", [torch_zip_bytes(ordered(MANY), {str(number): bytes(8) for number in range(100)}), SAMPLES["module.pth"]])
+def test_every_call_has_its_offset(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        expected = calls_in(archive.read(member))
+    imports = [item for item in scanned(data).imports if item.where == member]
+    assert sorted(at for item in imports for at in item.sites) == expected
+    assert all(len(item.sites) == item.calls for item in imports)
+
+
+def test_calls_of_a_function_that_another_one_calls_stand_where_that_is_called():
+    code = pickled(call("torch._tensor._rebuild_from_type_v2", name("os.system"), name("a.B"), ("x",), {}))
+    (system,) = [item for item in scanned(code, "a.pkl").imports if item.name == "system"]
+    assert [code[at : at + 1] for at in system.sites] == [REDUCE]

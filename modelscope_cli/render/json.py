@@ -67,14 +67,13 @@ def written(value: Any, level: int) -> bytes:
 
 INDENT = b"  "
 NUMBERS = re.compile(rb"\[\n *(-?\d[^\]\[{\"]*)\n *\]")  # lists of numbers, such as shapes: in one line each
-BETWEEN = re.compile(rb",\n *")
 LEAST, MOST = -(1 << 63), (1 << 64) - 1  # whole numbers that readers of JSON can be expected to hold
 AT_ONCE = 500  # rows of a table
 UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
 
 
 def _in_a_line(match: re.Match[bytes]) -> bytes:
-    return b"[" + BETWEEN.sub(b", ", match[1]) + b"]"
+    return b"[" + b" ".join(match[1].split()) + b"]"
 
 
 def _escaped(match: re.Match[str]) -> str:
