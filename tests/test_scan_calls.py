@@ -11,9 +11,10 @@ import pytest
 
 from modelscope_cli.cli.clock import TimeUpError
 from modelscope_cli.cli.scan import judged
+from modelscope_cli.containers.judging_machine import JudgingMachine
 from modelscope_cli.containers.pickle_machine import PickleMachine
 from modelscope_cli.containers.pickle_nodes import is_shortened, shortened
-from modelscope_cli.containers.tolerant_machine import TolerantMachine, number_of
+from modelscope_cli.containers.tolerant_machine import number_of
 from modelscope_cli.core.checkpoint import GlobalUse, PickleTrace
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats import scanning
@@ -40,11 +41,11 @@ from tests.builders.pickle_code import (
 )
 from tests.builders.samples import SAMPLES
 from tests.builders.torch_code import ordered, tensor
-from tests.builders.torch_file import legacy_bytes, torch_zip_bytes
+from tests.builders.torch_file import torch_zip_bytes
 from tests.scanned import codes, paths, scanned
 
 GETATTR = name("builtins.getattr")
-MACHINES = (PickleMachine, TolerantMachine)
+MACHINES = (PickleMachine, JudgingMachine)
 
 
 def trace_of(code: bytes, machine: type[PickleMachine] = PickleMachine) -> PickleTrace:
@@ -210,11 +211,11 @@ def test_what_was_found_is_kept_when_the_time_is_up(tmp_path, monkeypatch):
     def late(*_: object) -> None:
         raise TimeUpError
 
-    for place, function in ((scanning.Walk, "finish"), (TolerantMachine, "_proto")):
+    for place, function in ((scanning.Walk, "finish"), (JudgingMachine, "_proto")):
         with monkeypatch.context() as patched:
             if function == "_proto":
                 file.write_bytes(proto() + SYSTEM + b"0" + proto() + STOP)
-                patched.setitem(TolerantMachine.rare, 0x80, lambda machine, pos: late() if machine.globals else pos + 1)
+                patched.setitem(JudgingMachine.rare, 0x80, lambda machine, pos: late() if machine.globals else pos + 1)
             else:
                 patched.setattr(place, function, late)
             safety = judged(str(file), DEFAULT_LIMITS, None)

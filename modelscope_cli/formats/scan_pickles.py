@@ -2,7 +2,7 @@
 
     [pickle][pickle] …                                       pickle.dump into one file, several times
     [magic][1001][system][object][keys][storages …]          torch.save before 1.6: torch unpickles the first five
-    [pickle … array bytes … pickle]                          joblib: arrays between the instructions (tolerant_machine)
+    [pickle … array bytes … pickle]                          joblib: arrays between the instructions (judging_machine)
 
 What runs before a broken instruction has run, so the trace of a broken pickle counts. A stream without a protocol number is
 taken for a pickle when it calls something, or imports something and comes to its STOP: any text can begin like one.
@@ -14,11 +14,12 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.containers.judging_machine import JudgingMachine
 from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.pickle_frames import IMPORT
 from modelscope_cli.containers.pickle_machine import CHUNK
 from modelscope_cli.containers.pickle_nodes import Call, Global
-from modelscope_cli.containers.tolerant_machine import COMPUTED, TolerantMachine
+from modelscope_cli.containers.tolerant_machine import COMPUTED
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
@@ -79,9 +80,7 @@ class Series:
         first = self.position
         announced = len(self.data) > first + 1 and self.data[first] == PROTOCOL and self.data[first + 1] <= 5
         machine, problem = self.one()
-        before: list[
-            TolerantMachine
-        ] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
+        before: list[JudgingMachine] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
         while not announced and not _is_pickle(machine, problem):
             ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
             if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL and not self._is_endless_line(machine):
@@ -117,7 +116,7 @@ class Series:
             self.walk.content(MemoryWindow(raw, f"{self.window.name}"), f"{inner}bytes at {number:,}", self.depth + 1)
         return True
 
-    def _is_endless_line(self, machine: TolerantMachine) -> bool:
+    def _is_endless_line(self, machine: JudgingMachine) -> bool:
         """Whether it stopped at a line that never ends, as a safetensors file whose length begins with `P` (0x50) seems to do.
 
         Holes are skipped; where more is stored than is searched, nobody knows.
@@ -137,14 +136,14 @@ class Series:
             )
         return position >= self.window.size
 
-    def one(self) -> tuple[TolerantMachine, ModelscopeError | None]:
+    def one(self) -> tuple[JudgingMachine, ModelscopeError | None]:
         """Run the pickle at the position, and go behind it."""
         readers: Any = {("torch.storage", "_load_from_bytes"): self._load_from_bytes}
         name = self.where or self.window.name
         bounds = self.walk.limits._replace(opcodes=max(0, self.walk.opcodes))
         if not bounds.opcodes:
             raise LimitError("opcodes", self.walk.limits.opcodes, "more in all its pickles together", path=name)
-        machine = TolerantMachine(self.data, name, bounds, None, self.more, self.position, readers)
+        machine = JudgingMachine(self.data, name, bounds, None, self.more, self.position, readers)
         machine.size = self.window.size
         problem: ModelscopeError | None = None
         try:
@@ -164,7 +163,7 @@ class Series:
         machine.forget()
         return machine, problem
 
-    def keep(self, machine: TolerantMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:
+    def keep(self, machine: JudgingMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:
         trace = machine.trace(problem.message if problem is not None else None)
         self.keys |= machine.keys
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
@@ -179,7 +178,7 @@ class Series:
         if machine.end - machine.start > self.walk.limits.pickle_bytes:
             self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes")
 
-    def _behind_break(self, machine: TolerantMachine) -> None:
+    def _behind_break(self, machine: JudgingMachine) -> None:
         """What stands behind an instruction that cannot be followed here could be followed by another program."""
         left = self.window.read(machine.end, min(MOST_SEARCHED, max(0, self.window.size - machine.end)))
         found = IMPORT.search(left)
@@ -219,13 +218,13 @@ class Series:
             self.walk.sign("after-stop", self.where, f"{left:,} bytes follow the last pickle", self.position)
 
 
-def _named(machine: TolerantMachine) -> list[Global]:
+def _named(machine: JudgingMachine) -> list[Global]:
     """What it imports by names that a module and a thing in it can have."""
     named = [use for use in machine.globals.values() if use.module == COMPUTED or NAME.fullmatch(use.module)]
     return [use for use in named if NAME.fullmatch(use.name)]
 
 
-def _is_pickle(machine: TolerantMachine, problem: ModelscopeError | None) -> bool:
+def _is_pickle(machine: JudgingMachine, problem: ModelscopeError | None) -> bool:
     """Whether something did what pickles do: without a protocol number, more than text may do by chance."""
     named = _named(machine)
     numbered = PROTOCOL in machine.firsts

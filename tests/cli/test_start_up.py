@@ -63,7 +63,7 @@ def test_what_archives_need_is_imported_when_one_is_met(here):
 
 
 def test_inspect_does_not_bring_the_machine_of_the_scan():
-    scanning = {f"modelscope_cli.containers.{name}" for name in ("tolerant_machine", "joblib_arrays", "pickle_frames")}
+    scanning = {f"modelscope_cli.containers.{name}" for name in ("tolerant_machine", "judging_machine", "joblib_arrays", "pickle_frames")}
     assert not imported("inspect", "decoder.pth") & scanning
     assert scanning <= imported("scan", "decoder.pth")
 
