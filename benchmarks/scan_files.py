@@ -14,7 +14,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.builders.attacks import ATTACKS, LET_THROUGH, SYSTEM  # noqa: E402
+from tests.builders.attacks import ATTACKS, GRAPHS, HARMLESS_NAMES, LET_THROUGH, SYSTEM  # noqa: E402
 from tests.builders.gguf_file import gguf_bytes  # noqa: E402
 from tests.builders.pickle_code import STOP, call, pickled, proto  # noqa: E402
 from tests.builders.samples import SAMPLES  # noqa: E402
@@ -25,7 +25,7 @@ from tests.builders.zip_archive import Entry, zip_bytes  # noqa: E402
 
 EVIL = proto() + SYSTEM + STOP
 GOOD = torch_entries(ordered({"w": tensor()}), {"0": 24})
-PICKLES, NAMES, CONTAINERS, HONEST = "ways to call", "names to call", "containers", "honest"
+PICKLES, NAMES, CONTAINERS, OPERATORS, HONEST = "ways to call", "names to call", "containers", "operators", "honest"
 
 
 class Subject(NamedTuple):
@@ -39,12 +39,14 @@ class Subject(NamedTuple):
 
 
 def subjects() -> Iterator[Subject]:
-    for what, (data, _, source) in ATTACKS.items():
+    for what, (data, _, source) in {**ATTACKS, **HARMLESS_NAMES}.items():
         yield Subject(PICKLES, what, "model.pkl", data, source)
     for module, name, source in LET_THROUGH:
         data = proto(4) + call(f"{module}.{name}", "x") + STOP if "." not in name else dotted(module, name)
         yield Subject(NAMES, f"{module}.{name}", "model.pkl", data, source)
     yield from containers()
+    for what, (file, data, _, source) in GRAPHS.items():
+        yield Subject(OPERATORS, what, file, data, source)
     for name, data in SAMPLES.items():
         yield Subject(HONEST, name, name, data)
 

@@ -17,6 +17,10 @@ Each carries what a person needs: where (`path`, `offset`), what, and what to do
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # and not out of typing: every command begins by importing this
+    from typing import Self
+
 
 class ModelscopeError(Exception):
     """A problem with the input, told in one sentence. `offset` is a byte position in `path`."""
@@ -27,6 +31,11 @@ class ModelscopeError(Exception):
         self.path = path
         self.offset = offset
         self.hint = hint
+
+    def without_frames(self) -> Self:
+        """The error alone: its traceback, and what was raised before it, would hold on to all that was being read."""
+        self.__context__ = self.__cause__ = None
+        return self.with_traceback(None)
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
@@ -78,6 +87,17 @@ class LimitError(ModelscopeError):
         self.resource = resource
         self.limit = limit
         self.actual = actual
+
+    def of(self, path: str | None, what: str = "") -> LimitError:
+        """The same, with the file it was met in, and what in it."""
+        again = LimitError(self.resource, self.limit, self.actual, path=self.path or path, offset=self.offset)
+        again.message = f"{what}: {self.message}" if what else self.message
+        return again
+
+    @property
+    def told(self) -> str:
+        """The message with how to raise the limit, for a place that has no room for a hint."""
+        return f"{self.message} (--limit {self.resource}=N)"
 
 
 class DrawingError(ModelscopeError):

@@ -149,7 +149,7 @@ def test_more_values_than_are_listed_are_counted():
         gguf_bytes({}, {f"k{number}": number for number in range(30)}), limits=DEFAULT_LIMITS._replace(metadata_items=20)
     )
     assert len(checkpoint.metadata) == 21  # and the version
-    assert [note.message for note in checkpoint.notes] == ["10 more metadata values are not listed"]
+    assert [note.message for note in checkpoint.notes] == ["10 more metadata values are not listed (--limit metadata_items=N)"]
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------

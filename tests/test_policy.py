@@ -51,9 +51,32 @@ def test_no_row_stands_twice():
 
 
 def test_a_module_and_all_below_it_come_before_the_module_alone():
-    assert POLICY.judge("os.path", "join").level == DANGEROUS
+    assert POLICY.judge("os.path", "exists").level == DANGEROUS
     assert POLICY.judge("asyncio.a.b", "run").level == DANGEROUS
     assert POLICY.judge("osmosis", "System").level == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "level", "words"),
+    [
+        ("os", "system", DANGEROUS, "starts programs"),
+        ("posix", "execve", DANGEROUS, "starts programs"),
+        ("nt", "unlink", DANGEROUS, "deletes files"),
+        ("os", "environ", DANGEROUS, "the environment of the process"),
+        ("os", "getcwd", DANGEROUS, "a function of the operating system"),
+        ("os.path", "exists", DANGEROUS, "looks at files"),
+        ("posixpath", "expandvars", DANGEROUS, "the environment of the process"),
+        ("os.path", "expanduser", SUSPICIOUS, "tells the home folder"),
+        ("ntpath", "join", SUSPICIOUS, "the names of files"),
+        ("os.path", "join.__globals__", DANGEROUS, ""),
+        ("posixpath", "os.system", DANGEROUS, ""),
+        ("os", "path.join", DANGEROUS, ""),
+    ],
+)
+def test_the_reason_fits_the_name_and_not_its_whole_module(module, name, level, words):
+    found = POLICY.judge(module, name)
+    assert found.level == level
+    assert words in found.reason
 
 
 def test_what_torch_allows_is_safe():
@@ -360,3 +383,40 @@ def test_a_policy_that_cannot_be_read(tmp_path):
 
 def test_rows_given_extra_win():
     assert Policy([("os", "system", SAFE, "of course")]).judge("os", "system").level == SAFE
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pathlib Path.write_text", "pathlib PosixPath.write_bytes", "pathlib Path.unlink", "pathlib Path.rename", "pathlib Path.replace",
+        "pathlib Path.open", "pathlib Path.touch", "pathlib Path.symlink_to", "pathlib Path.chmod", "pathlib Path.rmdir",
+        "pathlib._local Path.write_text", "pathlib._local WindowsPath.mkdir", "numpy ndarray.tofile", "numpy ndarray.dump",
+        "numpy.core.multiarray ndarray.tofile", "numpy.ma.core MaskedArray.tofile", "numpy.core.records fromfile", "numpy.lib DataSource",
+        "torch FloatStorage.from_file", "torch UntypedStorage._write_file", "torch._C StorageBase._write_file",
+        "torch.fx.graph_module GraphModule.to_folder", "torch.cuda.memory _dump_snapshot", "torch.cuda.tunable write_file",
+        "torch.distributed.distributed_c10d init_process_group", "torch.distributed.checkpoint.format_utils dcp_to_torch_save",
+        "torch._export aot_load", "torch.utils.file_baton FileBaton", "torch.utils.hipify.hipify_python hipify", "pandas DataFrame.to_csv",
+        "pandas.core.series Series.to_pickle", "scipy.sparse save_npz", "plistlib writePlist", "transformers PreTrainedModel.save_pretrained",
+        "tensorflow.python.lib.io.file_io write_string_to_file", "torchvision.utils save_image", "ray init", "filelock FileLock.acquire",
+        "numba.core.serialize _unpickle__CustomPickled",
+    ],
+)  # fmt: skip
+def test_what_writes_or_deletes_files_or_starts_something_is_dangerous(path):
+    module, name = path.split()
+    assert POLICY.judge(module, name).level == DANGEROUS
+
+
+@pytest.mark.parametrize("name", ["Path", "PosixPath", "PurePath", "PurePosixPath", "WindowsPath", "PureWindowsPath"])
+def test_a_path_by_itself_is_harmless(name):
+    assert POLICY.judge("pathlib", name).level == SAFE
+    assert POLICY.judge("pathlib", f"{name}.joinpath").level == SUSPICIOUS
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["pathlib os.system", "json decoder.scanner.re.enum.sys.modules", "warnings linecache.os.system", "types sys.modules", "random _os.system",
+     "torch.utils.data os.system", "copy copy.__globals__", "json load.__globals__", "numpy.lib os.system", "string _sys.modules"],
+)  # fmt: skip
+def test_what_is_reached_through_a_suspicious_module_is_judged_by_itself(path):
+    module, name = path.split()
+    assert POLICY.judge(module, name).level == DANGEROUS

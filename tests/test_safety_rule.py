@@ -217,7 +217,8 @@ def test_a_policy_and_the_level_to_fail_on(here):
         assert mscope("check", "module.pth").code == code, level
     for level, code in (("dangerous", 1), ("never", 0)):
         (here / "mscope.toml").write_text(f'forbid-unsafe = true\n[scan]\nfail-on = "{level}"\n')
-        assert mscope("check", "evil.pkl").code == code, level
+        assert mscope("check", "evil.pkl", "-c", "mscope.toml").code == code, level
+        assert mscope("check", "evil.pkl").code == 1, level  # found, not named: it lets nothing pass
 
 
 @pytest.mark.parametrize(
@@ -244,10 +245,60 @@ def test_a_downloaded_folder_does_not_bring_its_own_policy(here, monkeypatch):
     (folder / "evil.pkl").write_bytes(ATTACKS["reduce"][0])
     (folder / "ours.toml").write_text('[[allow]]\nnames = ["posix.*"]\nreason = "trust me"\n')
     (folder / "mscope.toml").write_text('[scan]\npolicy = "ours.toml"\n')
-    done = mscope("check", ".", "--forbid-unsafe")
-    assert (done.code, "its [scan] does not count" in words(done.err)) == (1, True)
-    assert mscope("check", ".", "--forbid-unsafe", "-c", "mscope.toml").code == 0
-    assert mscope("check", "evil.pkl", "--forbid-unsafe").code == 0  # named by itself, beside a configuration
+    (folder / "sub").mkdir()
+    (folder / "sub" / "evil.pkl").write_bytes(ATTACKS["reduce"][0])
+    for paths in (["."], ["evil.pkl"], ["sub"], ["../download/evil.pkl"]):
+        done = mscope("check", *paths, "--forbid-unsafe")
+        said = "ours.toml: does not make milder posix.system (dangerous): mscope.toml was found, not named - if it is yours, say --config mscope.toml"
+        assert (done.code, said in words(done.err)) == (1, True), paths
+        (report,) = json.loads(mscope("report", *paths, "-f", "json").out)["checkpoints"][:1]
+        assert report["safety"][0]["verdict"] == "dangerous"
+    named = mscope("check", ".", "--forbid-unsafe", "-c", "mscope.toml", columns=200)
+    assert (named.code, "posix.system allowed by ours.toml (dangerous without it)" in words(named.out)) == (0, True)
+    assert "ours.toml ([scan] policy of mscope.toml): makes milder posix.system (dangerous without it)" in named.err
+
+
+def test_what_passes_says_by_whose_leave(here):
+    (here / "ours.toml").write_text('[[allow]]\nnames = ["posix.*"]\nreason = "ours"\n')
+    by_policy = mscope("check", "evil.pkl", "--forbid-unsafe", "--policy", "ours.toml", columns=200)
+    assert (by_policy.code, by_policy.err) == (0, "")
+    assert "it is safe: posix.system allowed by ours.toml (dangerous without it)" in words(by_policy.out)
+    (here / "named.toml").write_text('forbid-unsafe = true\n[scan]\nfail-on = "never"\n')
+    by_level = mscope("check", "evil.pkl", "-c", "named.toml", columns=200)
+    assert (by_level.code, "not judged" in by_level.out) == (0, False)
+    said = """it is dangerous: calls posix.system('touch MODELSCOPE_CANARY_FIRED'); fail-on = "never" in named.toml lets it pass"""
+    assert said in words(by_level.out)
+    assert 'named.toml: [scan] fail-on = "never": so what is dangerous here does not fail' in by_level.err
+
+
+def test_no_settings(here):
+    (here / "mscope.toml").write_text("forbid-unsafe = maybe\n")
+    for command in (["check", "--forbid-unsafe"], ["report"]):
+        assert mscope(*command, "good.pt").code == 2
+        assert mscope(*command, "good.pt", "--no-config").code == 0
+        both = mscope(*command, "good.pt", "--no-config", "-c", "mscope.toml")
+        assert (both.code, "contradicts --config" in words(both.err)) == (2, True)
+
+
+def test_a_file_of_a_folder_that_was_judged_is_not_written_over(here):
+    (here / "hf").mkdir()
+    (here / "hf" / "model.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+    template = json.dumps({"chat_template": "{{ messages }}"})
+    (here / "hf" / "tokenizer_config.json").write_text(template)
+    for command in (["check", "--forbid-unsafe"], ["report"]):
+        assert mscope(*command, "hf", "-o", "hf/tokenizer_config.json").code == 2
+        assert (here / "hf" / "tokenizer_config.json").read_text() == template
+        for _ in range(2):  # what the command wrote before
+            assert mscope(*command, "hf", "-o", "hf/said.json", "-o", "hf/said.md").code == 0
+
+
+def test_a_graver_verdict_weighs_more_than_an_output_or_a_file(here):
+    for command in (["scan"], ["check", "--forbid-unsafe"]):
+        assert mscope(*command, "evil.pkl", "-o", "none/a.json").code == 1
+        assert mscope(*command, "evil.pkl", "none.pkl").code == 1
+        assert mscope(*command, "good.pt", "-o", "none/a.json").code == 3
+        assert mscope(*command, "good.pt", "none.pkl").code == 3
+        assert "whatever else could not be read or written" in words(mscope(*command[:1], "--help").out)
 
 
 def test_the_python_call_judges_alike(here):

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "modelscope_cli"
 GIVING = [
     *sorted((PACKAGE / "formats").rglob("scan*.py")),
     *[PACKAGE / "containers" / f"{name}_directory.py" for name in ("zip", "tar")],
-    *sorted((PACKAGE / "analysis").rglob("safety.py")),
-    *[PACKAGE / "containers" / f"{name}.py" for name in ("odd_states", "tolerant_machine", "judging_machine", "pickle_frames")],
+    *[PACKAGE / "analysis" / f"{name}.py" for name in ("safety", "operators", "targets")],
+    *[PACKAGE / "containers" / f"{name}.py" for name in ("odd_states", "odd_shapes", "tolerant_machine", "judging_machine", "pickle_frames")],
 ]
 BY_LEVEL = {f"{level}-import" for level in ("dangerous", "suspicious")}  # put together from the level
 

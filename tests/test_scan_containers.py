@@ -543,3 +543,17 @@ def test_a_line_that_ends_behind_a_hole_is_followed_or_told(tmp_path):
     for each in (path, packed):
         done = mscope("scan", str(each))
         assert (done.code, "safe:" in done.out) == (3, False), each
+
+
+PACKED = (
+    lambda files: tar_bytes([TarEntry(name, data) for name, data in files]),
+    lambda files: zip_bytes([Entry(name, data) for name, data in files]),
+)
+
+
+@pytest.mark.parametrize("pack", PACKED, ids=["tar", "zip"])
+def test_an_archive_of_nothing_that_is_judged_is_not_judged(pack):
+    assert scanned(pack([("notes.txt", b"only words\n")]), "plain.pth.tar").verdict is None
+    assert scanned(pack([("notes.txt", b"only words\n"), ("m.safetensors", safetensors_bytes({"w": ("F32", (2,))}))]), "m.tar").verdict == "safe"
+    assert scanned(pack([("config.json", b'{"a": 1}')]), "m.tar").verdict == "safe"
+    assert scanned(pack([("notes.txt", b"only words\n"), ("a.pkl", EVIL)]), "m.tar").verdict == "dangerous"

@@ -8,7 +8,8 @@ from time import process_time
 
 import pytest
 
-from modelscope_cli.formats.scan_templates import FOLLOWED, Followed
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.scan_templates import Followed
 from tests.builders.archives import tarred, zipped
 from tests.builders.gguf_file import gguf_bytes
 from tests.scanned import codes, scanned
@@ -96,7 +97,7 @@ def test_all_of_a_template_in_gguf_is_judged(length):
 
 
 def test_a_template_too_long_to_be_followed_is_not_safe():
-    assert scanned(b"x" * (FOLLOWED + 1), "a.jinja").verdict == "unknown"
+    assert scanned(b"x" * (DEFAULT_LIMITS.template_characters + 1), "a.jinja").verdict == "unknown"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
@@ -139,5 +140,5 @@ def test_a_long_document_in_which_nothing_matters():
 )
 def test_templates_are_followed_in_time(text):
     began = process_time()
-    Followed(("{{" if text == "x+" else "") + text * (FOLLOWED // len(text)))
+    Followed(("{{" if text == "x+" else "") + text * (DEFAULT_LIMITS.template_characters // len(text)))
     assert process_time() - began < 3

@@ -74,8 +74,9 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
     from modelscope_cli.analysis.shown_call import lettered
     from modelscope_cli.core.scan_codes import UNKNOWN
 
-    found = []
+    found: list[Finding] = []
     for trace in checkpoint.pickles:
+        found += _odd(trace)
         strange = strangers(trace)
         if strange:
             called = sum(use.calls > 0 for use, _ in strange)
@@ -95,6 +96,17 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
                 )
             )
     return found
+
+
+def _odd(trace: PickleTrace) -> list[Finding]:
+    """What no program writes into a pickle, as far as a reader sees it."""
+    from modelscope_cli.analysis.in_context import odd_in
+    from modelscope_cli.analysis.policy import standard_policy
+    from modelscope_cli.containers.odd_states import Dtypes
+
+    dtypes, policy = Dtypes(), standard_policy()
+    told = dict(filter(None, [odd_in(call, dtypes, policy) for call in trace.calls if call.through]))
+    return [Finding("warning", code, os.path.basename(trace.where), text) for code, text in told.items()]
 
 
 def strangers(trace: PickleTrace) -> list[tuple[GlobalUse, Judgement]]:

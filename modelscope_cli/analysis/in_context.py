@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelscope_cli.analysis.policy import Judgement, Policy, grave
-from modelscope_cli.analysis.policy_harmless import SCALARS
+from modelscope_cli.analysis.policy import TELLING, UNJUDGED_FUNCTION, Judgement, Policy, grave
+from modelscope_cli.analysis.policy_harmless import NUMBERS, SCALARS
 from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.policy_references import REFERENCES
 from modelscope_cli.containers.literal_bytes import literal_bytes
+from modelscope_cli.containers.odd_shapes import ODD_IF_HARMLESS, ODD_PICKLE, SHAPES, class_of, is_object
 from modelscope_cli.containers.odd_states import ADDRESS, FORGED, KINDS, PROTOCOLS, SCRIPT, Dtypes, odd_state
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
 from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
 
-NEWOBJ, BUILD = 0x81, 0x62
+NEWOBJ, NEWOBJ_EX, BUILD = 0x81, 0x92, 0x62
 DEEPEST_REACH = 8  # getattr of getattr of …
 BUILTINS = ("builtins", "__builtin__")
 Name = tuple[str, str]
@@ -37,6 +38,8 @@ ARRAYS = frozenset(
     | {(f"numpy.{leaf}", name) for leaf in ("core.records", "_core.records", "rec") for name in ("recarray", "record")}
     | {("numpy.matrixlib.defmatrix", "matrix"), ("numpy.ma", "MaskedArray"), ("numpy.ma.core", "MaskedArray")}
 )
+# Harmless classes that pickle itself fills: they are dictionaries and lists.
+FILLABLE = frozenset({("collections", "deque"), ("collections", "UserDict"), ("collections", "UserList"), ("torch", "Size")})
 MESHES = frozenset({("torch.distributed.device_mesh", "DeviceMesh"), ("torch.distributed._tensor.device_mesh", "DeviceMesh")})
 PARTIALS = ("functools.partial", "_functools.partial")
 LOADER = ("torch.storage", "_load_from_bytes")
@@ -53,17 +56,25 @@ def calls_by_name(trace: PickleTrace) -> dict[Name, list[CallUse]]:
     what it was given come first."""
     found: dict[Name, list[CallUse]] = {}
     for call in sorted(trace.calls, key=lambda call: not call.through):
-        name = name_of(call.function) if call.through not in KINDS else None
+        name = name_of(call.function) if call.through not in KINDS and call.through not in SHAPES else None
         if name is not None and (call.opcode != BUILD or call.through):
             found.setdefault(name, []).append(call)
     return found
 
 
-def odd_in(call: CallUse, dtypes: Dtypes) -> tuple[str, str] | None:
-    """(code of the finding, what it says) where the call gives an object a state that leads to memory of the file's choice.
+def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | None:
+    """(code of the finding, what it says) where the call gives an object a state that leads to memory of the file's choice, or is
+    one that no pickler writes.
 
     What was odd when it was given, the machine has noted; the fields of an element type may have been changed since.
     """
+    if call.through in SHAPES:
+        if call.through != ODD_IF_HARMLESS:
+            return call.through, call.args[0]
+        names = [name for name in map(name_of, call.args[1:]) if name is not None]
+        if all([_is_harmless(policy, name) for name in names]):
+            return ODD_PICKLE, f"{call.args[0]}: {', '.join(['.'.join(imported_as(*name)) for name in names])}"
+        return None
     if call.through == ADDRESS and call.args[0] in PROTOCOLS:
         return ADDRESS, f"it gives an object the attribute {call.args[0]}, by which numpy or torch asks it for memory"
     if call.through in KINDS:
@@ -72,6 +83,12 @@ def odd_in(call: CallUse, dtypes: Dtypes) -> tuple[str, str] | None:
         return None
     odd = odd_state(call.function, call.args[0], dtypes, anew=False)
     return odd and (odd[0], f"an element type of an array {odd[1]}" if odd[0] == FORGED else odd[1])
+
+
+def _is_harmless(policy: Policy, name: Name) -> bool:
+    """Whether our own rows call a name harmless, and objects of it are not filled or called as a matter of course."""
+    judgement = policy.judge(*name)
+    return judgement.level == SAFE and not judgement.by and name not in FILLABLE
 
 
 def judge(
@@ -85,6 +102,8 @@ def judge(
     place = imported_as(module, name)
     if count and place in ARRAYS:
         return Judgement(SUSPICIOUS, "lays an array over bytes or addresses of the file's choice when it is called")
+    if judgement.reason == NUMBERS and count > len([call for call in calls if call.through in PARTIALS]):
+        return Judgement(SUSPICIOUS, "calls methods of what it is given, and no honest file calls it while it is loaded")
     if not count and place in REFERENCES and grave(judgement.level) <= grave(SUSPICIOUS):
         return Judgement(min(judgement.level, UNKNOWN, key=grave), "is a function that nothing here calls")
     if place == SCRIPT and calls and all(call.opcode == NEWOBJ and call.args == () and not call.through for call in calls):
@@ -99,6 +118,10 @@ def judge(
         return judgement
     if name == "getattr" and module in BUILTINS:
         return _getattr(policy, calls) or judgement
+    if (module, name) == ("operator", "itemgetter") and all([_is_key(arg) for call in calls for arg in call.args]):
+        return Judgement(UNKNOWN, "takes entries by keys that stand in the file")
+    if judgement.level == SUSPICIOUS and judgement.reason.endswith(UNJUDGED_FUNCTION) and _only_made(calls):
+        return Judgement(UNKNOWN, "is a class that has not been judged")  # Python makes objects of nothing else
     is_partial = name == "partial" and module in ("functools", "_functools")
     if is_partial and all(call.args and _is_wrappable(policy, call.args[0]) for call in calls):
         return Judgement(UNKNOWN, "wraps a function, which is judged by itself")
@@ -118,6 +141,15 @@ def _is_wrappable(policy: Policy, node: Any) -> bool:
     return reached is not None and grave(_reference(policy, *reached).level) <= grave(UNKNOWN)
 
 
+def _is_key(node: Any) -> bool:
+    return type(node) in (str, int) or (type(node) is tuple and all([type(part) in (str, int) for part in node]))
+
+
+def _only_made(calls: Sequence[CallUse]) -> bool:
+    """Whether instructions make objects of a class in all the calls, without its __init__."""
+    return all([call.opcode in (NEWOBJ, NEWOBJ_EX) and not call.through for call in calls])
+
+
 def _is_seen(call: CallUse) -> bool:
     """Whether the scan looked into all that a call unpickles."""
     return not call.through and len(call.args) == 1 and literal_bytes(call.args[0]) is not None
@@ -125,13 +157,30 @@ def _is_seen(call: CallUse) -> bool:
 
 def _getattr(policy: Policy, calls: Sequence[CallUse]) -> Judgement | None:
     """What all these calls of getattr can reach, or None where that cannot be told."""
-    reached = [reach(call.function, call.args) for call in calls]
+    reached = [_method(policy, call.args) or _attribute(policy, call) for call in calls]
     if not all(reached):
         return None
-    worst = max((_reference(policy, *pair) for pair in reached if pair), key=lambda one: grave(one.level))
+    worst = max([one for one in reached if one], key=lambda one: grave(one.level))
     if worst.level in (SAFE, UNKNOWN):
         return Judgement(UNKNOWN, "reaches attributes by name, here of classes that have not been judged")
     return Judgement(worst.level, f"reaches for something that {worst.reason}")
+
+
+def _attribute(policy: Policy, call: CallUse) -> Judgement | None:
+    pair = reach(call.function, call.args)
+    return _reference(policy, *pair) if pair else None
+
+
+def _method(policy: Policy, args: tuple[Any, ...]) -> Judgement | None:
+    """The judgement on a method of an object of the file, as Python pickles it: getattr(object, 'name')."""
+    if len(args) != 2 or type(args[0]) is not Call or type(args[1]) is not str or not is_object(args[0]):
+        return None
+    cls, name = class_of(args[0]), args[1]
+    if cls is None or not name.isidentifier() or name.endswith("__") or name in TELLING:
+        return None
+    if grave(policy.judge(cls.module, cls.name).level) > grave(UNKNOWN):
+        return None
+    return Judgement(UNKNOWN, "is a method of an object of the file, which nothing here calls")
 
 
 def _reference(policy: Policy, module: str, name: str) -> Judgement:

@@ -23,11 +23,13 @@ from modelscope_cli.analysis.policy_levels import BORROWED, GONE, Row, imported_
 from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SUSPICIOUS, UNKNOWN
 
 COMPUTED = "(computed)"
+UNJUDGED_FUNCTION = "that has not been judged"
 FRAMEWORKS = ("torch", "numpy", "torchvision", "torchaudio", "transformers", "tensorflow", "jax", "scipy", "pandas")
 TELLING = frozenset({
     "eval", "exec", "execfile", "system", "popen", "spawn", "run_code", "runcode", "runsource", "run_command", "check_output",
     "check_call", "getoutput", "import_module", "__import__", "loads", "load", "unpickle", "read_pickle", "compile",
-    "call_command", "shell", "execute", "exec_module", "load_module", "urlopen", "urlretrieve",
+    "call_command", "shell", "execute", "exec_module", "load_module", "urlopen", "urlretrieve", "write_text", "write_bytes", "unlink",
+    "rmtree", "tofile", "to_csv", "to_pickle", "to_folder", "save_pretrained",
 })  # fmt: skip
 
 
@@ -58,11 +60,16 @@ def is_known_module(module: str) -> bool:
 class Policy:
     """The rows, made ready for look-up. `extra` rows come before ours, and `source` is the file they are from."""
 
-    def __init__(self, extra: Iterable[Row] = (), source: str = ""):
+    loosens = True  # whether rows of the user's may make a judgement milder (policy_stricter has the other kind)
+
+    def __init__(self, extra: Iterable[Row] = (), source: str = "", *, alone: bool = False):
+        """`alone`: of the extra rows only, without ours."""
+        self.source = source
         self.exact: dict[tuple[str, str], Judgement] = {}
         self.below: dict[str, list[tuple[str, bool, Judgement]]] = {}  # module → (pattern, also below it, judgement)
         own = list(extra)
-        for at, (module, names, level, reason) in enumerate((*own, *SAFE_ROWS, *DANGEROUS_ROWS)):
+        self.theirs = Policy(own, source, alone=True) if own and not alone else None
+        for at, (module, names, level, reason) in enumerate(own if alone else (*own, *SAFE_ROWS, *DANGEROUS_ROWS)):
             root, deep = (module[:-2], True) if module.endswith(".*") else (module, False)
             judgement = Judgement(level, reason, source if at < len(own) else "")
             for name in names.split():
@@ -95,15 +102,22 @@ class Policy:
         if name in TELLING:
             return Judgement(SUSPICIOUS, "is called like something that loads or runs")
         if top in FRAMEWORKS and not name.lstrip("_")[:1].isupper():
-            return Judgement(SUSPICIOUS, f"is a function of {top} that has not been judged")
+            return Judgement(SUSPICIOUS, f"is a function of {top} {UNJUDGED_FUNCTION}")
         if top in FRAMEWORKS and name.lstrip("_") in BORROWED:
             return Judgement(SUSPICIOUS, "stands for a class of another module, which no honest file names so")
         if top == "__main__":
             return Judgement(UNKNOWN, "was defined in the script that saved the file")
         return Judgement(UNKNOWN, "has not been judged")
 
+    def stricter(self, path: str, theirs: Judgement, ours: Judgement) -> Judgement:
+        """Which of two judgements on a name counts: the graver one, of two alike ours."""
+        return theirs if grave(theirs.level) > grave(ours.level) else ours
+
     def row(self, module: str, name: str) -> Judgement | None:
-        """What a row says, or None."""
+        """What a row says, or None. A row of the user's comes first, also one for a whole module before our row for the name."""
+        theirs = self.theirs.row(module, name) if self.theirs is not None else None
+        if theirs is not None:
+            return theirs
         found = self.exact.get((module, name))
         if found is not None:
             return found
@@ -119,8 +133,8 @@ class Policy:
                         whole = whole or judgement
                     elif _matches(pattern, name):
                         return judgement
-                if whole is not None and ("." not in name or whole.level != SAFE):
-                    return whole
+                if whole is not None and ("." not in name or whole.level == DANGEROUS or (whole.by and whole.level != SAFE)):
+                    return whole  # a milder row is about what the module itself holds, not what can be reached through that
             root, own = root.rpartition(".")[0], False
         return None
 
@@ -133,12 +147,15 @@ class Policy:
 
     def _dotted(self, module: str, parts: list[str]) -> Judgement:
         """A name that reaches through attributes: each of them may be a module that the first one imported."""
-        found = [self.judge(module, parts[0]), self.row(module, parts[-1]) or Judgement(SAFE, "")]
+        own = self.row(module, parts[-1]) or Judgement(SAFE, "")
+        found = [self.judge(module, parts[0]), own]
         for at in range(len(parts) - 1):
-            owner = parts[at]
+            owner = parts[at].lstrip("_")  # `import os as _os` is usual
             if is_standard(owner) or self.below.get(owner):
                 found.append(self.judge(owner, parts[at + 1]))
         worst = max(found, key=lambda judgement: grave(judgement.level))
+        if own.level == DANGEROUS and len(parts) == 2:
+            return own  # a method of a class
         if worst.level == DANGEROUS:
             return Judgement(DANGEROUS, f"reaches through attributes for something that {worst.reason}")
         top = module.partition(".")[0]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from modelscope_cli.analysis.policy_levels import Row
 from modelscope_cli.analysis.policy_packages import PACKAGE_ROWS
+from modelscope_cli.analysis.policy_writers import WRITER_ROWS
 from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS, UNKNOWN
 
 _PROCESS = "starts programs"
-_SYSTEM = "starts programs and deletes files (the operating system)"
+_SYSTEM = "is a function of the operating system, which no data needs"
 _CODE = "runs code given as text or bytes"
 _IMPORT = "imports modules by name, which runs them"
 _ATTRIBUTE = "reaches any attribute or method by name"
@@ -23,6 +24,16 @@ _UNPICKLES = "unpickles more data, which can run anything"
 _DEBUG = "is a debugger or profiler, which runs code given as text"
 _INSTALLS = "installs packages"
 _STATE = "changes the running interpreter"
+
+# Functions of the operating system by what they do; os has them from posix or nt.
+_STARTERS = "system popen popen2 popen3 popen4 startfile fork forkpty exec* spawn* posix_spawn posix_spawnp _spawnvef _execvpe"
+_REMOVERS = (
+    "open fdopen write pwrite writev pwritev sendfile splice copy_file_range remove unlink rmdir removedirs rename renames replace "
+    "mkdir makedirs mkfifo mknod link symlink truncate ftruncate chmod fchmod lchmod chown fchown lchown chflags lchflags utime "
+    "setxattr removexattr"
+)
+_SETTINGS = "environ environb environ.* environb.* getenv getenvb putenv unsetenv _Environ _createenviron"
+_PATHS = "join basename dirname split splitext splitdrive splitroot normcase normpath isabs commonprefix commonpath"
 
 _TRAINING = "is part of a training loop; making it runs nothing of the file's choice"
 _PROGRAMS = (
@@ -38,6 +49,7 @@ _COMPILER = (
 )
 
 DANGEROUS_ROWS: tuple[Row, ...] = (
+    *WRITER_ROWS,
     # Python itself
     ("builtins", "eval exec compile execfile breakpoint", DANGEROUS, _CODE),
     ("builtins", "__import__ reload __loader__ __spec__ __build_class__", DANGEROUS, _IMPORT),
@@ -56,11 +68,22 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ),
     ("builtins", "type", SUSPICIOUS, "makes classes, with methods of the file's choice"),
     ("builtins", "memoryview buffer", SUSPICIOUS, "touches raw memory"),
+    *((module, _STARTERS, DANGEROUS, _PROCESS) for module in ("os", "posix", "nt")),
+    *((module, _REMOVERS, DANGEROUS, _FILES) for module in ("os", "posix", "nt")),
+    *((module, _SETTINGS, DANGEROUS, "reads or changes the environment of the process") for module in ("os", "posix", "nt")),
     ("os.*", "*", DANGEROUS, _SYSTEM),
     ("posix", "*", DANGEROUS, _SYSTEM),
     ("nt", "*", DANGEROUS, _SYSTEM),
-    ("posixpath", "*", DANGEROUS, "holds the module os, and looks at files"),
-    ("ntpath", "*", DANGEROUS, "holds the module os, and looks at files"),
+    *(
+        row
+        for module in ("os.path", "posixpath", "ntpath")
+        for row in (
+            (module, _PATHS, SUSPICIOUS, "puts the names of files together, which no weights need"),
+            (module, "expanduser", SUSPICIOUS, "tells the home folder of whoever loads the file"),
+            (module, "expandvars", DANGEROUS, "reads the environment of the process"),
+            (module, "*", DANGEROUS, "holds the module os, and looks at files"),
+        )
+    ),
     ("genericpath", "*", DANGEROUS, "holds the module os, and looks at files"),
     ("subprocess", "*", DANGEROUS, _PROCESS),
     ("_posixsubprocess", "*", DANGEROUS, _PROCESS),
@@ -433,7 +456,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("torch._higher_order_ops.*", "*", SUSPICIOUS, _CALLS),
     ("torch.cuda.*", "[a-z_]*", SUSPICIOUS, "is no data"),
     ("torch.onnx.*", "*", DANGEROUS, _FILES),
-    ("torch.ao.*", "[a-z_]*", SUSPICIOUS, "is no data"),
+    ("torch.ao.*", "[a-z]* _[a-z_]*", SUSPICIOUS, "is no data"),
     *((module, _PROGRAMS, DANGEROUS, "opens files, or compiles and loads programs") for module in ("torch", "torch._C")),
     *((module, _COMPILER, SUSPICIOUS, "is part of TorchScript's compiler, not data") for module in ("torch", "torch._C")),
     ("torch", "_import_* _load_global_deps _preload* _register_device_module _TritonLibrary _TorchCompile* _TypeGuard",

@@ -30,7 +30,7 @@ MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 PATTERN = re.compile(r"(?!\d)(?:\w|\[[\w-]+\])*\*?", re.ASCII)  # of a name, without dots
 
 
-def read_policy(path: str) -> Policy:
+def read_policy(path: str, kind: type[Policy] = Policy) -> Policy:
     """Our policy with the rows of a file before it. Raises SettingsError."""
     try:
         with open(path, "rb") as file:
@@ -41,7 +41,7 @@ def read_policy(path: str) -> Policy:
         document = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"the policy is no TOML: {error}", path=path) from None
-    return Policy(rows(document, path), os.path.basename(path))
+    return kind(rows(document, path), os.path.basename(path))
 
 
 def rows(document: dict[str, Any], path: str) -> list[Row]:

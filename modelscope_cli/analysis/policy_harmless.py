@@ -13,7 +13,7 @@ from modelscope_cli.core.scan_codes import SAFE, UNKNOWN
 
 _REBUILDS = "rebuilds data"
 _DATA = "is a plain data type"
-_NUMBERS = "computes with tensors only"
+NUMBERS = "computes with tensors only"
 _CLASSES = (
     "BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat", "Double", "Float", "Half", "Int", "Long", "QInt32",
     "QInt8", "QUInt2x4", "QUInt4x2", "QUInt8", "Short",
@@ -194,7 +194,7 @@ SAFE_ROWS: tuple[Row, ...] = (
         "torch",
         "relu tanh sigmoid softmax exp log sqrt square sin cos abs neg sum mean add mul sub div matmul erf "
         "clamp max min",
-        SAFE, _NUMBERS,
+        SAFE, NUMBERS,
     ),
     (
         "torch._utils",
@@ -216,18 +216,25 @@ SAFE_ROWS: tuple[Row, ...] = (
         "relu relu6 gelu silu mish elu selu celu leaky_relu prelu hardswish hardsigmoid hardtanh softplus softmax log_softmax "
         "sigmoid logsigmoid tanh tanhshrink glu softsign dropout cross_entropy mse_loss l1_loss smooth_l1_loss nll_loss "
         "binary_cross_entropy binary_cross_entropy_with_logits kl_div huber_loss normalize interpolate pad linear",
-        SAFE, _NUMBERS,
+        SAFE, NUMBERS,
     ),
     (
         "torch._C._nn",
         "gelu silu relu6 hardswish hardsigmoid hardtanh leaky_relu elu softplus mish linear log_sigmoid",
-        SAFE, _NUMBERS,
+        SAFE, NUMBERS,
     ),
+    (
+        "torch.optim.lr_scheduler",
+        "CyclicLR._triangular_scale_fn CyclicLR._triangular2_scale_fn CyclicLR._exp_range_scale_fn",
+        SAFE, NUMBERS,
+    ),
+    ("torch.amp.grad_scaler", "_refresh_per_optimizer_state", SAFE, _DATA),
+    ("torch.cuda.amp.grad_scaler", "_refresh_per_optimizer_state", SAFE, _DATA),
     (
         "torch.nn.init",
         "xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ normal_ uniform_ zeros_ ones_ constant_ orthogonal_ "
         "trunc_normal_",
-        SAFE, _NUMBERS,
+        SAFE, NUMBERS,
     ),
     ("torch.torch_version", "TorchVersion", SAFE, _DATA),
     ("torch.nested._internal.nested_tensor", "NestedTensor _rebuild_njt", SAFE, _REBUILDS),

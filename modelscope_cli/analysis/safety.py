@@ -18,17 +18,22 @@ from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, g
 from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.shown_call import FULL, lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, said_of
+from modelscope_cli.containers.odd_shapes import SHAPES
 from modelscope_cli.containers.odd_states import Dtypes
 from modelscope_cli.containers.pickle_nodes import Call, is_shortened
 from modelscope_cli.core.checkpoint import CallUse
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
-from modelscope_cli.core.scanned import NOBODY, Scanned, Sign, Stream, Unseen
+from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen
 from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
 from modelscope_cli.report.document import Code, Phrase
 
 PACKAGED = Judgement(UNKNOWN, "stands in the file as Python source, which torch.package runs")
 PACKAGED_AS_KNOWN = Judgement(
     SUSPICIOUS, "goes by the name of a known module, while its source, which torch.package runs, stands in the file"
+)
+SCRIPTED = "__torch__"
+NOT_SCRIPTED = Judgement(
+    SUSPICIOUS, "is a class of TorchScript where there is none: Python would import __torch__.py from the current folder"
 )
 MOST_CALLS_SHOWN = 3
 DEEPEST_MODULE = 50  # packages in packages
@@ -99,6 +104,14 @@ class Safety:
             if stream.loader != NOBODY:
                 self._stream(stream)
         self.found += [_from_sign(sign) for sign in scanned.signs]
+        if scanned.operators:
+            from modelscope_cli.analysis.operators import found_in
+
+            self.found += map(Found._make, found_in(scanned.operators, self.policy))
+        if scanned.targets:
+            from modelscope_cli.analysis import targets
+
+            self.found += map(Found._make, targets.found_in(scanned.targets, self.policy))
         self.found += self._unread()
         self.found.sort(key=lambda found: -grave(found.level))
 
@@ -122,7 +135,7 @@ class Safety:
             return self.scanned.problem
         left = next((one for one in self.unseen if not one.minor), None)
         if left is not None:
-            what = f"not all of it could be looked at: {left.where or 'the file'}: {left.why}"
+            what = f"not all of it could be looked at: {left.where + ': ' if left.where else ''}{left.why}"
             return ModelscopeError(what, path=self.path)
         return None
 
@@ -179,6 +192,10 @@ class Safety:
             return f"{len(names):,} {'name' if len(names) == 1 else 'names'} imported, all of them known to be harmless"
         if self.verdict != SAFE:
             return "it holds nothing of a kind that is judged here"
+        if self.scanned.operators:
+            from modelscope_cli.analysis.operators import why_harmless
+
+            return why_harmless(self.scanned.operators, self.policy)
         if self.scanned.kind is None or self.unseen:
             return "it holds nothing that loading is known to execute"
         return "nothing in it is executed by loading it"
@@ -197,9 +214,11 @@ class Safety:
         odd: dict[str, tuple[CallUse, str]] = {}
         dtypes = Dtypes()
         for call in trace.calls:
-            state = odd_in(call, dtypes)
+            state = odd_in(call, dtypes, self.policy)
             if state is not None:
                 odd.setdefault(state[0], (call, state[1]))
+            elif call.through in SHAPES:
+                continue
             elif call.opcode == BUILD and not call.through:
                 patched += [call] if is_import(call.function) else []
             elif name_of(call.function) is None:
@@ -220,6 +239,8 @@ class Safety:
             judgement = judge(self.policy, use.module, use.name, calls, use.calls, use.loose)
             if not judgement.by and grave(judgement.level) < grave(SUSPICIOUS) and self._is_packaged(use.module):
                 judgement = PACKAGED_AS_KNOWN if is_known_module(use.module) else PACKAGED
+            if not judgement.by and use.module.partition(".")[0] == SCRIPTED and not self._is_scripted(stream):
+                judgement = NOT_SCRIPTED
             if (is_shortened(use.module) or is_shortened(use.name)) and grave(judgement.level) < grave(SUSPICIOUS):
                 judgement = Judgement(SUSPICIOUS, "is longer than any name that code has")
             texts = tuple(shown_call(call.function, call.args) for call in calls[:MOST_CALLS_SHOWN])
@@ -234,7 +255,9 @@ class Safety:
             said = Phrase(("it sets attributes of ", Code(_path(call.function)), " itself, a class, function or module"))
             self.found.append(Found(DANGEROUS, "patch", stream.where, call.offset, said, _path(call.function), "BUILD"))
         for code, (call, text) in odd.items():
-            self.found.append(Found(SCAN_CODES[code].level, code, stream.where, call.offset, Phrase((text,)), "", "BUILD"))
+            self.found.append(
+                Found(SCAN_CODES[code].level, code, stream.where, call.offset, Phrase((text,)), "", NAMES.get(call.opcode, ""))
+            )
         levels = {id(call): reached_level(self.policy, call) for call in strange}
         strange.sort(key=lambda call: -grave(levels[id(call)]))
         for call in [call for call in strange if levels[id(call)] != SAFE][:MOST_CALLS_SHOWN]:
@@ -244,6 +267,13 @@ class Safety:
             evidence = shown_call(call.function, call.args, FULL)
             opcode = NAMES.get(call.opcode, "")
             self.found.append(Found(level, "indirect-call", stream.where, call.offset, said, "", opcode, Phrase(), evidence))
+
+    def _is_scripted(self, stream: Stream) -> bool:
+        """Whether torch's own compiler reads a pickle, and makes its classes from the code beside it: Python never sees them."""
+        folder, _, leaf = stream.where.rpartition("/")
+        above = folder.rpartition("/")[0]  # of .data/ts_code/0/data.pkl the code is in .data/ts_code/code/
+        places = {f"{place}/" if place else "" for place in (folder, above)}
+        return stream.loader == TORCH and leaf.lower().endswith(".pkl") and not places.isdisjoint(self.scanned.scripted)
 
     def _is_packaged(self, module: str) -> bool:
         """Whether torch.package takes a module, or a package that it is in, from the file itself."""

@@ -89,6 +89,11 @@ def said_of(scanned: Scanned) -> str | None:
 
     Only names and instructions are looked at: a state that fits no tensor, or a missing storage, is refused as well.
     """
+    if scanned.begins == "tar":
+        return "refuses the legacy .tar format"
+    bare = _bare(scanned)
+    if bare is not None:
+        return _of_bare(bare)
     if scanned.problem is not None:
         return None
     if scanned.kind == "torchscript":
@@ -104,6 +109,24 @@ def said_of(scanned: Scanned) -> str | None:
         return f"refuses {lettered(first.what)} at byte {first.offset:,}{f' of {first.where}' if first.where else ''}"
     later = sorted({_brought_by(path) for trace in traces.values() for path in _paths(trace) if path in ALLOWED_ON_IMPORT})
     return f"would allow every name in it{f', once {chr(32).join(later)} is imported' if later else ''}"
+
+
+def _bare(scanned: Scanned) -> PickleTrace | None:
+    """The pickle that a file begins with which torch.save did not write: torch reads no further."""
+    first = scanned.streams[0] if scanned.begins == "pickle" and scanned.streams else None
+    return first.trace if first is not None and not first.where and first.loader != TORCH else None
+
+
+def _of_bare(trace: PickleTrace) -> str | None:
+    """torch unpickles what stands where its magic number should, and so tells a name or an instruction first."""
+    found = refusal(trace)
+    if found is not None:
+        return f"refuses {lettered(found.what)} at byte {found.offset:,}"
+    if trace.problem is not None:
+        return None
+    if any([use.name.endswith("Storage") for use in trace.globals]):
+        return "refuses the storages of a pickle that is not in its archive (unsupported persistent id)"
+    return "refuses a pickle that torch.save did not write (invalid magic number)"
 
 
 def _read_by_torch(scanned: Scanned) -> dict[tuple[str, int], PickleTrace]:

@@ -70,7 +70,9 @@ def _judged(looking: Looking, checkpoint: Checkpoint, target: Target, targets: l
 
     own, rest = looking.own(checkpoint, target), looking.around(target, targets)
     policy = read_policy(asked.policy) if asked.policy is not None else None
-    return Judged(Bench(policy).judge(own.scans + rest.scans), asked.fail_on or SUSPICIOUS, own.unread + rest.unread)
+    return Judged(
+        Bench(policy).judge(own.scans + rest.scans), asked.fail_on or SUSPICIOUS, own.unread + rest.unread, asked.origin
+    )
 
 
 def _key(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.checks.rule import Demand, Subject
 from modelscope_cli.core.place import SEPARATOR, short_name, typed
-from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS
+from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.report.document import Verdict
 
 if TYPE_CHECKING:
@@ -30,6 +30,17 @@ class Judged(NamedTuple):
     safeties: Sequence[Safety]
     fail_on: str = SUSPICIOUS
     unread: Sequence[ModelscopeError] = ()
+    origin: str = ""  # the settings that say so
+
+    @property
+    def failing(self) -> list[Safety]:
+        """The verdicts that are too grave, the gravest first."""
+        from modelscope_cli.analysis.policy import grave
+
+        if self.fail_on == NEVER:
+            return []
+        wrong = [one for one in self.safeties if one.verdict and grave(one.verdict) >= grave(self.fail_on)]
+        return sorted(wrong, key=lambda safety: -grave(safety.verdict or SAFE))
 
     @property
     def problems(self) -> list[ModelscopeError]:
@@ -66,17 +77,14 @@ def asks(demands: Iterable[Demand]) -> bool:
 
 def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
     """Whether a file is suspicious or dangerous, as `mscope scan` judges it."""
-    from modelscope_cli.analysis.policy import grave
     from modelscope_cli.analysis.safety import worst
 
     judged = subject.safety() if subject.safety is not None else None
     if judged is None or not (judged.safeties or judged.problems):
         return demand.failed("not scanned", f"nothing was scanned{described(subject.checkpoint)}", "check the model itself")
     level = worst(judged.safeties)
-    limit = None if judged.fail_on == NEVER else grave(judged.fail_on)
-    wrong = [safety for safety in judged.safeties if limit is not None and safety.verdict and grave(safety.verdict) >= limit]
+    wrong = judged.failing
     if wrong:
-        wrong.sort(key=lambda safety: -grave(safety.verdict or SAFE))
         said = "; ".join(
             [f"{os.path.basename(safety.path)} is {safety.verdict}: {safety.why}" for safety in wrong[:MOST_NAMED]]
         )
@@ -87,11 +95,50 @@ def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
         first = judged.problems[0]
         told = first.message if first.message.startswith(UNSEEN) else f"{UNSEEN}: {first.message}"
         return demand.failed(level, f"{short_name(first.path)}: {told}" if first.path else told, first.hint or "")
-    names = sorted(
-        {item.path for safety in judged.safeties for item in safety.imports if item.judgement.level == level != SAFE}
-    )
-    said = f": {', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''} not judged" if names else ""
-    return demand.passed(level, f"{'they are' if len(judged.safeties) > 1 else 'it is'} {level}{said}")
+    return demand.passed(level, f"{'they are' if len(judged.safeties) > 1 else 'it is'} {level}{_reason(judged, level)}")
+
+
+def _reason(judged: Judged, level: str) -> str:
+    """Why a verdict passes, where it is not simply safe: what nobody judged, what a policy allows, what the level lets pass."""
+    at = [safety for safety in judged.safeties if safety.verdict == level]
+    if level == SAFE:
+        allowed = {path: before for safety in at for path, before in loosened(safety).items()}
+        shown = [
+            f"{path} allowed by {_source(at)} ({before} without it)" for path, before in list(allowed.items())[:MOST_NAMED]
+        ]
+        return f": {', '.join(shown)}{', …' if len(allowed) > MOST_NAMED else ''}" if shown else ""
+    if level == UNKNOWN:
+        names: list[str] = sorted({item.path for safety in at for item in safety.imports if item.judgement.level == level})
+        if names:
+            return f": {', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''} not judged"
+        return f": {at[0].why}"
+    return f': {at[0].why}; fail-on = "{judged.fail_on}" in {judged.origin or "the settings"} lets it pass'
+
+
+def _source(safeties: Sequence[Safety]) -> str:
+    """The user's policy that has a part in verdicts."""
+    return next((safety.policy.source for safety in safeties if safety.policy.source), "the policy")
+
+
+def loosened(safety: Safety) -> dict[str, str]:
+    """What only the user's policy makes milder: each name with the level that it has without it."""
+    from modelscope_cli.analysis.policy import grave, standard_policy
+
+    found: dict[str, str] = {}
+    for item in safety.imports:
+        if item.judgement.by:
+            before = standard_policy().judge(item.module, item.name).level
+            if grave(before) > grave(item.judgement.level):
+                found[item.path] = before
+    if safety.scanned.operators and safety.policy.source:
+        from modelscope_cli.analysis.operators import path_of
+        from modelscope_cli.analysis.policy_operators import judge_operator
+
+        for operator in safety.scanned.operators:
+            before = judge_operator(standard_policy(), operator).level
+            if grave(before) > grave(judge_operator(safety.policy, operator).level):
+                found[path_of(operator)] = before
+    return found
 
 
 def described(checkpoint: Checkpoint) -> str:
@@ -101,5 +148,5 @@ def described(checkpoint: Checkpoint) -> str:
 
     if not is_description(checkpoint):
         return ""
-    told = "; ".join([finding.message for finding in executable(checkpoint)])
+    told = "; ".join([str(finding.message) for finding in executable(checkpoint)])
     return f": this is a description of a model, not the model{f', of which it tells that {told}' if told else ''}"

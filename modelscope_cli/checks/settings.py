@@ -91,6 +91,11 @@ class Settings(NamedTuple):
         return list(found), empty
 
 
+def weaker(level: str, other: str) -> bool:
+    """Whether a level to fail on lets more pass than another; `never` lets everything pass."""
+    return FAIL_ON.index(level) > FAIL_ON.index(other)
+
+
 def find_settings(start: str = ".") -> Settings:
     """The settings of the nearest folder upwards that has any; empty ones when none has."""
     folder = os.path.abspath(start)

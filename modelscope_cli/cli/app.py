@@ -152,7 +152,7 @@ def leave(code: int) -> None:
     except BrokenPipeError:  # `mscope … | head`: whoever reads has had enough
         pass
     except OSError as error:
-        code = unwritable(error)
+        code = code or unwritable(error)
     except KeyboardInterrupt:
         stop_at_once()
     with suppress(OSError, KeyboardInterrupt):

@@ -10,8 +10,19 @@ import typer
 from modelscope_cli.checks.registry import RULES
 from modelscope_cli.cli.options import Color, LimitChanges, Only, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Github, Output, Publisher, complete_documents, outputs
-from modelscope_cli.cli.policies import PolicyFile, believed
-from modelscope_cli.cli.rules import CONFIGURED, Baseline, Config, Judge, Strict, flag_settings, settings_for, usage, with_rules
+from modelscope_cli.cli.policies import Criteria, PolicyFile
+from modelscope_cli.cli.rules import (
+    CONFIGURED,
+    Baseline,
+    Config,
+    Judge,
+    NoConfig,
+    Strict,
+    flag_settings,
+    settings_for,
+    usage,
+    with_rules,
+)
 
 if TYPE_CHECKING:
     from modelscope_cli.checks.settings import Settings
@@ -24,7 +35,8 @@ Rules stand in mscope.toml or in \\[tool.modelscope-cli] of pyproject.toml (`msc
 flags, which come over those of the file. A rule with MODULE= in front holds for each module that matches, by itself: \
 `--max-share embedding=45%`, `--max-parameters 'decoder.layers.*=4.3M'`.
 
-Exit codes: 0 all passed, 1 a rule failed, 2 wrong usage (or a rule that is not understood), 3 something could not be read.
+Exit codes: 0 all passed, 1 a rule failed (whatever else could not be read or written), 2 wrong usage (or a rule that is not \
+understood), 3 something could not be read or written.
 
 \b
 Examples:
@@ -65,6 +77,7 @@ def check(
         ),
     ] = None,
     config: Config = None,
+    no_config: NoConfig = False,
     baseline: Baseline = None,
     strict: Strict = False,
     policy: PolicyFile = None,
@@ -99,7 +112,7 @@ def check(
     """Read the rules, then the files; the help text is HELP."""
     from modelscope_cli.errors import SettingsError
 
-    settings = settings_for(config)
+    settings = settings_for(config, none=no_config)
     try:
         flags = flag_settings(rules)
     except SettingsError as error:
@@ -116,7 +129,8 @@ def check(
     wanted = outputs(format, output, TABLE)
     if all(each.file is not None for each in wanted):
         wanted.append(Output(TABLE, None))  # the verdict is for the log, whatever goes into files
-    judge = Judge(believed(settings, config, paths), flags, baseline, limits(limit), strict=strict, policy=policy)
+    criteria = Criteria(settings, named=config is not None, policy=policy)
+    judge = Judge(settings, flags, baseline, limits(limit), strict=strict, criteria=criteria)
     for pattern in empty:
         from modelscope_cli.cli.problems import say
         from modelscope_cli.render.plain import visible
@@ -137,10 +151,12 @@ def run(
     allow_none: bool,
     broken: bool,
 ) -> None:
-    """Judge every path; 3 when something could not be read or written, else 1 when a rule failed."""
+    """Judge every path; 1 when what was read breaks a rule, else 3 when something could not be read or written."""
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.check import SCHEMA, to_report
+    from modelscope_cli.checks.safety import NAME as FORBID_UNSAFE
     from modelscope_cli.checks.safety import asks
+    from modelscope_cli.cli.overwriting import judged_files
     from modelscope_cli.cli.problems import UNREADABLE, say, tell
     from modelscope_cli.cli.reading import find, guarded, readable
     from modelscope_cli.errors import ModelscopeError
@@ -163,11 +179,14 @@ def run(
             say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
         overview = inspect(checkpoint)
         judging = partial(judge.judged, overview, asked[number], problems)
+        unlooked = False  # whether forbid-unsafe fails for what could not be looked at, and for no verdict
         try:
             if safeties is not None and asks(asked[number].demands):
                 safety = safeties.of(checkpoint, targets[number], targets, around=True)
                 result = guarded(partial(judging, safety), checkpoint.path)
+                publisher.refuse(judged_files(safety()))
                 safeties.tell(safety(), problems)
+                unlooked = bool(safety().problems) and not safety().failing
             else:
                 result = guarded(judging, checkpoint.path)
         except ModelscopeError as problem:
@@ -178,11 +197,11 @@ def run(
             continue
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)
-        broken = broken or not result.passed
+        broken = broken or any([verdict.rule != FORBID_UNSAFE or not unlooked for verdict in result.failed])
         failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed or broken:
-        raise typer.Exit(UNREADABLE if failed else FAILED)
+        raise typer.Exit(FAILED if broken else UNREADABLE)
 
 
 def refuse_none(path: str, asked: Settings) -> None:

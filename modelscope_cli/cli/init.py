@@ -40,9 +40,11 @@ def init(
     """Read, choose limits, write; the help text is HELP."""
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.checks.rule import whole
+    from modelscope_cli.checks.settings import Settings
     from modelscope_cli.checks.starter import starter
     from modelscope_cli.cli.looking import Safeties
     from modelscope_cli.cli.options import refuse_inputs, write_file
+    from modelscope_cli.cli.policies import Criteria
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
     from modelscope_cli.cli.reading import find, readable, refuse_several
     from modelscope_cli.errors import ModelscopeError
@@ -57,7 +59,7 @@ def init(
     bounds = limits(limit)
     targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a first configuration is for one")
-    safeties = Safeties(bounds, None, None, [path])
+    safeties = Safeties(bounds, Criteria(Settings(), named=False), [path])
     for number, checkpoint in readable(targets, problems, bounds, lenient=False, looking_at=safeties.looking_at):
         try:
             whole(checkpoint, "limits taken from it would be too low")

@@ -172,7 +172,7 @@ def run(
     """Read every path, show what could be read, tell what could not."""
     from modelscope_cli.analysis.folder_total import Totals
     from modelscope_cli.analysis.overview import SCHEMA, inspect, to_report
-    from modelscope_cli.cli.problems import UNREADABLE
+    from modelscope_cli.cli.problems import UNREADABLE, tell_errors
     from modelscope_cli.cli.reading import find, readable
 
     targets, problems = find(paths, only=only, bounds=bounds)
@@ -181,10 +181,11 @@ def run(
     failed, totals = False, Totals()
     for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
         publisher.model(checkpoint)
+        tell_errors(checkpoint)
         if checkpoint.format == "gguf":
             from modelscope_cli.formats.template_notes import template_notes
 
-            checkpoint.notes += template_notes(checkpoint)
+            checkpoint.notes += template_notes(checkpoint, bounds)
         overview = inspect(checkpoint, options)
         totals.add(overview)
         failed = publisher.add(partial(to_report, overview), partial(show_tree, overview)) or failed

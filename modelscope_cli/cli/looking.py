@@ -14,8 +14,8 @@ from modelscope_cli.errors import LimitError, ModelscopeError
 from modelscope_cli.formats.looking import Looking
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.policy import Policy
     from modelscope_cli.checks.safety import Judged
+    from modelscope_cli.cli.policies import Criteria
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.core.window import Window
@@ -68,14 +68,13 @@ def unlooked(window: Window, problem: ModelscopeError) -> Scanned:
 class Safeties:
     """The verdicts on what a command reads: files are scanned while they are read, and judged by one policy."""
 
-    def __init__(self, bounds: Limits, policy: Policy | None, fail_on: str | None, paths: Sequence[str]):
+    def __init__(self, bounds: Limits, criteria: Criteria, paths: Sequence[str]):
         from modelscope_cli.checks.safety import Bench
-        from modelscope_cli.core.scan_codes import SUSPICIOUS
 
         self.look = Timed(bounds)
         self.look.about = self.about
-        self.bench = Bench(policy)
-        self.fail_on = fail_on or SUSPICIOUS
+        self.bench = Bench(criteria.policy)
+        self.criteria = criteria
         self.paths = paths
         self.told: set[int] = set()
 
@@ -100,7 +99,8 @@ class Safeties:
             if around and (scans or unread):
                 beside = self.look.around(target, targets)
                 scans, unread = scans + beside.scans, unread + beside.unread
-            return Judged(self.bench.judge(scans), self.fail_on, unread)
+            criteria = self.criteria
+            return Judged(self.bench.judge(scans), criteria.fail_on, unread, criteria.origin)
 
         kept: list[Judged] = []
 
@@ -112,9 +112,10 @@ class Safeties:
         return once
 
     def tell(self, judged: Judged, problems: list[ModelscopeError]) -> None:
-        """Tell what could not be looked at, each once."""
+        """Tell what could not be looked at, and what makes a verdict milder, each once."""
         from modelscope_cli.cli.problems import tell
 
+        self.criteria.tell(judged.safeties)
         for problem in judged.problems:
             said = hash((problem.path, problem.message))
             if said not in self.told and all(problem is not other for other in problems):

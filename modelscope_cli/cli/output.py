@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 OUTPUT = "Output"  # a panel of the help
 TABLE = "table"
 STDOUT = "-"
+SUFFIXES = (".md", ".html", ".json", ".xml", ".sarif", ".csv", ".tsv")  # those that are named to people
+TEXT = ("", ".txt", ".text", ".log", ".out")  # of files that get a table
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names the file a step writes its summary to
 
 Make = Callable[[str], "Report"]  # a report of as much detail as is asked for
@@ -64,11 +66,22 @@ def complete_documents(incomplete: str) -> list[str]:
     return [name for name in (TABLE, *NAMES) if name.startswith(incomplete)]
 
 
-def outputs(format: str | None, files: Sequence[str] | None, default: str, own: tuple[str, ...] = (TABLE,)) -> list[Output]:
-    """What to write. The suffix of a file says its format, where one is known; --format is for stdout and for other files."""
+def outputs(
+    format: str | None,
+    files: Sequence[str] | None,
+    default: str,
+    own: tuple[str, ...] = (TABLE,),
+    without: tuple[str, ...] = (),
+) -> list[Output]:
+    """What to write. The suffix of a file says its format, where one is known; --format is for stdout and for other files.
+
+    `without` are formats that the command has not.
+    """
     from modelscope_cli.render.registry import NAMES, renderer_for
 
-    known = (*own, *NAMES)
+    known = tuple(name for name in (*own, *NAMES) if name not in without)
+    suffixes = [suffix for suffix in SUFFIXES if getattr(renderer_for(suffix), "name", None) not in without]
+    listed = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
     wanted = format.lower() if format is not None else None
     wanted = {"md": "markdown", "xml": "junit", "htm": "html"}.get(wanted or "", wanted)
     if wanted is not None and wanted not in known:
@@ -82,13 +95,17 @@ def outputs(format: str | None, files: Sequence[str] | None, default: str, own: 
         by_suffix = renderer_for(file)
         if file == STDOUT:
             found.append(Output(wanted or default, None))
+        elif by_suffix is not None and by_suffix.name in without:
+            raise typer.BadParameter(
+                f"{file!r}: {by_suffix.name} has no place for this: write {listed}", param_hint="'--output'"
+            )
         elif by_suffix is not None:
             found.append(Output(by_suffix.name, file))
-        elif wanted is not None or TABLE in own:
+        elif wanted is not None or (TABLE in own and os.path.splitext(file)[1].lower() in TEXT):
             found.append(Output(wanted or default, file))
         else:
             raise typer.BadParameter(
-                f"{file!r} does not end in .md, .html, .json, .xml, .sarif, .csv or .tsv: say which format with -f",
+                f"{file!r} does not end in {listed}: say which format with -f",
                 param_hint="'--output'",
             )
     if wanted is not None and all(output.file is not None and output.format != wanted for output in found):
@@ -112,6 +129,7 @@ class Publisher:
 
         self.wanted = wanted
         # Whoever reads stdout may leave, or its disk be full: files are written and models judged all the same.
+        self.judging = judging
         self.goes_on = judging or github or any(output.file is not None for output in wanted)
         self.cut_off: OSError | None = None
         self.schema = schema
@@ -206,9 +224,14 @@ class Publisher:
             self.print_rest(problems)
         except OSError as error:
             self.lose_stdout(error)
-        if self.cut_off is not None and not isinstance(self.cut_off, BrokenPipeError):
+        if self.cut_off is None or isinstance(self.cut_off, BrokenPipeError):
+            return wrong
+        if not self.judging:
             raise self.cut_off
-        return wrong
+        from modelscope_cli.cli.app import unwritable
+
+        unwritable(self.cut_off)
+        return True
 
     def print_rest(self, problems: Sequence[ModelscopeError]) -> None:
         """What goes to stdout at the end. Annotations are for the log: where stdout is a document, they go to stderr."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelscope_cli.errors import ModelscopeError
 
 if TYPE_CHECKING:
+    from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.report.document import Problem
 
 FINE, USAGE, UNREADABLE = 0, 2, 3
@@ -22,6 +23,14 @@ def tell(problem: ModelscopeError) -> None:
 
     hint = f" - {visible(problem.hint)}" if problem.hint else ""
     say(f"mscope: {visible(str(problem))}{hint}")
+
+
+def tell_errors(checkpoint: Checkpoint) -> None:
+    """One line on stderr for a checkpoint that was read and is not whole: the first that is wrong, and how much more is."""
+    wrong = [note for note in checkpoint.notes if note.severity == "error"]
+    if wrong:
+        more = f" (and {len(wrong) - 1:,} more errors)" if len(wrong) > 2 else " (and another error)" if len(wrong) == 2 else ""
+        tell(ModelscopeError(f"{wrong[0].message}{more}", path=wrong[0].where or checkpoint.path))
 
 
 def say(line: str) -> None:

@@ -63,6 +63,7 @@ def readable(
             checkpoint = read_in_time(target, bounds, lenient=lenient, look=look)
         except ModelscopeError as problem:
             name_copies(problem, target)
+            suggest_scan(problem, target.path)
             if look is not None:
                 look.warn(problem, target.path)
             tell(problem)
@@ -199,12 +200,27 @@ def suggest_command(problem: ModelscopeError) -> None:
         problem.hint = close.removeprefix("; ")
 
 
+def suggest_scan(problem: ModelscopeError, path: str) -> None:
+    """What is refused here other programs may load, and run what is in it."""
+    from contextlib import suppress
+
+    from modelscope_cli.core.window import open_window
+    from modelscope_cli.errors import CorruptFileError, ModelscopeError
+
+    if problem.hint is None and isinstance(problem, CorruptFileError):
+        with suppress(ModelscopeError), open_window(path) as window:
+            if window.head(2).startswith((b"PK", b"\x80")):
+                problem.hint = "mscope scan says what loading it can run"
+
+
 def guarded(work: Callable[[], T], path: str) -> T:
     """Call a reader; running out of memory or recursion is an error of the input like any other."""
-    from modelscope_cli.errors import CorruptFileError
+    from modelscope_cli.errors import CorruptFileError, ModelscopeError
 
     try:
         return work()
+    except ModelscopeError as problem:
+        raise problem.without_frames() from None
     except MemoryError:
         raise CorruptFileError("needs more memory than there is", path=path) from None
     except RecursionError:

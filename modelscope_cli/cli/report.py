@@ -9,8 +9,8 @@ import typer
 
 from modelscope_cli.cli.options import Color, Lenient, LimitChanges, Only, Unit, limits
 from modelscope_cli.cli.output import OUTPUT, Files, Github, Output, Publisher, Units, outputs
-from modelscope_cli.cli.policies import PolicyFile, believed
-from modelscope_cli.cli.rules import Baseline, Config, Judge, Strict, settings_for
+from modelscope_cli.cli.policies import Criteria, PolicyFile
+from modelscope_cli.cli.rules import Baseline, Config, Judge, NoConfig, Strict, settings_for
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
@@ -67,6 +67,7 @@ def report(
     github: Github = False,
     unit: Units = Unit.auto,
     config: Config = None,
+    no_config: NoConfig = False,
     baseline: Baseline = None,
     strict: Strict = False,
     policy: PolicyFile = None,
@@ -80,8 +81,15 @@ def report(
     wanted = outputs(format, output, MARKDOWN, own=())
     if github and not format and not output:
         wanted = []  # the step summary has it
-    settings = believed(settings_for(config), config, paths)
-    judge = Judge(settings, Settings(), baseline, limits(limit), strict=strict, policy=policy)
+    settings = settings_for(config, none=no_config)
+    judge = Judge(
+        settings,
+        Settings(),
+        baseline,
+        limits(limit),
+        strict=strict,
+        criteria=Criteria(settings, named=config is not None, policy=policy),
+    )
     run(paths, judge, wanted, unit, only=only, lenient=lenient, github=github)
 
 
@@ -92,6 +100,7 @@ def run(
     from modelscope_cli.analysis.folder_total import Totals
     from modelscope_cli.analysis.full_report import SCHEMA
     from modelscope_cli.analysis.overview import inspect
+    from modelscope_cli.cli.overwriting import judged_files
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
 
@@ -107,6 +116,7 @@ def run(
         overview = inspect(checkpoint)
         totals.add(overview)
         safety = safeties.of(checkpoint, targets[number], targets, around=True)
+        publisher.refuse(judged_files(safety()))
         result = judge.judged(overview, asked[number], problems, safety)
         safeties.tell(safety(), problems)
         if result.subject.baseline is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelscope_cli.checks.safety import Judged
     from modelscope_cli.checks.settings import Settings
     from modelscope_cli.cli.looking import Safeties
+    from modelscope_cli.cli.policies import Criteria
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.errors import ModelscopeError
@@ -34,6 +35,12 @@ Config = Annotated[
         help="mscope.toml, or a pyproject.toml with \\[tool.modelscope-cli]; default: the nearest upwards.",
         rich_help_panel=CONFIGURED,
         show_default=False,
+    ),
+]
+NoConfig = Annotated[
+    bool,
+    typer.Option(
+        "--no-config", help="Look for no mscope.toml and no pyproject.toml.", rich_help_panel=CONFIGURED, show_default=False
     ),
 ]
 Baseline = Annotated[
@@ -117,12 +124,19 @@ def usage(error: Exception) -> typer.BadParameter:
     return typer.BadParameter(visible(f"{path}: {message}" if path else message))
 
 
-def settings_for(config: str | None) -> Settings:
-    """The settings in a file that was named, or in the nearest one upwards. Wrong ones end the command with exit code 2."""
+def settings_for(config: str | None, *, none: bool = False) -> Settings:
+    """The settings in a file that was named, or in the nearest one upwards; empty ones where `none` is to be looked for.
+
+    Wrong ones end the command with exit code 2.
+    """
     from modelscope_cli.checks.settings import Settings, find_settings, read_settings
     from modelscope_cli.cli.problems import UNREADABLE, tell
     from modelscope_cli.errors import SettingsError, SourceError
 
+    if none:
+        if config is not None:
+            raise typer.BadParameter(f"contradicts --config {config!r}", param_hint="'--no-config'")
+        return Settings()
     try:
         return (read_settings(config) or Settings()) if config is not None else find_settings()
     except SettingsError as error:
@@ -143,9 +157,9 @@ class Judge:
         bounds: Limits,
         *,
         strict: bool,
-        policy: str | None = None,
+        criteria: Criteria,
     ):
-        self.policy = policy or settings.policy
+        self.criteria = criteria
         self.settings = settings
         self.flags = flags
         self.baseline = baseline
@@ -182,13 +196,12 @@ class Judge:
     def safeties(self, paths: Sequence[str]) -> Safeties:
         """What scans and judges the files behind paths. A policy that is not understood is wrong usage."""
         from modelscope_cli.cli.looking import Safeties
-        from modelscope_cli.cli.policies import chosen_policy
 
-        return Safeties(self.bounds, chosen_policy(self.policy), self.settings.fail_on, paths)
+        return Safeties(self.bounds, self.criteria, paths)
 
     def read_besides(self) -> list[str]:
         """Files that the command reads, besides models and baselines."""
-        return [path for path in (self.settings.origin, self.policy) if path]
+        return [path for path in (self.settings.origin, self.criteria.policy_path) if path]
 
     def judged(
         self,

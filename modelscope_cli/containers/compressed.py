@@ -12,13 +12,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import CorruptFileError, LimitError, UnsupportedFeatureError
 
 MOST_MEMORY = 128 << 20  # bytes that a stream may make its decompressor remember: what `zstd` and `xz -9` ask for at most
 INPUT = 1 << 18  # bytes read of the file at a time
 HEAD = 16  # bytes by which a codec is known
-MOST_STREAMS = 500_000  # one behind another: bgzip begins a new one every 64 KiB
 
 
 class Engine(Protocol):
@@ -110,6 +110,7 @@ class Stream:
         self.make = make
         self.consumed = 0  # bytes of the window that were read
         self.streams = 0
+        self.most = DEFAULT_LIMITS.members  # streams one behind another: bgzip begins a new one every 64 KiB
         self.trailing = 0  # bytes behind the last stream that are none
         self._engine: Engine | None = None
         self._ended = False
@@ -156,10 +157,8 @@ class Stream:
             self.trailing = len(data) + self.window.size - self.consumed
             self._ended = True
             return b""
-        if self.streams >= MOST_STREAMS:
-            raise LimitError(
-                "members", MOST_STREAMS, f"more than {MOST_STREAMS:,} {self.codec.name} streams", path=self.window.name
-            )
+        if self.streams >= self.most:
+            raise LimitError("members", self.most, f"more than {self.most:,} {self.codec.name} streams", path=self.window.name)
         self._engine = self.make()
         self.streams += 1
         return data

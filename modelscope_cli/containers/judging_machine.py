@@ -236,7 +236,7 @@ class JudgingMachine(TolerantMachine):
         self.signs = list(dict.fromkeys(self.signs + machine.signs))[: 2 * MOST_SIGNS]
         self.doubts = list(dict.fromkeys(self.doubts + machine.doubts))[:MOST_DOUBTS]
         for use in machine.globals.values():
-            known = self._named(use.module, use.name, use.offset)
+            known = self._known_as(use.module, use.name, use.offset)
             known.indirect += use.indirect
             known.pushed += use.pushed
             for at in use.sites or ():

@@ -32,6 +32,7 @@ BY_NAME = OF_CONTAINERS | {
     "__setstate__", "__new__", "__init__", "__reduce__", "__reduce_ex__", "__getstate__", "__call__", "__del__", "__copy__",
     "__deepcopy__", "__getattr__", "__getattribute__", "__setattr__", "__setitem__", "__getitem__", "__iter__", "as_subclass",
 }  # fmt: skip
+LONGEST_STATE = 8  # items of a state that is a tuple; io.BytesIO has its attributes in the third, io.StringIO in the fourth
 OF_MODULES = frozenset({"_modules", "_parameters", "_buffers"})  # where torch.nn.Module looks for its attributes
 STATES: dict[Key, int] = {  # functions that set the attributes of what they return: which argument has them
     ("torch._tensor", "_rebuild_from_type"): 3,
@@ -109,7 +110,7 @@ def is_counted(key: Key) -> bool:
 
 def attributes_in(state: Any) -> list[list[tuple[Any, Any]]]:
     """The lists of pairs that BUILD makes attributes of, those of a torch.nn.Module's tables among them."""
-    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    parts = state if type(state) is tuple and len(state) <= LONGEST_STATE else (state,)
     found = [part.pairs for part in parts if type(part) is Mapping]
     for pairs in list(found):
         if len(pairs) < 200:  # a module has some ten attributes

@@ -10,9 +10,10 @@ The first calls of each function are kept with their arguments, and of all of th
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from modelscope_cli.containers.odd_shapes import ODD_PICKLE, Shape, may_be_odd, of_call, of_state
 from modelscope_cli.containers.odd_states import ADDRESS, DETOUR, FORGED, PROTOCOLS, Dtypes, is_dtype, may_become_odd, odd_state
 from modelscope_cli.containers.pickle_callers import BY_BUILD, BY_NAME, CALLERS, OF_CONTAINERS, STATES, attributes_in
 from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, SET_CLASSES, Call, Global, Mapping, SetOf, kind_of
@@ -23,6 +24,7 @@ MOST_CALLS = 32  # calls of one function that a trace tells of with their argume
 MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
 MOST_STORED = 10_000  # attributes that unpickling would call, of which is remembered whose they are
 MOST_ENTRIES = 8_000_000  # of states that are searched for them; no honest pickle has as many instructions
+MOST_SHAPES = 20_000  # odd calls of different names
 DEEPEST_CALL = 20  # functions that call functions that call …
 
 Readers = dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]  # functions whose result the caller knows how to read
@@ -45,6 +47,18 @@ class PickleCalls:
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
         self.dtypes = Dtypes()
+        self.shapes: set[tuple[str, ...]] = set()  # what is odd, and with which names: each is told once
+
+    def _note(self, target: Any, shapes: Iterable[Shape], offset: int) -> None:
+        for kind, why, names in shapes:
+            known = (why, *[name.path for name in names])
+            if known in self.shapes:
+                continue
+            if len(self.shapes) >= MOST_SHAPES:
+                kind, why, names = ODD_PICKLE, "more odd calls than are looked at", ()
+            self.shapes.add(known)
+            if len(self.shapes) <= MOST_SHAPES + 1:
+                self.calls.append((offset, target, (why, *names), kind))
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
@@ -70,15 +84,17 @@ class PickleCalls:
     def _special(self, function: Global, args: tuple[Any, ...], offset: int) -> Any:
         """The node for a call of a function that is known to make a container, to have a reader, or to call what it is given."""
         key = (function.module, function.name)
+        if may_be_odd(key):
+            self._note(function, of_call(function, args, self.data[offset]), offset)
         if key in self.readers:
             return self.readers[key](args)
         if key in DICT_CLASSES:
             made = Mapping()
-            if args and type(args[-1]) in (Mapping, list):
+            if args and type(args[-1]) in (Mapping, list, tuple):
                 self._count_copy(args[-1].pairs if type(args[-1]) is Mapping else args[-1])
             if args and type(args[-1]) is Mapping:
                 made.pairs += args[-1].pairs
-            elif args and type(args[-1]) is list:  # protocol 0 and 1: OrderedDict([[key, value], …])
+            elif args and type(args[-1]) in (list, tuple):  # protocol 0 and 1: OrderedDict([[key, value], …])
                 made.pairs += [(pair[0], pair[1]) for pair in args[-1] if type(pair) in (list, tuple) and len(pair) == 2]
             return made
         if key in SET_CLASSES:
@@ -96,6 +112,7 @@ class PickleCalls:
 
     def _note_build(self, target: Any, state: Any, offset: int) -> None:
         """A state that is given to the object of a call, or to a class itself."""
+        self._note(target, of_state(target, state), offset)
         if self.stored:
             self._use_stored(target, BY_BUILD, (state,), offset)
         owner = target.function if isinstance(target, Call) else target
@@ -181,5 +198,9 @@ class PickleCalls:
     def _store_entries(self, target: Any, items: list[Any], offset: int) -> None:
         """The entries of what may be an object's own attributes."""
         for key, value in zip(items[::2], items[1::2], strict=False):
-            if type(value) in (Global, Call) and type(key) is str and key in BY_NAME:
+            if type(key) is not str:
+                continue
+            if type(value) in (Global, Call) and key in BY_NAME:
                 self._store(target, key, value, offset)
+            if key in PROTOCOLS:
+                self.calls.append((offset, target, (key,), ADDRESS))

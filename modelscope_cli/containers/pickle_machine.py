@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from modelscope_cli.containers.odd_shapes import may_be_odd, of_filling
 from modelscope_cli.containers.pickle_callers import (
     BY_ADD,
     BY_APPEND,
@@ -356,12 +357,20 @@ class PickleMachine(PickleCalls):
     def _named(self, module: str, name: str, offset: int) -> Global:
         if len(module) > LONGEST_NAME or len(name) > LONGEST_NAME:
             module, name = shortened(module), shortened(name)
+        if (module, name) not in self.globals and len(self.globals) >= self.limits.imports:
+            raise LimitError(
+                "imports", self.limits.imports, f"more than {self.limits.imports:,}", path=self.where, offset=offset
+            )
+        return self._known_as(module, name, offset)
+
+    def _known_as(self, module: str, name: str, offset: int) -> Global:
+        """The one node of a name."""
         key = (module, name)
         found = self.globals.get(key)
         if found is None:
             found = self.globals[key] = Global(module, name, offset)
             found.plain = key not in DICT_CLASSES and key not in SET_CLASSES and key not in CALLERS and key not in STATES
-            if key in self.readers:
+            if key in self.readers or may_be_odd(key):
                 found.plain = False
             if is_counted(key):
                 found.watched = True
@@ -437,6 +446,7 @@ class PickleMachine(PickleCalls):
         if isinstance(target, Mapping):
             target.pairs += pairs
         elif isinstance(target, Call):
+            self._note(target, of_filling(target), self.end)
             if target.entries is None:
                 target.entries = []
             target.entries += pairs
@@ -469,6 +479,7 @@ class PickleMachine(PickleCalls):
         elif isinstance(target, SetOf):
             target.items += items
         elif isinstance(target, Call):
+            self._note(target, of_filling(target), self.end)
             if target.items is None:
                 target.items = []
             target.items += items

@@ -48,9 +48,12 @@ class Global:
 
 
 class Call:
-    """The result of calling `function` with `args`, had it been called. `state` is from BUILD, the rest from later opcodes."""
+    """The result of calling `function` with `args`, had it been called. `state` is from BUILD, the rest from later opcodes.
 
-    __slots__ = ("args", "entries", "function", "items", "state")
+    `made` says that it is an object that an instruction made of a class without running its __init__.
+    """
+
+    __slots__ = ("args", "entries", "function", "items", "made", "state")
 
     def __init__(self, function: Any, args: Any):
         self.function = function
@@ -58,6 +61,7 @@ class Call:
         self.state: Any = None
         self.entries: list[tuple[Any, Any]] | None = None
         self.items: list[Any] | None = None
+        self.made = False
 
 
 class Mapping:

@@ -14,6 +14,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from modelscope_cli.containers.odd_shapes import of_call, of_filling
+from modelscope_cli.containers.pickle_callers import BY_NAME
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_machine import LONGEST_NUMBER, EndOfDataError, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
@@ -55,6 +57,32 @@ class TolerantMachine(PickleMachine):
                 return self._reduce(pid[-2], pid[-1], offset)
         return PersistentId(pid)
 
+    # What no pickler writes -----------------------------------------------------------------------------------------
+
+    def _reduce(self, function: Any, args: Any, offset: int) -> Any:
+        self._note(function, of_call(function, args, self.data[offset]), offset)
+        return super()._reduce(function, args, offset)
+
+    def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
+        if not stored and through not in BY_NAME:
+            self._note(callee, of_call(callee, args, 0), offset)
+        super()._called_by(through, callee, args, offset, depth, stored=stored)
+
+    def _newobj(self, pos: int) -> int:
+        after = super()._newobj(pos)
+        if type(self.stack[-1]) is Call:
+            self.stack[-1].made = True
+        return after
+
+    def _newobj_ex(self, pos: int) -> int:
+        kwargs = self.stack[-1]
+        after = super()._newobj_ex(pos)
+        if type(self.stack[-1]) is Call:
+            self.stack[-1].made = True
+            if type(kwargs) is Call:
+                self._note(self.stack[-1].function, of_call(None, kwargs, 0), pos - 1)
+        return after
+
     def _stack_global(self, pos: int) -> int:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is str and type(module) is str:
@@ -69,6 +97,7 @@ class TolerantMachine(PickleMachine):
         if isinstance(target, Mapping):
             target.pairs += pairs
         elif isinstance(target, Call):
+            self._note(target, of_filling(target), self.end)
             target.entries = (target.entries or []) + pairs
 
     def _add_items(self, target: Any, items: list[Any]) -> None:
@@ -77,6 +106,7 @@ class TolerantMachine(PickleMachine):
         elif isinstance(target, SetOf):
             target.items += items
         elif isinstance(target, Call):
+            self._note(target, of_filling(target), self.end)
             target.items = (target.items or []) + items
 
     def _arguments(self, args: Any) -> tuple[Any, ...]:
@@ -181,6 +211,6 @@ def number_of(line: bytes | bytearray) -> int:
 TolerantMachine.rare = {
     **PickleMachine.rare,
     0x93: TolerantMachine._stack_global, 0x49: TolerantMachine._int, 0x4C: TolerantMachine._long, 0x46: TolerantMachine._float,
-    0x8B: TolerantMachine._long4,
+    0x8B: TolerantMachine._long4, 0x81: TolerantMachine._newobj, 0x92: TolerantMachine._newobj_ex,
     0x96: TolerantMachine._bytearray8, 0x67: TolerantMachine._get, 0x70: TolerantMachine._put,
 }  # fmt: skip

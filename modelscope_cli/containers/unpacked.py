@@ -149,6 +149,7 @@ class UnpackedWindow(Window):
 
     def _unpack(self, wanted: int | None) -> None:
         stream = self._stream = self._stream or self._start()
+        stream.most = self.budget.limits.members
         if self._file is None:
             self._file = temporary_file()
             self._descriptor = self._file.fileno()

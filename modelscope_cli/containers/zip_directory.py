@@ -180,7 +180,7 @@ def other_readings(window: Window, limits: Limits) -> list[ZipDirectory]:
     with all its entries, however many there should be, and shifts them by what stands before the archive. A 64-bit end record is where
     the locator says to miniz, right before the locator to zipfile. Members may lie on the same bytes. Raises for what has no end.
     """
-    end_at, tail, at, (_, size, offset) = _last_end(window)
+    end_at, tail, at, (_, size, offset) = last_end(window)
     ends = [(size, offset, end_at)]
     if at >= LOCATOR_SIZE and tail[at - LOCATOR_SIZE : at - LOCATOR_SIZE + 4] == LOCATOR:
         (pointed,) = struct.unpack_from("<Q", tail, at - LOCATOR_SIZE + 8)
@@ -210,7 +210,7 @@ def other_readings(window: Window, limits: Limits) -> list[ZipDirectory]:
 
 def _find_end(window: Window, notes: list[Note]) -> tuple[int, int, int, int]:
     """(members, directory size, directory offset, offset of the first end record). The last signature in the file counts."""
-    end_at, tail, at, (count, size, offset) = _last_end(window)
+    end_at, tail, at, (count, size, offset) = last_end(window)
     disk, comment = struct.unpack_from("<H14xH", tail, at + 4)
     if end_at + END_SIZE + comment != window.size:
         notes.append(
@@ -248,7 +248,7 @@ def _end64(window: Window, place: int) -> tuple[int, int, int] | None:
     return count, size, offset
 
 
-def _last_end(window: Window) -> tuple[int, bytes, int, tuple[int, int, int]]:
+def last_end(window: Window) -> tuple[int, bytes, int, tuple[int, int, int]]:
     """(where the last end record is, the tail of the file, where in it the record is, (members, directory size, its offset))."""
     tail_size = min(window.size, USUAL_TAIL)
     tail = window.read(window.size - tail_size, tail_size)

@@ -20,7 +20,8 @@ class Limits(NamedTuple):
     members: int = 400_000  # members of an archive
     pickle_bytes: int = 64 << 20  # one pickle stream, uncompressed
     opcodes: int = 4_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor)
-    objects: int = 1_200_000  # containers and calls one pickle stream may create
+    objects: int = 1_200_000  # containers and calls one pickle stream may create; values of a JSON document that a scan goes through: twice as many
+    imports: int = 20_000  # different names that one pickle stream imports; of a file that is scanned: five times as many
     memo: int = 1_500_000  # objects one pickle stream may remember
     nesting: int = 2_000  # depth of objects that are searched for tensors
     nested_files: int = 10_000  # torch.save inside torch.save
@@ -33,12 +34,17 @@ class Limits(NamedTuple):
     keys: int = 300_000  # of the metadata of a GGUF file
     array_bytes: int = 128 << 20  # arrays of strings in it, which are walked item by item
     folder_entries: int = 100_000  # files and folders below a folder that was named
-    folder_depth: int = 12  # folders in folders that are looked at
+    folder_depth: int = 32  # folders in folders that are looked at
     unpacked_bytes: int = 1 << 30  # what members of one archive unpack to, all together
     unpacked_slowly: int = 64 << 20  # the same of bzip2 and xz, which take ten times as long
-    archives: int = 100  # archives in an archive that are looked into
-    archive_depth: int = 3  # archives in archives
+    archives: int = 100  # archives in an archive that are searched for models (a scan goes by scanned_parts)
+    archive_depth: int = 3  # archives in archives that are searched for models (a scan goes by scanned_depth)
     scanned_bytes: int = 192 << 20  # unpacked and run while a file is scanned, all together
+    scanned_depth: int = 8  # archives, compressed streams and pickles in one another that a scan goes into
+    scanned_parts: int = 40_000  # members and other parts of one file that a scan looks at
+    scanned_pickles: int = 2_000  # pickles in a row, templates of a text, hidden members: how many of each a scan follows
+    searched_bytes: int = 8 << 20  # of a source, a text or a gap that a scan searches (of JSON and HDF5 up to 128 times)
+    template_characters: int = 1 << 18  # of one chat template that a scan judges
     seconds: int = 10  # of the processor, to read one file (each file of a set anew); 0: as long as it takes
 
     def replace(self, assignments: list[str]) -> Limits:

@@ -45,6 +45,14 @@ SCAN_CODES = {
         "file's choice. numpy writes no such states.",
         _LEAVE,
     ),
+    "forged-pickle": ScanCode(
+        DANGEROUS,
+        "A pickle that no program writes",
+        "The pickle is put together so that attributes are reached, or functions called, without being named: arguments or states that "
+        "other calls return, containers made by going through objects, objects that change their class. By such steps harmless names "
+        "lead to any function.",
+        _LEAVE,
+    ),
     "template-gadget": ScanCode(
         DANGEROUS,
         "A chat template that leaves its sandbox",
@@ -87,10 +95,84 @@ SCAN_CODES = {
         "The archive holds a program or a library. No weights need it, and what it does cannot be told by reading.",
         "Ask the publisher what it is for, and do not run it.",
     ),
+    "dangerous-operator": ScanCode(
+        DANGEROUS,
+        "An operator that can do harm",
+        "A model's graph is a program of operators, and this one writes files, opens connections or runs Python. It runs when the model "
+        "runs, and in a SavedModel while it is loaded, too.",
+        "Do not load the file. Ask whoever published it for a model without this operator.",
+    ),
+    "suspicious-operator": ScanCode(
+        SUSPICIOUS,
+        "An operator that reaches out of the model",
+        "It reads files, lists folders, writes logs, or calls what the program registered. Few honest models need it.",
+        "Ask the publisher what it is for. If you know, allow it in a policy file, as tensorflow.ReadFile.",
+    ),
+    "odd-pickle": ScanCode(
+        SUSPICIOUS,
+        "A call that no pickler writes",
+        "All the names are harmless, but they are used in a way in which no program saves a file: a layer made by running its __init__, "
+        "entries put into an object that has none, a function given an object whose methods it then calls.",
+        _LEAVE,
+    ),
+    "external-address": ScanCode(
+        DANGEROUS,
+        "Tensor data at an address in memory",
+        "The data of an ONNX tensor should lie where ONNX Runtime keeps its own: a loader that believes it reads memory at an address of "
+        "the file's choice.",
+        "Do not load the file. Ask whoever published it, or take the weights as safetensors.",
+    ),
+    "external-path": ScanCode(
+        SUSPICIOUS,
+        "Data outside of the model's folder",
+        "The model names a file by an absolute path, by one that leads out of its folder, or by an address. A loader that follows it reads "
+        "a file of your machine into the model, and saving the model can write there.",
+        _LEAVE,
+    ),
+    "external-range": ScanCode(
+        SUSPICIOUS,
+        "A place in a file that is none",
+        "The offset or the length of a tensor's data is no number, negative, or beyond any file. Loaders that do not check it read "
+        "memory that is not theirs.",
+        _AGAIN,
+    ),
     "export-target": ScanCode(
         SUSPICIOUS,
         "A program that calls what is no operator",
         "torch.export.load looks up the name, and running the program calls it.",
+        _LEAVE,
+    ),
+    "script-getattr": ScanCode(
+        SUSPICIOUS,
+        "TorchScript that looks names up by text",
+        "Its code calls getattr with a text that could have been written as an attribute. torch's compiler writes that only for names "
+        'that are no identifiers, such as "0"; so a search for operators that touch files is misled.',
+        _LEAVE,
+    ),
+    "dangerous-target": ScanCode(
+        DANGEROUS,
+        "A configuration that has anything called",
+        "It names a function that starts programs, runs code or touches files. hydra calls what stands behind _target_, yaml.load what "
+        "stands behind a tag !!python/….",
+        "Do not load the file with a program that builds objects from its configuration.",
+    ),
+    "suspicious-target": ScanCode(
+        SUSPICIOUS,
+        "A configuration that has Python's own functions called",
+        "It names a function of the standard library, or one that can be misused, for hydra (_target_) or yaml.load (!!python/…) to call.",
+        "Ask the publisher what it is for. If it is yours, judge it in a policy file.",
+    ),
+    "dcp-place": ScanCode(
+        SUSPICIOUS,
+        "A distributed checkpoint that points into its own data",
+        "The index .metadata says that an object lies where none begins: inside the numbers of a tensor, or outside of the folder. torch "
+        "unpickles what it finds there.",
+        _LEAVE,
+    ),
+    "dcp-hidden": ScanCode(
+        SUSPICIOUS,
+        "A program among the numbers of a distributed checkpoint",
+        "A torch file or a pickle stands inside the data of a tensor, where an index .metadata can point to it. It was looked at.",
         _LEAVE,
     ),
     "suspicious-import": ScanCode(
@@ -154,7 +236,7 @@ SCAN_CODES = {
     "too-many-names": ScanCode(
         SUSPICIOUS,
         "More names than are judged",
-        "No honest pickle imports ten thousand names; those beyond are not judged.",
+        "No honest pickle imports ten thousand names, and no honest graph has as many kinds of operators; those beyond are not judged.",
         _LEAVE,
     ),
     "second-pickle": ScanCode(
@@ -188,6 +270,13 @@ SCAN_CODES = {
         SUSPICIOUS,
         "A member that the directory does not list",
         "Programs that go through the archive from its beginning find it, others do not.",
+        _LEAVE,
+    ),
+    "hidden-pickle": ScanCode(
+        SUSPICIOUS,
+        "A pickle where no member is",
+        "It stands before, between or behind the members of an archive, or in a comment. No usual loader reads it, and no writer puts it "
+        "there. What it imports was judged.",
         _LEAVE,
     ),
     "zip-duplicate": ScanCode(SUSPICIOUS, "Two members of one name", "Programs differ in which of them they take.", _LEAVE),
@@ -259,17 +348,30 @@ SCAN_CODES = {
     "escaped-text": ScanCode(
         SUSPICIOUS,
         "Words hidden by escapes",
-        "JSON in the file writes plain letters as escapes, which no writer does: a search for words misses them.",
+        "JSON or YAML in the file writes plain letters as escapes, which no writer does: a search for words misses them.",
         _LEAVE,
     ),
     "risky-source": ScanCode(
         SUSPICIOUS,
         "Python that loading runs, and that starts programs or opens connections",
-        "torch.package and torch.hub run it, and transformers does under trust_remote_code=True. The words in it were searched for.",
-        "Read the source. Those of a torch.package are in the archive, which is a zip.",
+        "torch.package and torch.hub run it, TorchServe runs the handler of an archive, and transformers does under "
+        "trust_remote_code=True. The words in it were searched for.",
+        "Read the source. Those of a torch.package or a .mar are in the archive, which is a zip.",
     ),
     "unjudged-import": ScanCode(
         UNKNOWN, "Names nobody has judged", "The pickle imports classes of other packages: named, not accused.", _LOOK
+    ),
+    "unjudged-target": ScanCode(
+        UNKNOWN,
+        "A configuration that has names called nobody has judged",
+        "hydra (_target_) or yaml.load (!!python/…) imports them and calls them with what stands beside.",
+        "Look at the names, or judge them in a policy file.",
+    ),
+    "computed-target": ScanCode(
+        UNKNOWN,
+        "A configuration that has something called",
+        "What stands behind its _target_ is put together from other values, so it cannot be told by reading.",
+        "Read it before you load it with a program that builds objects from its configuration.",
     ),
     "export-import": ScanCode(
         UNKNOWN,
@@ -292,8 +394,9 @@ SCAN_CODES = {
     "loaded-source": ScanCode(
         UNKNOWN,
         "Python that loading can run",
-        "A configuration beside it names code to be imported, or torch.hub would run it. Nothing in it stands out, which proves nothing.",
-        "Read it before you say trust_remote_code=True or torch.hub.load, and pin the revision.",
+        "A configuration beside it names code to be imported, or torch.hub or TorchServe would run it. Nothing in it stands out, which "
+        "proves nothing.",
+        "Read it before you say trust_remote_code=True or torch.hub.load, or serve it, and pin the revision.",
     ),
     "template-computed": ScanCode(
         UNKNOWN,
@@ -306,6 +409,12 @@ SCAN_CODES = {
         "TorchScript with operators of another library",
         "What these operators do is decided by a library that has to be loaded first.",
         "Look at the library that brings them.",
+    ),
+    "foreign-operators": ScanCode(
+        UNKNOWN,
+        "Operators of another library",
+        "What these operators do is decided by a library that the program has to bring, or by compiled code in the file: named, not accused.",
+        "Look at the library that brings them, and allow them in a policy file, as com.example.Pool or tflite.custom.Pool.",
     ),
     "object-array": ScanCode(
         UNKNOWN,

@@ -34,11 +34,42 @@ class Sign(NamedTuple):
 
 
 class Unseen(NamedTuple):
-    """A part that was not looked at, and why. `minor` ones are of no kind that anything could run."""
+    """A part that was not looked at, and why. `minor` ones are of no kind that anything could run, or `source`: code that nothing loads."""
 
     where: str
     why: str
     minor: bool = False
+    source: bool = False
+
+
+UNTOLD = "(not told)"
+
+
+class Operator(NamedTuple):
+    """A kind of operator in a model's graph: so many `nodes`, the first at `offset` and called `node`.
+
+    `library` is the domain or the framework that says what the name means. `detail` are the values of the attribute that decides what it
+    does, UNTOLD among them where not all could be told.
+    `own`: the model brings a graph that defines it. `guess`: found by walking the file as what it does not seem to be.
+    """
+
+    where: str
+    library: str
+    name: str
+    offset: int
+    nodes: int
+    node: str = ""
+    detail: tuple[str, ...] = ()
+    own: bool = False
+    guess: bool = False
+
+
+class Target(NamedTuple):
+    """A name in a configuration that a program looks up and calls: by the key `_target_`, or by a `tag` of YAML for Python's objects."""
+
+    where: str
+    name: str
+    tag: str = ""
 
 
 class Scanned:
@@ -51,7 +82,13 @@ class Scanned:
         self.streams: list[Stream] = []
         self.signs: list[Sign] = []
         self.texts: list[tuple[str, str]] = []  # (where, chat template or other program in text form)
+        self.operators: list[Operator] = []
+        self.targets: list[Target] = []
         self.packaged: set[str] = set()  # modules of a torch.package whose source stands in it
+        self.scripted: set[str] = (
+            set()
+        )  # prefixes of archives of TorchScript: torch's own compiler makes the classes of their pickles
         self.unseen: list[Unseen] = []
         self.problem: ModelscopeError | None = None
+        self.begins = ""  # "pickle" or "tar", where the file itself is one from its first byte
         self.looked = False  # whether the walk knew its kind and went through all of it, reader or not

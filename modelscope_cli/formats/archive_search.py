@@ -124,7 +124,7 @@ def first_names(finding: Finding, archive: Archive, names: list[str]) -> list[st
 
 def listed(archive: Archive, names: list[str]) -> Listing:
     """Files of an archive as the folder that unpacking it would give."""
-    listing = Listing(f"{archive.path}!")
+    listing = Listing(f"{archive.path}!", archive.budget.limits)
     inside: dict[str, set[str]] = {"": set()}
     linked = {*archive.links, *archive.links.values()}
     for name in names:

@@ -95,7 +95,14 @@ class Joining:
         """What can only be said in the end."""
         if not self._left_out:
             return []
-        return [Note("metadata-cut", "info", ABOUT, f"{self._left_out:,} more metadata values are not listed")]
+        return [
+            Note(
+                "metadata-cut",
+                "info",
+                ABOUT,
+                f"{self._left_out:,} more metadata values are not listed (--limit metadata_items=N)",
+            )
+        ]
 
     def add(self, entry: Saved) -> None:
         """An entry of the state_dict: a row of the table, or metadata."""

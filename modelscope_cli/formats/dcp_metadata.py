@@ -72,19 +72,25 @@ def read_index(window: Window, limits: Limits) -> Index:
         raise LimitError("pickle_bytes", limits.pickle_bytes, window.size, path=window.name)
     roomy = limits._replace(objects=2 * limits.objects, opcodes=2 * limits.opcodes)  # small objects, some 27 a chunk
     machine = PickleMachine(window.read(0, window.size), window.name, roomy)
-    root = machine.run()
+    return index_of(machine.run(), window.name, limits, machine.trace())
+
+
+def index_of(root: Any, where: str, limits: Limits, trace: PickleTrace) -> Index:
+    """The same of the object that the pickle makes."""
     fields = fields_of(root, "Metadata")
     if fields is None:
-        raise CorruptFileError("not the metadata of a distributed checkpoint: it holds another object", path=window.name)
+        raise CorruptFileError("not the metadata of a distributed checkpoint: it holds another object", path=where)
     paths = read_paths(fields.get("planner_data"))
     try:
         saved = read_saved(fields.get("state_dict_metadata"), paths, limits)
-        blobs = read_blobs(fields.get("storage_data"))
+        blobs = read_blobs(fields.get("storage_data"), limits)
     except BadTensorError as problem:
-        raise CorruptFileError(str(problem), path=window.name) from None
+        raise CorruptFileError(str(problem), path=where) from None
+    except LimitError as problem:
+        raise problem.of(where) from None
     rank = {name: number for number, name in enumerate(paths)}
     saved.sort(key=lambda entry: rank.get(entry.name, len(rank)))
-    return Index(saved, blobs, bool(paths), read_about(fields), machine.trace())
+    return Index(saved, blobs, bool(paths), read_about(fields), trace)
 
 
 def fields_of(node: Any, *names: str) -> dict[str, Any] | None:
@@ -132,7 +138,7 @@ def read_saved(listed: Any, paths: dict[str, tuple[str, ...]], limits: Limits) -
 def read_tensor(name: str, path: tuple[str, ...], fields: dict[str, Any], limits: Limits) -> Saved:
     """A tensor with its chunks, which may be missing or lie outside it: that is for the reader to tell."""
     try:
-        shape = extents(fields.get("size"), "size")
+        shape = extents(fields.get("size"), "size", limits)
         dtype = read_dtype(fields.get("properties"))
         listed = fields.get("chunks")
         if type(listed) is not list:
@@ -142,12 +148,15 @@ def read_tensor(name: str, path: tuple[str, ...], fields: dict[str, Any], limits
         chunks = []
         for node in listed:
             chunk = fields_of(node, "ChunkStorageMetadata") or {}
-            origin, sizes = extents(chunk.get("offsets"), "chunk offset"), extents(chunk.get("sizes"), "chunk size")
+            origin = extents(chunk.get("offsets"), "chunk offset", limits)
+            sizes = extents(chunk.get("sizes"), "chunk size", limits)
             if len(origin) != len(shape) or len(sizes) != len(shape):
                 raise BadTensorError(f"it has {len(shape)} dimensions, a chunk of it {len(sizes)}")
             chunks.append(Chunk(origin, sizes))
     except BadTensorError as problem:
         raise BadTensorError(f"tensor {name[:200]!r}: {problem}") from None
+    except LimitError as problem:
+        raise problem.of(None, f"tensor {name[:200]!r}") from None
     return Saved(name, path, shape, dtype, tuple(chunks))
 
 
@@ -159,7 +168,7 @@ def read_dtype(properties: Any) -> DType:
     return dtype_of((fields_of(properties, "TensorProperties") or {}).get("dtype"))
 
 
-def read_blobs(listed: Any) -> dict[tuple[str, Shape | None], Blob]:
+def read_blobs(listed: Any, limits: Limits) -> dict[tuple[str, Shape | None], Blob]:
     """Where every chunk and object lies. Raises BadTensorError for a place that is none."""
     if type(listed) is not Mapping:
         raise BadTensorError("the metadata says of nothing where it lies: it was made by another kind of writer")
@@ -169,7 +178,7 @@ def read_blobs(listed: Any) -> dict[tuple[str, Shape | None], Blob]:
         if index is None or place is None or type(index.get("fqn")) is not str:
             raise BadTensorError("a storage entry of the metadata is not what torch writes")
         origin = index.get("offset")
-        blobs[index["fqn"], None if origin is None else extents(origin, "chunk offset")] = read_blob(place)
+        blobs[index["fqn"], None if origin is None else extents(origin, "chunk offset", limits)] = read_blob(place)
     return blobs
 
 

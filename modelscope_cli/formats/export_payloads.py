@@ -85,6 +85,8 @@ def add_payloads(archive: Archive, folder: str, config: dict[str, Any], prefix: 
             _add_raw(archive, member, file, path, meta.get("tensor_meta"))
         except BadTensorError as problem:
             raise CorruptFileError(f"tensor {name[:80]!r}: {problem}", path=archive.path) from None
+        except LimitError as problem:
+            raise problem.of(archive.path, f"tensor {name[:80]!r}") from None
         archive.table.recorded[len(archive.table) - 1] = role
     archive.check_tensors()
 
@@ -100,6 +102,8 @@ def _add_raw(archive: Archive, member: str, file: str, name: str, meta: Any) -> 
     shape = tuple(_number(value) for value in _listed(meta.get("sizes"), "sizes"))
     strides = tuple(_number(value) for value in _listed(meta.get("strides"), "strides"))
     offset = _number(meta.get("storage_offset"))
+    if len(shape) > archive.limits.dimensions:
+        raise LimitError("dimensions", archive.limits.dimensions, len(shape))
     held = archive.members[member]
     numel = 1
     for extent in shape:
@@ -109,7 +113,7 @@ def _add_raw(archive: Archive, member: str, file: str, name: str, meta: Any) -> 
         archive.table.add(name, shape, dtype, NOWHERE)
         return
     row = archive.storage(member, file)
-    view = strided(StorageRef(row, dtype, held.size), offset, shape, strides)
+    view = strided(StorageRef(row, dtype, held.size), offset, shape, strides, archive.limits)
     archive.table.add(name, shape, dtype, row, view.offset, view.strides)
 
 
@@ -152,9 +156,11 @@ def add_views(archive: Archive, folder: str, config: dict[str, Any], prefix: str
         row, dtype = rows[member]
         try:
             size = table.storage.nbytes[row] if row >= 0 else 0
-            view = strided(StorageRef(row, dtype, size), offset, shape, strides)
+            view = strided(StorageRef(row, dtype, size), offset, shape, strides, archive.limits)
         except BadTensorError as problem:
             raise CorruptFileError(f"weight {name[:80]!r}: {problem}", path=archive.path) from None
+        except LimitError as problem:
+            raise problem.of(archive.path, f"weight {name[:80]!r}") from None
         table.add(f"{prefix}.{name}" if prefix else name, view.shape, dtype, row, view.offset, view.strides)
     archive.check_tensors()
 

@@ -18,19 +18,29 @@ class Met:
     """The files that were met: by device and number, and by suffix, because a suffix can say how a file is looked at."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[int, int, str]] = set()
+        self._known: dict[tuple[int, int, str], str] = {}
 
-    def is_new(self, path: str) -> bool:
-        """Whether it was not met before; now it was. What is not there is new: reading it says what is wrong."""
+    def is_new(self, path: str, left_out: Callable[[str, str], None] = lambda path, why: None) -> bool:
+        """Whether it was not met before; now it was. What is not there is new: reading it says what is wrong.
+
+        `left_out` hears of another name, a link or a hard link, of a file that was met.
+        """
         try:
             found = os.stat(path)
         except OSError:
             return True
         identity = (found.st_dev, found.st_ino, os.path.splitext(path)[1].lower())
-        if found.st_ino and identity in self._known:
-            return False
-        self._known.add(identity)
-        return True
+        first = self._known.get(identity) if found.st_ino else None
+        if first is None:
+            self._known[identity] = path
+            return True
+        if os.path.abspath(first) != os.path.abspath(path):
+            left_out(path, f"one file with {first}, which was looked at")
+        return False
+
+    def forget(self, path: str) -> None:
+        """A file that nobody looks at after all: another name of it is new."""
+        self._known = {identity: first for identity, first in self._known.items() if first != path}
 
 
 def files_below(
@@ -47,17 +57,24 @@ def files_below(
     def failed(error: OSError) -> None:
         told(source_error(str(error.filename), error))
 
+    depths = {folder: 0}
     for place, folders, names in os.walk(folder, onerror=failed):
+        depth = depths.pop(place, 0)
         for name in sorted(folders):
             path = os.path.join(place, name)
             if name == GIT or os.path.islink(path):
                 left_out(path, OWN if name == GIT else LINK)
         folders[:] = sorted(name for name in folders if name != GIT)
+        entries += len(folders)
+        if depth >= limits.folder_depth and any(not os.path.islink(os.path.join(place, name)) for name in folders):
+            told(LimitError("folder_depth", limits.folder_depth, f"more than {limits.folder_depth:,}", path=place))
+            folders.clear()
+        depths.update((os.path.join(place, name), depth + 1) for name in folders)
         for name in sorted(names):
             entries += 1
             if entries > limits.folder_entries:
                 told(LimitError("folder_entries", limits.folder_entries, f"more than {limits.folder_entries:,}", path=folder))
                 return
             path = os.path.join(place, name)
-            if met.is_new(path):
+            if met.is_new(path, left_out):
                 yield path

@@ -7,7 +7,7 @@ import os
 import re
 from typing import NamedTuple
 
-from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive_paths import begins_like_archive, open_path
 from modelscope_cli.formats.composites import composites
@@ -51,11 +51,11 @@ def candidates(listing: Listing, folder: str, aliases: dict[str, str]) -> list[C
             if below(folder, os.path.basename(aliases[full])) == aliases[full]:
                 continue
         plain.append(name)
-    found += _sharded(path, plain)
+    found += _sharded(path, plain, listing.limits)
     return sorted([one._replace(links=links.get(below(folder, one.name), [])) for one in found], key=lambda one: one.name)
 
 
-def _sharded(path: str, names: list[str]) -> list[Candidate]:
+def _sharded(path: str, names: list[str], limits: Limits) -> list[Candidate]:
     """Sets by index or by numbers, and the files that belong to none."""
     sets: dict[str, Candidate] = {}
     shards: dict[tuple[str, ...], list[tuple[str, re.Match[str]]]] = {}
@@ -79,7 +79,7 @@ def _sharded(path: str, names: list[str]) -> list[Candidate]:
             sets[key].names.extend(inside)
         else:
             sets[key] = Candidate(os.path.basename(target.path), target, inside, [])
-    listed = _listed_in_indexes(sets) if singles else {}
+    listed = _listed_in_indexes(sets, limits) if singles else {}
     for name in singles:
         if name in listed:
             sets[listed[name]].names.append(name)
@@ -110,7 +110,7 @@ def is_index(name: str) -> bool:
     )
 
 
-def _listed_in_indexes(sets: dict[str, Candidate]) -> dict[str, str]:
+def _listed_in_indexes(sets: dict[str, Candidate], limits: Limits) -> dict[str, str]:
     """File names that the weight maps mention, with their index: shards need not be numbered. One that cannot be read names none."""
     listed: dict[str, str] = {}
     for key, one in sets.items():
@@ -118,7 +118,7 @@ def _listed_in_indexes(sets: dict[str, Candidate]) -> dict[str, str]:
             continue
         try:
             with open_path(one.target.index_path) as window:
-                weight_map = json.loads(window.head(DEFAULT_LIMITS.index_bytes)).get("weight_map")
+                weight_map = json.loads(window.head(limits.index_bytes)).get("weight_map")
             listed.update((name, key) for name in weight_map.values() if isinstance(name, str))
         except (ModelscopeError, ValueError, AttributeError, RecursionError):
             continue

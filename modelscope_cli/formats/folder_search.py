@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.core.checkpoint import Note
 from modelscope_cli.core.folder import OPTIMIZER, OTHER, RANDOM, RECORD, REVISION, RUN, SAME, SCALER, SCHEDULER, STEP, WEIGHTS
-from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive_paths import open_path
 from modelscope_cli.formats.composites import LATEST, latest_of, natural
@@ -131,7 +130,7 @@ class Search:
 
     def _components(self, folder: str, own: Choice) -> Choice | None:
         """The components of a pipeline of diffusers that have weights, in the order of model_index.json."""
-        index = _json(self.listing.at(below(folder, "model_index.json")), DEFAULT_LIMITS.index_bytes)
+        index = _json(self.listing.at(below(folder, "model_index.json")), self.listing.limits.index_bytes)
         named = [name for name, value in index.items() if isinstance(value, list)] if isinstance(index, dict) else []
         inside = set(self.listing.inside(folder))
         choice = Choice([], {})
@@ -150,7 +149,7 @@ class Search:
 
     def _modules(self, folder: str, own: Choice) -> None:
         """Adds the modules of sentence-transformers that have weights of their own."""
-        modules = _json(self.listing.at(below(folder, "modules.json")), DEFAULT_LIMITS.index_bytes)
+        modules = _json(self.listing.at(below(folder, "modules.json")), self.listing.limits.index_bytes)
         inside = set(self.listing.inside(folder))
         for module in modules[:MOST_COMPONENTS] if isinstance(modules, list) else []:
             name = module.get("path") if isinstance(module, dict) else None

@@ -35,8 +35,9 @@ class Listing:
     where a limit was met.
     """
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, limits: Limits):
         self.root = root
+        self.limits = limits
         self.names: dict[str, list[str]] = {}
         self.folders: set[str] = set()
         self.files: list[File] = []
@@ -75,7 +76,7 @@ def below(folder: str, name: str) -> str:
 
 def walk(root: str, limits: Limits) -> Listing:
     """List a folder. Raises SourceError when it cannot be listed; folders in it that cannot be are noted."""
-    listing = Listing(root)
+    listing = Listing(root, limits)
     waiting = [("", "")]  # (folder, hidden entry it lies below)
     left = limits.folder_entries
     for depth in range(limits.folder_depth + 1):

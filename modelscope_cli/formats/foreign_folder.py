@@ -25,7 +25,7 @@ from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive_paths import ZIP_MAGIC
 from modelscope_cli.formats.folder_names import NO_MODELS, by_name
 from modelscope_cli.formats.known import Recognised, recognise, recognised
-from modelscope_cli.formats.known_kinds import FILE, MODELS, NETRON
+from modelscope_cli.formats.known_kinds import FILE, MODELS, NETRON, NETRON_AND_SCAN
 
 MOST_FILES = 64  # that are looked into
 MOST_ENTRIES = 10_000  # of a folder and its folders that are counted
@@ -46,7 +46,7 @@ class Sign(NamedTuple):
 
 
 SIGNS = (
-    Sign("saved_model.pb", "savedmodel", "a TensorFlow SavedModel", NETRON),
+    Sign("saved_model.pb", "savedmodel", "a TensorFlow SavedModel", NETRON_AND_SCAN),
     Sign(".json", "tfjs", "a TensorFlow.js model", NETRON),
     Sign("model.bin", "ctranslate2", "a CTranslate2 model", "ctranslate2 reads it; the checkpoint it was converted from can be read here"),
     Sign(".index", "tf-checkpoint", "a TensorFlow checkpoint", NETRON),

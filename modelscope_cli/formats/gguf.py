@@ -164,5 +164,12 @@ def remarks(path: str, counts: Counts, pairs: Pairs) -> list[Note]:
     if counts.order == ">":
         notes.append(Note("byte-order", "info", path, "big-endian: written for machines such as s390x, and read only there"))
     if pairs.left_out:
-        notes.append(Note("metadata-cut", "info", path, f"{pairs.left_out:,} more metadata values are not listed"))
+        notes.append(
+            Note(
+                "metadata-cut",
+                "info",
+                path,
+                f"{pairs.left_out:,} more metadata values are not listed (--limit metadata_items=N)",
+            )
+        )
     return notes

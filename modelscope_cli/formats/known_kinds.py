@@ -7,6 +7,8 @@ from typing import NamedTuple
 MODELS, BESIDE, OTHERS = "models", "beside models", "no models"
 FILE = "FILE"  # in words of what to do: the path, as it can be typed
 NETRON = f"mscope visualize {FILE} --engine netron draws it"
+SCAN = "mscope scan says what loading it can run"
+NETRON_AND_SCAN = f"{NETRON}; {SCAN}"
 WEIGHTS = "it holds no weights: inspect the weights file beside it"
 
 

@@ -50,6 +50,8 @@ NO_MODELS = (
          "check the address and the access, then download again", r"\s*(?:<\?xml[^>]*>\s*)?<Error>\s*<Code>", OTHERS),
     Kind("svg", "an SVG picture", ".svg", "<svg", "",
          r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg", OTHERS),
+    Kind("settings", "a settings file (TOML or INI)", ".toml .ini .cfg", "a line in brackets, and a key = value below it",
+         "inspect the weights file instead", "", OTHERS),
     Kind("xml", "an XML file", ".xml", "<?xml, or an element", "", "", OTHERS),
     Kind("png", "a PNG image", ".png", "89 PNG", "", r"\x89PNG\r\n\x1a\n", OTHERS),
     Kind("jpeg", "a JPEG image", ".jpg", "FF D8 FF", "", r"\xff\xd8\xff[\xc0-\xfe]", OTHERS),

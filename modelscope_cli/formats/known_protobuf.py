@@ -5,6 +5,8 @@
     ONNX ModelProto     1 ir_version   2 producer   3 its version   7 graph   8 opset_import …              onnx.proto3
     ONNX TensorProto    1 dims   2 data_type   8 name   9 raw_data …                                       onnx.proto3
     SavedModel          1 schema version   2 MetaGraphDef (1 meta_info_def: 5 version, 2 graph_def)        saved_model.proto
+    MetaGraphDef        1 meta_info_def   2 graph_def   3 saver_def   4 collection_def …                   meta_graph.proto
+    SavedMetadata       1 node (2 id, 3 path, 4 identifier, 5 metadata as JSON, 6 version)                 saved_metadata.proto
     GraphDef            1 node (1 name, 2 op, 3 input, 5 attr)   2 library   4 versions                    graph.proto
     Core ML Model       1 version   2 description   10 updatable   200 and up: the model, by its kind      Model.proto
     SentencePiece       1 piece (1 text, 2 score, 3 type)   2 trainer   3 normalizer                       sentencepiece_model.proto
@@ -75,7 +77,7 @@ def look(window: Window, head: bytes) -> Found | None:
     top = walk(window, 0, window.size)
     if not top.fields or not (top.whole or top.cut or len(top.fields) == MOST_FIELDS):
         return None
-    tests = (onnx, saved_model, coreml, onnx_tensor, sentencepiece, graph, caffe, paddle)
+    tests = (onnx, saved_model, coreml, onnx_tensor, sentencepiece, keras_metadata, meta_graph, graph, caffe, paddle)
     return next((found for test in tests if (found := test(window, top))), None)
 
 
@@ -203,6 +205,23 @@ def sentencepiece(window: Window, top: Message) -> Found | None:
     looked_at = [inner(window, piece) for piece in pieces[:8]]
     good = all(piece.whole and piece.all(1) and piece.all(2, FOUR) and piece.numbers() <= {1, 2, 3} for piece in looked_at)
     return Found("sentencepiece") if good else None
+
+
+def keras_metadata(window: Window, top: Message) -> Found | None:
+    """What Keras 2 keeps beside a SavedModel: the first object is the model, its JSON a map."""
+    if not consists(top, (1,)):
+        return None
+    looked_at = [inner(window, field) for field in top.all(1)[:8] if field.stop <= window.size]
+    good = all(one.numbers() <= {2, 3, 4, 5, 6} and text(window, one.all(4)).startswith("_tf_keras") for one in looked_at)
+    return Found("keras-metadata") if looked_at and good else None
+
+
+def meta_graph(window: Window, top: Message) -> Found | None:
+    graphs = top.all(2)
+    if len(graphs) != 1 or not consists(top, META_GRAPH) or graph(window, inner(window, graphs[0])) is None:
+        return None
+    version = text(window, inner(window, top.all(1)[0]).all(5)) if top.all(1) else ""
+    return Found("metagraph", tuple(filter(None, (f"TensorFlow {version}" if version else "", cut_short(window, top)))))
 
 
 def graph(window: Window, top: Message) -> Found | None:

@@ -1,8 +1,9 @@
-"""Kinds of text: XML, JSON, and lists of words. Told by the first 64 KiB, and what JSON has last by the last 4 KiB.
+"""Kinds of text: XML, JSON, settings, and lists of words. Told by the first 64 KiB, and what JSON has last by the last 4 KiB.
 
 OpenVINO         <net name=… version="11"> with <layers>                                   docs.openvino.ai, IR format
 TensorFlow.js    {"format": …, "modelTopology": …, "weightsManifest": […]}, or the manifest alone: [{"weights": […], "paths": […]}]
 MXNet symbol     {"nodes": […], "arg_nodes": […], "heads": […]}
+TOML, INI        a line [table] or [[array.of.tables]], and below it a key and =                toml.io, v1.0.0
 tiktoken         lines of base64 and a rank that counts from 0
 vocab.txt        a word a line, [PAD] or [UNK] or ##ing among the first (BERT); .vocab of SentencePiece: word, tab, score
 """
@@ -53,6 +54,10 @@ OPENVINO = re.compile(
     r"(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)?<net\s[^>]*>\s*(?:<!--.{0,2000}?-->\s*)?<layers>", re.DOTALL
 )
 OPENVINO_NAME = re.compile(r'<net\s[^>]{0,2000}?\bname="([^"]{1,80})"')
+SETTINGS = re.compile(  # a table or an array of tables in a line of its own, comments before it, and a key below it
+    r"(?>#[^\n]*\n|\s+)*+(?:\[[\w.\"' -]{1,200}\]|\[\[[\w.\"' -]{1,200}\]\])[ \t]*(?:#[^\n]*)?\r?\n(?>#[^\n]*\n|\s+)*+(?:[\w-]+|\"[^\"\n]{1,200}\")"
+    r"(?:[ \t]*\.[ \t]*[\w-]+)*[ \t]*="
+)
 XML = re.compile(r"(?:<\?xml|<[A-Za-z][\w:.-]*(?:\s[^<>]*)?/?>\s*<)")
 TIKTOKEN = re.compile(r"[A-Za-z0-9+/]+={0,2} 0\r?\n[A-Za-z0-9+/]+={0,2} 1\r?\n[A-Za-z0-9+/]+={0,2} 2\r?\n")
 BERT_WORDS = re.compile(r"(?:\S{1,100}\r?\n){0,2000}?(?:\[PAD\]|\[UNK\]|\[CLS\]|##\w{1,40})\r?\n(?:\S{1,100}\r?\n){3}")
@@ -69,6 +74,8 @@ def look(window: Window) -> Found | None:
     if not looks_like_text(head):
         return None
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if SETTINGS.match(text):
+        return Found("settings")
     if text.startswith(("{", "[")) and (found := json(window, text)):
         return found
     if TIKTOKEN.match(text):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.core.checkpoint import CONFIG_FILE, QUANTISATION_FILES, SOURCE, Checkpoint, quantisation_of
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.core.window import Window
-from modelscope_cli.errors import FormatError
+from modelscope_cli.errors import FormatError, LimitError
 from modelscope_cli.formats.archive_paths import is_file, open_path
 from modelscope_cli.formats.locate import Target, locate
 
@@ -135,6 +135,9 @@ def read_window(window: Window, limits: Limits, *, lenient: bool = False) -> Che
         if better is problem:
             raise
         raise better from None
+    except LimitError as problem:
+        problem.path = problem.path or window.name
+        raise
     return checkpoint
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
 from modelscope_cli.core.dtype import SAFETENSORS_DTYPES, DType, unknown
-from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
+from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.core.window import Window
@@ -69,6 +69,11 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     if len(entries) + len(aliases) > limits.tensors:
         raise LimitError("tensors", limits.tensors, len(entries) + len(aliases), path=window.name)
 
+    most = max([len(entry.shape) for entry in entries.values() if entry.shape is not None], default=0)
+    if most > limits.dimensions:
+        name = next(name for name, entry in entries.items() if entry.shape is not None and len(entry.shape) == most)
+        raise LimitError("dimensions", limits.dimensions, most).of(window.name, f"tensor {name!r}")
+
     table = TensorTable()
     table.filenames.append(window.name)
     available = window.size - data_start
@@ -102,7 +107,7 @@ def some_metadata(metadata: dict[str, str], aliases: dict[str, str], most: int, 
     """What is no alias, as much of it as is kept for display."""
     kept = dict(islice(((name, value) for name, value in metadata.items() if name not in aliases), most))
     if left_out := len(metadata) - len(aliases) - len(kept):
-        message = f"{left_out:,} more metadata values are not listed"
+        message = f"{left_out:,} more metadata values are not listed (--limit metadata_items=N)"
         problems.notes.append(Note("metadata-cut", "info", problems.path, message))
     return kept
 
@@ -197,8 +202,6 @@ def guarded(decode: Callable[[bytes], Decoded], header: bytes, path: str) -> Dec
 def fill_at_once(table: TensorTable, entries: dict[str, Entry], data_start: int, available: int) -> bool:
     """Fill the table in whole columns, if every entry is in order; False, with nothing done, if anything is not."""
     rows = entries.values()
-    if any([row.shape is not None and len(row.shape) > DEFAULT_LIMITS.dimensions for row in rows]):
-        return False
     try:
         dtypes = [SAFETENSORS_DTYPES[row.dtype] for row in rows]  # type: ignore[index]
         shapes = [row.shape for row in rows]
@@ -237,9 +240,6 @@ def fill_one_by_one(table: TensorTable, entries: dict[str, Entry], data_start: i
         shape, offsets, dtype_name = entry.shape, entry.data_offsets, entry.dtype
         if shape is None or offsets is None or dtype_name is None:
             problems.report(f"tensor {name!r} lacks dtype, shape or data_offsets", LENGTH_SIZE)
-            continue
-        if len(shape) > DEFAULT_LIMITS.dimensions:
-            problems.report(f"tensor {name!r} has {len(shape):,} dimensions", LENGTH_SIZE)
             continue
         start, stop = offsets
         if len(others) >= MOST_DTYPES and dtype_name not in SAFETENSORS_DTYPES and dtype_name not in others:

@@ -76,7 +76,7 @@ def packed_otherwise(head: bytes) -> str | None:
 
 def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: Codec, begin: Callable[[], Stream]) -> bool:
     """Look at what unpacks, and at what follows it. Returns whether it is compressed at all."""
-    inner = f"{where}:unpacked" if where else "unpacked"
+    inner = f"{where}/unpacked" if where else "unpacked"
     try:
         unpacked = UnpackedWindow(window, inner, begin, walk.unpacking, slow=codec.slow)
     except (CorruptFileError, LimitError) as problem:
@@ -87,12 +87,12 @@ def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: C
         walk.content(MemoryWindow(beginning, inner), inner, depth + 1, raw=weak)
         if weak and len(walk.found.streams) == before:
             return False
-        walk.unseen(where, problem.message)
+        walk.unseen(where, problem)
         return True
     walk.content(unpacked, inner, depth + 1)
     unpacked.release()
     if unpacked.trailing:
-        behind = f"{where}:behind" if where else "behind"
+        behind = f"{where}/behind" if where else "behind"
         walk.content(window.cut(window.size - unpacked.trailing, unpacked.trailing, behind), behind, depth + 1)
     if not where and not any(one.where == inner for one in walk.found.unseen):
         walk.found.looked = True

@@ -51,7 +51,9 @@ KNOWN_TARGETS = re.compile(
 LOOKED_UP = re.compile(r"torch|math|_operator")
 USUAL_MODULES = re.compile(r"(?:builtins|collections|enum|torch|transformers)(?:\.\w+)*")
 
-PROGRAM = re.compile(r"(?:.*/)?(?:models/[^/]+\.json|serialized_exported_program\.json|data/aotinductor/.+)", re.DOTALL)
+PROGRAM = re.compile(
+    r"(?:.*/)?(?:models/[^/]+\.json|serialized_exported_program\.json|data/aotinductor/.+)", re.DOTALL | re.IGNORECASE
+)
 COMPILED = re.compile(
     r"(?:.*/)?data/aotinductor/.+\.(?:so|dylib|dll|pyd|a|o|obj|lib|c|cc|cpp|cu|h)(?:\.\d+)*", re.DOTALL | re.IGNORECASE
 )

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "chat_template"
 NAMES = "tokenizer.chat_templates"  # the list of the names that the templates have
-LONGEST = 8 << 20
 CUT = re.compile(r"… \([\d,]+ bytes")
 
 
@@ -37,7 +36,7 @@ def scan_gguf(walk: Walk, window: Window, where: str) -> None:
         if TEMPLATE not in key or key == NAMES:
             read_value(cursor, kind, key, layouts, keep=False)
             continue
-        place = f"{where}:{key}" if where else key
+        place = f"{where}/{key}" if where else key
         if kind != STRING:
             walk.unseen(place, "a value where a chat template is expected, and no text")
             read_value(cursor, kind, key, layouts, keep=False)
@@ -45,9 +44,9 @@ def scan_gguf(walk: Walk, window: Window, where: str) -> None:
         (length,) = cursor.unpack(cursor.wide, f"length of the text of {key[:80]!r}")
         start = cursor.position
         cursor.skip(length, f"the text of {key[:80]!r}")
-        template(walk, place, window.read(start, min(length, LONGEST)).decode("utf-8", "backslashreplace"))
-        if length > LONGEST:
-            walk.unseen(place, f"a chat template of {length:,} bytes")
+        template(walk, place, window.read(start, min(length, walk.limits.searched_bytes)).decode("utf-8", "backslashreplace"))
+        if length > walk.limits.searched_bytes:
+            walk.unseen(place, f"a chat template of {length:,} bytes (--limit searched_bytes=N)")
 
 
 def kept_templates(checkpoint: Checkpoint) -> list[tuple[str, Any]]:

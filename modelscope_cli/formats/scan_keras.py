@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 LAMBDAS = ("Lambda", "__lambda__")
 TF_OPERATION = "TFOpLambda"
-MOST_NODES = 2_000_000  # of a JSON document; a text of 8 MiB holds fewer
-LARGEST_HDF5 = 1 << 30  # bytes searched for a configuration
+HDF5_TIMES = 128  # so many times searched_bytes are searched for a configuration
 PIECE, OVERLAP = 1 << 20, 512
 LAMBDA = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
 MODULE = re.compile(rb'"module"\s*:\s*"([A-Za-z_][A-Za-z0-9_.]{0,200})"')
@@ -41,7 +40,8 @@ def scan_layers(walk: Walk, where: str, document: Any) -> None:
     layers: set[str] = set()
     modules: set[str] = set()
     operations: set[str] = set()
-    while waiting and seen < MOST_NODES:
+    most = 2 * walk.limits.objects
+    while waiting and seen < most:
         node = waiting.pop()
         seen += 1
         if isinstance(node, list):
@@ -70,7 +70,7 @@ def scan_layers(walk: Walk, where: str, document: Any) -> None:
     if operations:
         _operations(walk, where, operations)
     if waiting:
-        walk.unseen(where, f"what follows the first {MOST_NODES:,} values of a JSON document")
+        walk.unseen(where, f"what follows the first {most:,} values of a JSON document (--limit objects=N)")
 
 
 def is_standard(module: str) -> bool:
@@ -94,7 +94,7 @@ def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
     """The same in HDF5, searched for as text."""
     walk.found.looked = walk.found.looked or not where
     previous = b""
-    length = min(window.size, LARGEST_HDF5)
+    length = min(window.size, HDF5_TIMES * walk.limits.searched_bytes)
     modules: set[str] = set()
     operations: set[str] = set()
     lambdas = escaped = tables = False
@@ -119,4 +119,5 @@ def scan_hdf5(walk: Walk, window: Window, where: str) -> None:
     if tables:
         walk.unseen(where, "tables as PyTables and pandas write them: objects in them are pickles, which are not looked for")
     if window.size > length:
-        walk.unseen(where, f"what follows the first {length:,} bytes, where a Keras configuration could be")
+        said = f"what follows the first {length:,} bytes, where a Keras configuration could be"
+        walk.unseen(where, f"{said} (--limit searched_bytes=N)")

@@ -29,15 +29,14 @@ if TYPE_CHECKING:
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
-MOST_IN_A_ROW = 2_000
 LINES = frozenset(b"PVIFLSgpci")  # instructions whose argument is a line
 MOST_OF_A_LINE = 256 << 20  # bytes that are searched for its end, a PIECE at a time
 PIECE = 1 << 20
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
+INDEX = "BytesStorageMetadata"  # a class of the index of a distributed checkpoint, whose places are looked at
 NAME = re.compile(r"[\w.<>$ -]+( \([\d,]+ characters\))?")  # of longer ones the ends are kept
-MOST_SEARCHED = 1 << 20  # bytes behind a break that are searched for imports
 BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # that a program may strip before it unpickles text, a byte-order mark among them
 NEVER_FIRST = frozenset(b"\0\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\xff\xfe")
 
@@ -52,7 +51,10 @@ def scan_pickles(walk: Walk, window: Window, where: str, depth: int, head: bytes
         return True
     series = Series(walk, window, where, depth, loader)
     series.position = blanks
-    return series.run()
+    found = series.run()
+    if found and not depth and not blanks:
+        walk.found.begins = "pickle"
+    return found
 
 
 class Series:
@@ -80,12 +82,13 @@ class Series:
         first = self.position
         announced = len(self.data) > first + 1 and self.data[first] == PROTOCOL and self.data[first + 1] <= 5
         machine, problem = self.one()
+        most = self.walk.limits.scanned_pickles
         before: list[JudgingMachine] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
         while not announced and not _is_pickle(machine, problem):
             ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
             if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL and not self._is_endless_line(machine):
-                self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.message}")
-            if ended or len(before) >= MOST_IN_A_ROW:
+                self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.told}")
+            if ended or len(before) >= most:
                 return False
             before.append(machine)
             machine, problem = self.one()
@@ -96,25 +99,30 @@ class Series:
             self.keep(each, None)
         self.keep(machine, problem, TORCH if stacked else None)
         count = len(before) + 1
-        while problem is None and self.position < self.window.size and count < MOST_IN_A_ROW:
+        while problem is None and self.position < self.window.size and count < most:
             if stacked and count >= STACKED:
                 break
             position = self.position
             machine, problem = self.one()
-            if problem is not None and not _named(machine):
+            if problem is not None and not named(machine):
                 self.position = position
                 break
             self.keep(machine, problem, TORCH if stacked else PYTHON)  # torch stops behind the first one
             count += 1
         self.walk.budget -= len(self.data)
-        if count >= MOST_IN_A_ROW and self.position < self.window.size:
-            self.walk.unseen(self.where, f"what follows its first {MOST_IN_A_ROW:,} pickles")
+        if count >= most and self.position < self.window.size and not (stacked and count >= STACKED):
+            self.walk.unseen(self.where, f"what follows its first {count:,} pickles (--limit scanned_pickles=N)")
         if not stacked:
             self._rest(count)
-        for number, raw in self.nested:
-            inner = f"{self.where}:" if self.where else ""
-            self.walk.content(MemoryWindow(raw, f"{self.window.name}"), f"{inner}bytes at {number:,}", self.depth + 1)
+        self.look_inside()
         return True
+
+    def look_inside(self) -> None:
+        """Look at what its calls unpickle in turn."""
+        nested, self.nested = self.nested, []
+        for number, raw in nested:
+            inner = f"{self.where}/" if self.where else ""
+            self.walk.content(MemoryWindow(raw, f"{self.window.name}"), f"{inner}bytes at {number:,}", self.depth + 1)
 
     def _is_endless_line(self, machine: JudgingMachine) -> bool:
         """Whether it stopped at a line that never ends, as a safetensors file whose length begins with `P` (0x50) seems to do.
@@ -140,7 +148,8 @@ class Series:
         """Run the pickle at the position, and go behind it."""
         readers: Any = {("torch.storage", "_load_from_bytes"): self._load_from_bytes}
         name = self.where or self.window.name
-        bounds = self.walk.limits._replace(opcodes=max(0, self.walk.opcodes))
+        imports = max(0, min(self.walk.limits.imports, self.walk.imports))
+        bounds = self.walk.limits._replace(opcodes=max(0, self.walk.opcodes), imports=imports)
         if not bounds.opcodes:
             raise LimitError("opcodes", self.walk.limits.opcodes, "more in all its pickles together", path=name)
         machine = JudgingMachine(self.data, name, bounds, None, self.more, self.position, readers)
@@ -149,22 +158,24 @@ class Series:
         try:
             machine.run()
         except ModelscopeError as error:
-            problem = error.with_traceback(None)  # which, as what came before it, would hold on to all that was read
-            problem.__context__ = None
+            problem = error.without_frames()
         except RecursionError:
             problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
         except BaseException:  # the time is up: what was found so far counts
-            if _named(machine):
+            if named(machine):
                 self.walk.found.streams.append(Stream(self.where, machine.trace("it took too long"), self.loader))
             raise
         machine.other_readings()
         self.position = machine.end
         self.walk.opcodes -= machine.opcodes + OVERHEAD
+        self.walk.imports -= len(machine.globals)
         machine.forget()
         return machine, problem
 
     def keep(self, machine: JudgingMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:
         trace = machine.trace(problem.message if problem is not None else None)
+        if not self.depth and self.walk.index is None and any(name == INDEX for _, name in machine.globals):
+            self.walk.index = machine.result, trace
         self.keys |= machine.keys
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
         for sign, offset, why in machine.signs:
@@ -173,14 +184,15 @@ class Series:
             self.walk.sign("joblib-array", self.where, doubt, offset)
         if problem is not None:
             code = "pickle-limit" if isinstance(problem, LimitError) else "pickle-broken"
-            self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {problem.message}", machine.end)
+            why = problem.told if isinstance(problem, LimitError) else problem.message
+            self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {why}", machine.end)
             self._behind_break(machine)
         if machine.end - machine.start > self.walk.limits.pickle_bytes:
-            self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes")
+            self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes (--limit pickle_bytes=N)")
 
     def _behind_break(self, machine: JudgingMachine) -> None:
         """What stands behind an instruction that cannot be followed here could be followed by another program."""
-        left = self.window.read(machine.end, min(MOST_SEARCHED, max(0, self.window.size - machine.end)))
+        left = self.window.read(machine.end, min(self.walk.limits.searched_bytes // 8, max(0, self.window.size - machine.end)))
         found = IMPORT.search(left)
         if found is not None:
             at = machine.end + found.start()
@@ -196,7 +208,7 @@ class Series:
         if raw is not None and (known := sha256(raw).digest()) not in self.seen:
             self.seen.add(known)
             if len(self.nested) >= self.walk.limits.nested_files:
-                raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1)
+                raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1, path=self.window.name)
             self.nested.append((self.data.find(raw[:64]) if raw else 0, raw))
         return Call(Global("torch.storage", "_load_from_bytes"), args)
 
@@ -213,12 +225,19 @@ class Series:
             )
         if left <= 0 or not self.walk.found.streams or self.walk.found.streams[-1].trace.problem is not None:
             return
-        rest = self.window.read(self.position, min(left, 1 << 16))
-        if rest.strip(b"\0\n\r ") or left > 1 << 16:
-            self.walk.sign("after-stop", self.where, f"{left:,} bytes follow the last pickle", self.position)
+        at = self.position
+        rest = self.window.read(at, min(left, self.walk.limits.searched_bytes // 8))
+        if left > len(rest) or rest.strip(b"\0\n\r "):
+            from modelscope_cli.formats.scan_hidden import PICKLE_START, search
+
+            self.walk.sign("after-stop", self.where, f"{left:,} bytes follow the last pickle", at)
+            if PICKLE_START.search(rest) is not None:
+                self.data += self.more(max(0, at + len(rest) - len(self.data)))
+                self.loader = PYTHON  # torch stops before it
+                search(self, rest, base=at)
 
 
-def _named(machine: JudgingMachine) -> list[Global]:
+def named(machine: JudgingMachine) -> list[Global]:
     """What it imports by names that a module and a thing in it can have."""
     named = [use for use in machine.globals.values() if use.module == COMPUTED or NAME.fullmatch(use.module)]
     return [use for use in named if NAME.fullmatch(use.name)]
@@ -226,8 +245,8 @@ def _named(machine: JudgingMachine) -> list[Global]:
 
 def _is_pickle(machine: JudgingMachine, problem: ModelscopeError | None) -> bool:
     """Whether something did what pickles do: without a protocol number, more than text may do by chance."""
-    named = _named(machine)
+    uses = named(machine)
     numbered = PROTOCOL in machine.firsts
     if problem is None:
-        return machine.opcodes > 1 and (bool(named) or numbered)
-    return bool(named) and (numbered or any(use.calls for use in named))
+        return machine.opcodes > 1 and (bool(uses) or numbered)
+    return bool(uses) and (numbered or any(use.calls for use in uses))

@@ -2,10 +2,12 @@
 
     config.json  "auto_map": {"AutoModel": "modeling_x.Model"}    transformers imports modeling_x.py beside it (trust_remote_code)
     hubconf.py                                                    torch.hub.load runs it
-    torch.package                                                 its importer runs the sources of the archive
+    torch.package                                                 its importer runs the sources of the archive, or of a folder
+    MAR-INF/MANIFEST.json  {"model": {"handler": "handler.py"}}   TorchServe imports the handler of the archive that it serves
 
 A source is never parsed: words tell what would start programs or open connections, and code that loading runs is at least unknown.
-Facts: transformers/dynamic_module_utils.py; torch/hub.py; torch/package/package_importer.py.
+They are searched when all else was looked at, so that long ones take no time from pickles.
+Facts: transformers/dynamic_module_utils.py; torch/hub.py; torch/package/package_importer.py; ts/model_loader.py.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
-from modelscope_cli.formats.source_words import file_operators, foreign_operators, risky_words
+from modelscope_cli.formats.scan_package import MANIFEST, module_of, package_around, roots_of, served_files
+from modelscope_cli.formats.source_words import file_operators, foreign_operators, odd_getattr, risky_words
 
 if TYPE_CHECKING:
     from modelscope_cli.containers.zip_directory import Member
@@ -34,25 +37,42 @@ CONFIGURATIONS = (
     "generation_config.json",
     "adapter_config.json",
 )
-LARGEST_CONFIGURATION = 8 << 20
 MOST_NAMED = 4  # files that a line names
+CODE = "/code/"
+
+
+BESIDE, SCRIPT, PACKAGE = "", "script", "package"
 
 
 class Source(NamedTuple):
-    """A Python file: its folder ("" for that of the scanned file), its name, and what words of it are risky."""
+    """A Python file: its folder ("" for that of the scanned file), its name, what is searched of it, and what it belongs to."""
 
     where: str
     folder: str
     name: str
-    risky: list[str]
+    data: bytes
+    kind: str = BESIDE
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
 
 
 def note_source(walk: Walk, where: str, text: str) -> None:
     """Keep a Python file until it is known what names it, but for those that are judged already."""
-    if where in walk.judged:
-        return
+    if where not in walk.judged:
+        keep(walk, where, text.encode("utf-8", "surrogatepass"))
+
+
+def keep(walk: Walk, where: str, data: bytes, kind: str = BESIDE) -> None:
+    """Keep a source to be searched in the end, as far as there is room."""
+    if len(data) > walk.source_bytes:
+        said = "searched up to a limit, which the sources of this file exceed together (--limit searched_bytes=N)"
+        walk.unseen(where, f"Python code: {said}")
+        data = data[: walk.source_bytes]
+    walk.source_bytes -= len(data)
     folder, _, name = where.rpartition("/")
-    walk.sources.append(Source(where, folder, name or os.path.basename(walk.found.path), risky_words(text)))
+    walk.sources.append(Source(where, folder, name or os.path.basename(walk.found.path), data, kind))
 
 
 def modules_of(document: Any) -> set[str] | None:
@@ -96,34 +116,83 @@ def file_of(reference: str) -> str:
 
 
 def judge_sources(walk: Walk) -> None:
-    """Which of the Python files loading would run, once everything was looked at."""
+    """Which of the Python files loading would run, and what they do, once everything was looked at."""
     left: list[Source] = []
     hubs = {source.folder for source in walk.sources if source.name == HUB}
     for source in walk.sources:
-        mapped = walk.mapped.get(source.folder)
-        hub = source.folder in hubs
-        if not source.where:
-            mapped, hub = beside(walk)
-        named = source.name == HUB or (mapped is not None and source.name in mapped)
-        if mapped is None and not hub:
-            left.append(source)
-        elif named and source.risky:
-            by = "torch.hub runs" if source.name == HUB else "loading with trust_remote_code=True runs"
-            walk.sign("risky-source", source.where, f"Python code that {by}; it uses {', '.join(source.risky[:5])}")
-        else:
-            why = "a configuration beside it names code to be imported" if mapped is not None else "hubconf.py stands beside it"
-            if named:
-                why = (
-                    "torch.hub runs it"
-                    if source.name == HUB
-                    else "a configuration beside it names it: trust_remote_code=True runs it"
+        if source.kind == SCRIPT:
+            _script(walk, source.where, source.text)
+        elif source.kind == PACKAGE or _is_packaged(walk, source):
+            if source.kind != PACKAGE:
+                walk.sign(
+                    "packaged-code",
+                    source.where,
+                    "Python code of a torch.package that was unpacked: loading the package runs it",
                 )
-            walk.sign("loaded-source", source.where, f"Python code that loading can run: {why}")
+            if found := risky_words(source.text):
+                walk.sign("risky-source", source.where, f"Python code that loading runs; it uses {', '.join(found[:5])}")
+        elif not _served(walk, source) and not _named(walk, source, hubs):
+            left.append(source)
     if left and left[0].where:
-        walk.strangers += len(left)
         names = ", ".join(source.where for source in left[:MOST_NAMED]) + (", …" if len(left) > MOST_NAMED else "")
         count = "a Python file" if len(left) == 1 else f"{len(left):,} Python files"
-        walk.unseen(left[0].folder, f"{count}, which nothing beside asks to be loaded: {names}", quiet=True)
+        why = f"{count}, which nothing beside asks to be loaded: {names}"
+        walk.unseen(left[0].folder, why, quiet=True, source=True)
+
+
+def _is_packaged(walk: Walk, source: Source) -> bool:
+    """Whether it is of a torch.package that was unpacked: in a folder, or into an archive of another kind."""
+    if not source.where:
+        return package_around(walk.found.path) is not None
+    root = next((root for root in walk.packages if source.where.lower().startswith(root)), None)
+    if root is not None:
+        walk.found.packaged.add(module_of(source.where, [root]))
+    return root is not None
+
+
+def _served(walk: Walk, source: Source) -> bool:
+    """Whether TorchServe can run it, which is told then."""
+    if source.where:
+        root = next((root for root in walk.served if source.where.startswith(root)), None)
+        named = walk.served[root] if root is not None else None
+    else:
+        root, named = "", served_files(os.path.join(os.path.dirname(walk.found.path), *MANIFEST))
+    if named is None or root is None:
+        return False
+    path = source.where.removeprefix(root) or source.name
+    mine = path in named or source.name in named
+    if mine and (risky := risky_words(source.text)):
+        walk.sign("risky-source", source.where, f"Python code that TorchServe runs; it uses {', '.join(risky[:5])}")
+    else:
+        why = (
+            "the manifest names it: TorchServe runs it"
+            if mine
+            else "TorchServe serves what is beside it, whose handler can import it"
+        )
+        walk.sign("loaded-source", source.where, f"Python code that serving can run: {why}")
+    return True
+
+
+def _named(walk: Walk, source: Source, hubs: set[str]) -> bool:
+    """Whether a configuration or torch.hub can have it run, which is told then."""
+    mapped = walk.mapped.get(source.folder)
+    hub = source.folder in hubs
+    if not source.where:
+        mapped, hub = beside(walk)
+    if mapped is None and not hub:
+        return False
+    named = source.name == HUB or (mapped is not None and source.name in mapped)
+    if named and (risky := risky_words(source.text)):
+        by = "torch.hub runs" if source.name == HUB else "loading with trust_remote_code=True runs"
+        walk.sign("risky-source", source.where, f"Python code that {by}; it uses {', '.join(risky[:5])}")
+        return True
+    why = "a configuration beside it names code to be imported" if mapped is not None else "hubconf.py stands beside it"
+    if named and source.name == HUB:
+        why = "torch.hub runs it"
+    elif named:
+        why = "a configuration beside it names it: trust_remote_code=True runs it"
+    walk.sign("loaded-source", source.where, f"Python code that loading can run: {why}")
+    return True
 
 
 def beside(walk: Walk) -> tuple[set[str] | None, bool]:
@@ -133,7 +202,7 @@ def beside(walk: Walk) -> tuple[set[str] | None, bool]:
     for name in CONFIGURATIONS:
         try:
             with open_window(os.path.join(folder, name)) as window:
-                data = window.read(0, window.size) if window.size <= LARGEST_CONFIGURATION else b""
+                data = window.read(0, window.size) if window.size <= walk.limits.searched_bytes else b""
         except ModelscopeError:
             continue
         if b"auto_map" in data or b"custom_pipelines" in data or b"\\u00" in data or b"\0" in data:
@@ -146,25 +215,24 @@ def beside(walk: Walk) -> tuple[set[str] | None, bool]:
 
 
 def scan_sources(archive: Archive, members: list[Member]) -> None:
-    """The .py members of an archive that is TorchScript or a torch.package."""
+    """The .py members of an archive that is TorchScript or a torch.package. torch finds members without regard to case."""
     walk, prefix = archive.walk, archive.prefix
-    scripted = [member for member in members if "/code/" in f"/{member.name}".lower() and archive.roots]
-    packaged = any(member.name.endswith(".data/extern_modules") for member in archive.directory.members)
-    others = [member for member in members if member not in scripted] if packaged else []
+    names = [member.name for member in archive.directory.members]
+    scripted = [member for member in members if CODE in f"/{member.name}".lower() and archive.roots]
+    packages = roots_of(names)
+    others = [member for member in members if member not in scripted] if packages else []
     for member in scripted + others:
         walk.judged.add(f"{prefix}{member.name}")
         try:
-            text = archive.text(member)
+            data = archive.beginning(member, walk.limits.searched_bytes)
         except ModelscopeError as problem:
-            walk.unseen(f"{prefix}{member.name}", problem.message)
+            walk.unseen(f"{prefix}{member.name}", problem)
             continue
-        if member in scripted:
-            _script(walk, f"{prefix}{member.name}", text)
-        elif found := risky_words(text):
-            walk.sign(
-                "risky-source", f"{prefix}{member.name}", f"Python code that loading runs; it uses {', '.join(found[:5])}"
-            )
+        keep(walk, f"{prefix}{member.name}", data, SCRIPT if member in scripted else PACKAGE)
     if scripted:
+        walk.found.scripted |= {
+            f"{prefix}{_base(member.name)}" for member in scripted if f"{_base(member.name)}constants.pkl" in names
+        }
         count = f"{len(scripted):,} {'file' if len(scripted) == 1 else 'files'}"
         walk.sign(
             "torchscript",
@@ -174,13 +242,12 @@ def scan_sources(archive: Archive, members: list[Member]) -> None:
     if others:
         count = f"{len(others):,} Python {'file' if len(others) == 1 else 'files'}"
         walk.sign("packaged-code", archive.where, f"{count} inside: loading the package runs them")
-        walk.found.packaged |= {module_of(member.name) for member in others}
+        walk.found.packaged |= {module_of(member.name, packages) for member in others}
 
 
-def module_of(path: str) -> str:
-    """The module that a torch.package makes of a member: `archive/shop/models.py` is shop.models."""
-    inner = path.partition("/")[2].removesuffix(".py").removesuffix("/__init__")
-    return inner.replace("/", ".")
+def _base(name: str) -> str:
+    """What a member of TorchScript's code stands below: `net/` of net/code/__torch__.py."""
+    return name[: f"/{name}".lower().index(CODE)]
 
 
 def _script(walk: Walk, where: str, text: str) -> None:
@@ -190,6 +257,12 @@ def _script(walk: Walk, where: str, text: str) -> None:
             "script-files",
             where,
             f"TorchScript code that calls {', '.join(found[:4])}: it reads or writes files when it is loaded or runs",
+        )
+    elif odd_getattr(text):
+        walk.sign(
+            "script-getattr",
+            where,
+            "TorchScript code that takes an attribute by a text, as torch's own compiler never writes it",
         )
     foreign = foreign_operators(text)
     if foreign:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 64
 KEPT = 1 << 16  # characters of a template that are handed on
-FOLLOWED = 1 << 18  # characters of a template whose expressions are followed
 MOST_ROUNDS = 8  # names made of names made of names
 
 GADGETS = re.compile(
@@ -46,7 +45,8 @@ FOREIGN = frozenset(("include", "import", "from", "extends"))
 
 def template(walk: Walk, where: str, text: str) -> None:
     """Judge a template, and keep it to be shown."""
-    followed = Followed(text[:FOLLOWED])
+    most = walk.limits.template_characters
+    followed = Followed(text[:most])
     found = sorted({match[0].strip() for part in (text, *followed.strings) for match in GADGETS.finditer(part)})
     if found:
         shown = ", ".join(found[:4])
@@ -55,8 +55,8 @@ def template(walk: Walk, where: str, text: str) -> None:
         walk.sign("template-computed", where, f"the chat template {followed.strange}: what it reaches for cannot be told")
     if len(walk.found.texts) < MOST_TEXTS:
         walk.found.texts.append((where, text[:KEPT]))
-    if len(text) > FOLLOWED:
-        walk.unseen(where, f"what follows the first {FOLLOWED:,} characters of its chat template")
+    if len(text) > most:
+        walk.unseen(where, f"what follows the first {most:,} characters of its chat template (--limit template_characters=N)")
     elif len(text) > KEPT:
         walk.unseen(where, f"the template has {len(text):,} characters, {KEPT:,} are shown", quiet=True)
 

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from modelscope_cli.core.window import Window
-from modelscope_cli.formats.scan_templates import MOST_TEXTS, template
+from modelscope_cli.formats.scan_templates import template
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-LARGEST = 8 << 20
 TOO_DEEP = object()
-LARGEST_JSON = 48 << 20  # where words that matter stand in it
-SEARCHED = 256 << 20
+LARGEST_JSON = 6  # times searched_bytes, where words that matter stand in it
+SEARCHED = 32  # times searched_bytes
 PIECE, OVERLAP = 1 << 20, 64
-MOST_NODES = 2_000_000
 TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 WORDS = re.compile(
-    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"\s*:|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
+    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"\s*:|"_target_"|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
 )
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -50,6 +48,14 @@ def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
             text = _whole(walk, window, where, encoding, _source) or text
         elif leaf.endswith(TEMPLATE_SUFFIXES) or ("chat_template" in leaf and not leaf.endswith(".json")):
             text = _whole(walk, window, where, encoding, template) or text
+        elif leaf.endswith((".yaml", ".yml")):
+            from modelscope_cli.formats.scan_yaml import scan_yaml
+
+            text = _whole(walk, window, where, encoding, scan_yaml) or text
+    if leaf.endswith(".pbtxt") and encoding == "utf-8":
+        from modelscope_cli.formats.scan_graphs import scan_graph_text
+
+        text = scan_graph_text(walk, window, where) or text
     first = head.decode(encoding, "ignore").lstrip()[:1]
     if leaf.endswith(".json") or (text and first in ("", "{", "[", '"')):
         return _json(walk, window, where, leaf, encoding) or text
@@ -58,8 +64,8 @@ def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
 
 def _whole(walk: Walk, window: Window, where: str, encoding: str, look: Callable[[Walk, str, str], None]) -> bool:
     """Look at a text that is a program from end to end, whatever its bytes."""
-    if window.size > LARGEST:
-        walk.unseen(where, f"a text of {window.size:,} bytes")
+    if window.size > walk.limits.searched_bytes:
+        walk.unseen(where, f"a text of {window.size:,} bytes (--limit searched_bytes=N)")
     else:
         look(walk, where, window.read(0, window.size).decode(encoding, "replace"))
     return True
@@ -107,18 +113,20 @@ def is_text(head: bytes, encoding: str = "utf-8") -> bool:
 
 def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> bool:
     """Look at a document. Returns whether it is one."""
-    if window.size > LARGEST:
-        length = min(window.size, SEARCHED)
+    most = walk.limits.searched_bytes
+    if window.size > most:
+        length = min(window.size, SEARCHED * most)
         found = encoding not in ("utf-8", "utf-8-sig") or has_words(window, length)
-        if found and window.size > LARGEST_JSON:
-            walk.unseen(where, f"a JSON document of {window.size:,} bytes, in which words stand that matter")
+        if found and window.size > LARGEST_JSON * most:
+            said = f"a JSON document of {window.size:,} bytes, in which words stand that matter"
+            walk.unseen(where, f"{said} (--limit searched_bytes=N)")
             return True
         if window.size > length:
-            walk.unseen(where, f"what follows the first {length:,} bytes of a JSON document")
+            walk.unseen(where, f"what follows the first {length:,} bytes of a JSON document (--limit searched_bytes=N)")
         if not found:
             return True
     data = window.read(0, window.size)
-    if window.size <= LARGEST or leaf.endswith(".json"):
+    if window.size <= most or leaf.endswith(".json"):
         document = document_of(data)
         if document is msgspec.UNSET:
             if data.strip() and leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
@@ -166,6 +174,7 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
     from modelscope_cli.formats.scan_keras import scan_layers
     from modelscope_cli.formats.scan_source import modules_of
 
+    walk.kinds += 1
     if hidden or b'"class_name"' in data:
         scan_layers(walk, where, document)
     if hidden or b"auto_map" in data or b"custom_pipelines" in data:
@@ -182,6 +191,15 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
         foreign = sorted({kind for kind in kinds if isinstance(kind, str) and not kind.startswith(OWN_MODULES)})
         if foreign:
             walk.sign("custom-code", where, f"modules.json: sentence-transformers imports {', '.join(foreign[:4])}")
+    folder, _, name = where.rpartition("/")
+    if name.lower() == "manifest.json" and folder.lower().endswith("mar-inf"):
+        from modelscope_cli.formats.scan_package import named_in
+
+        walk.served[folder[: -len("mar-inf")]] = named_in(document)
+    if hidden or b"_target_" in data:
+        from modelscope_cli.formats.scan_yaml import targets_in
+
+        targets_in(walk, where, document)
     if hidden or b'"expr_str"' in data or b'"graph_module"' in data:
         from modelscope_cli.formats.scan_export import scan_program
 
@@ -195,12 +213,13 @@ def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
     waiting: list[tuple[str, Any]] = [
         ("chat_template" if "chat_template" in leaf and not isinstance(document, dict) else "", document)
     ]
+    most = 2 * walk.limits.objects
     seen = told = 0
     while waiting:
         label, node = waiting.pop()
         seen += 1
-        if seen > MOST_NODES:
-            walk.unseen(where, f"what follows the first {MOST_NODES:,} values of a JSON document")
+        if seen > most:
+            walk.unseen(where, f"what follows the first {most:,} values of a JSON document (--limit objects=N)")
             return
         if isinstance(node, dict):
             named = f".{node['name']}" if label and isinstance(node.get("name"), str) else ""
@@ -212,11 +231,11 @@ def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
         elif isinstance(node, list):
             waiting += [(label, each) for each in node]
         elif label and isinstance(node, str):
-            told += 1
-            template(walk, f"{where}:{label}" if where else label, node)
-            if told > MOST_TEXTS * 16:
-                walk.unseen(where, f"more than {told - 1:,} templates")
+            if told >= walk.limits.scanned_pickles:
+                walk.unseen(where, f"templates beyond the first {told:,} (--limit scanned_pickles=N)")
                 return
+            told += 1
+            template(walk, f"{where}/{label}" if where else label, node)
 
 
 def is_template(key: str, value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelscope_cli.containers.zip_directory import CENTRAL, LOCAL, ZipDirectory, read_zip_directory
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import LimitError, ModelscopeError
-from modelscope_cli.formats.scan_zip_gaps import CARVED, carve, look_at_structure, members_elsewhere
+from modelscope_cli.formats.scan_zip_gaps import carve, look_at_structure, members_elsewhere
 from modelscope_cli.formats.scan_zip_members import Archive
 
 if TYPE_CHECKING:
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 def scan_zip(walk: Walk, window: Window, where: str, depth: int) -> None:
     """Look at every member, listed or not."""
     if window.name.endswith(".distcp") and (blobs := _blobs(walk, window)):
+        if not depth:
+            walk.blobs = {(start, blob.size) for start, blob in blobs}
         for start, blob in blobs:
-            scan_zip(walk, blob, f"{where}byte {start:,}", depth + 1)
+            scan_zip(walk, blob, f"{where}{'/' if where else ''}byte {start:,}", depth + 1)
         return
     try:
         directory = read_zip_directory(window, walk.limits)
     except ModelscopeError as problem:
         if isinstance(problem, LimitError):
-            walk.unseen(where, problem.message)
+            walk.unseen(where, problem)
         else:
             walk.sign("zip-broken", where, f"the zip directory cannot be read: {problem.message}", problem.offset)
             members_elsewhere(Archive(walk, window, where, depth, ZipDirectory(window, [], 0, [])), told=False)
@@ -63,7 +65,7 @@ def scan_appended(walk: Walk, window: Window, where: str, depth: int, end: int) 
     stop = end + 22 + int.from_bytes(window.read(end + 20, 2), "little")
     appended = stop == window.size
     directory = None
-    for start in dict.fromkeys((base, _first_local(window))):
+    for start in dict.fromkeys((base, _first_local(walk, window))):
         try:
             archive = window.cut(start, min(stop, window.size) - start, window.name)
             directory = read_zip_directory(archive, walk.limits)
@@ -85,9 +87,9 @@ def scan_appended(walk: Walk, window: Window, where: str, depth: int, end: int) 
     return True
 
 
-def _first_local(window: Window) -> int:
+def _first_local(walk: Walk, window: Window) -> int:
     """Where the first local header stands, in the part that is searched; nought where none does."""
-    return max(0, window.head(CARVED).find(LOCAL))
+    return max(0, window.head(walk.limits.searched_bytes).find(LOCAL))
 
 
 def _blobs(walk: Walk, window: Window) -> list[tuple[int, Window]]:

@@ -15,21 +15,24 @@ from modelscope_cli.containers.zip_directory import (
     DESCRIPTOR_FLAG,
     DESCRIPTOR_SIZES,
     ENCRYPTED_FLAGS,
+    END_SIZE,
     LOCAL,
     LOCAL_SIZE,
+    last_end,
     other_readings,
     read_zip_directory,
 )
 from modelscope_cli.core.scanned import PYTHON
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.scan_hidden import hidden_in
 from modelscope_cli.formats.scan_zip_members import STORAGE, Archive
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-CARVED = 8 << 20  # bytes searched for local headers that no directory lists
-MOST_CARVED = 1_000
+SMALLEST = 4  # bytes: no pickle that does anything is shorter
+HIDDEN = "a pickle stands where no member is: {}"
 LONGEST_NAME = 120  # characters of a name in a sentence
 END = b"PK\x05\x06"
 MARKS = re.compile(rb"PK(?:\x03\x04|\x07\x08|\x01\x02)")  # with what follows a member
@@ -87,6 +90,29 @@ def look_at_structure(archive: Archive) -> None:
             base=archive.base,
         )
     _other_ends(archive)
+    _end(archive)
+
+
+def _end(archive: Archive) -> None:
+    """What could hide in the directory, behind the end record, in a comment above all."""
+    window = archive.window
+    end, tail, at, _ = last_end(window)
+    stop = end + END_SIZE
+    comment = min(window.size, stop + int.from_bytes(tail[at + 20 : at + 22], "little"))
+    start = max(archive.directory.directory_start, end - archive.walk.limits.searched_bytes)
+    for begin, until, name, said in (
+        (start, end, "[directory]", "in the archive's directory"),
+        (stop, comment, "[comment]", "in the archive's comment"),
+        (comment, window.size, "[behind]", "behind the end of the archive"),
+    ):
+        if until - begin > SMALLEST:
+            hidden_in(
+                archive.walk,
+                window.read(begin, until - begin),
+                f"{archive.prefix}{name}",
+                archive.depth,
+                told=HIDDEN.format(said),
+            )
 
 
 def _descriptor(window: Window, position: int) -> int:
@@ -163,31 +189,35 @@ def carve(
 
     Positions in what is told count from the first byte of what `where` names, in which the window begins at `base`.
     """
-    budget = CARVED
+    budget = walk.limits.searched_bytes
+    most = walk.limits.scanned_pickles
     found = 0
     for start, stop in gaps:
         length = min(stop - start, budget)
         if stop - start > budget:
-            walk.unseen(
-                where, f"{stop - start - length:,} bytes between the members of a zip archive, from byte {start + length:,}"
-            )
+            left = f"{stop - start - length:,} bytes between the members of a zip archive, from byte {start + length:,}"
+            walk.unseen(where, f"{left} (--limit searched_bytes=N)")
         budget -= length
         data = window.read(start, length)
         if listed and data.strip(b"\0") and LOCAL not in data and length > 24:
             walk.sign("zip-gap", where, f"{stop - start:,} bytes between members belong to none of them", base + start)
         at = data.find(LOCAL)
-        while at >= 0 and found < MOST_CARVED:
+        rest = bytearray(data)  # but for the members found in it
+        while at >= 0 and found < most:
             found += 1
-            at = _carved(walk, where, depth, base + start + at, data, at, listed=listed)
-            at = data.find(LOCAL, at)
+            following, until = _carved(walk, where, depth, base + start + at, data, at, listed=listed)
+            rest[at:until] = bytes(until - at)
+            at = data.find(LOCAL, following)
         if at >= 0:
-            walk.unseen(where, f"members that no directory lists, beyond the first {MOST_CARVED:,}")
+            walk.unseen(where, f"members that no directory lists, beyond the first {most:,} (--limit scanned_pickles=N)")
+        place = f"{where}/[gap at {base + start:,}]" if where else f"[gap at {base + start:,}]"
+        hidden_in(walk, bytes(rest), place, depth, told=HIDDEN.format("between the members of the archive"))
 
 
-def _carved(walk: Walk, where: str, depth: int, at: int, data: bytes, index: int, *, listed: int) -> int:
-    """Look at the member behind a local header that stands at `at` in what `where` names; where to search on."""
+def _carved(walk: Walk, where: str, depth: int, at: int, data: bytes, index: int, *, listed: int) -> tuple[int, int]:
+    """Look at the member behind a local header that stands at `at` in what `where` names; where to search on, and where it ends."""
     if index + LOCAL_SIZE > len(data):
-        return len(data)
+        return len(data), len(data)
     flags = int.from_bytes(data[index + 6 : index + 8], "little")
     method = int.from_bytes(data[index + 8 : index + 10], "little")
     stored = int.from_bytes(data[index + 18 : index + 22], "little")
@@ -217,25 +247,29 @@ def _carved(walk: Walk, where: str, depth: int, at: int, data: bytes, index: int
     rest = MemoryWindow(data, inner).cut(min(begin, len(data)), max(0, len(data) - begin), inner)
     if method == 8:
         try:
-            content = zlib.decompressobj(-15).decompress(data[begin:], max(1, min(CARVED, walk.budget)))
+            content = zlib.decompressobj(-15).decompress(data[begin:], max(1, min(walk.limits.searched_bytes, walk.budget)))
         except zlib.error:
             content = b""
         walk.budget -= len(content)
         rest = MemoryWindow(content, inner)
-    if content and not _as_pickles(walk, rest, inner, depth):
+    ran = _as_pickles(walk, rest, inner, depth) if content else 0
+    if content and not ran:
         walk.content(MemoryWindow(content, inner), inner, depth + 1, raw=STORAGE.fullmatch(name) is not None)
-    return max(index + 4, min(following, len(data)))
+    following = max(index + 4, min(following, len(data)))
+    ends = begin + max(ran, stored)
+    return following, ends if begin < ends < following else following
 
 
-def _as_pickles(walk: Walk, rest: Window, inner: str, depth: int) -> bool:
-    """Run the pickle that begins there, however long its header says that it is. Returns whether there is one."""
+def _as_pickles(walk: Walk, rest: Window, inner: str, depth: int) -> int:
+    """Run the pickles that begin there, however long their header says that they are. Returns how long they are; 0 where there is none."""
     from modelscope_cli.formats.scan_pickles import NEVER_FIRST, Series
 
     first = rest.head(1)
     if not first or first[0] in NEVER_FIRST:
-        return False
+        return 0
+    series = Series(walk, rest, inner, depth + 1, PYTHON, one_of_many=True)
     try:
-        return Series(walk, rest, inner, depth + 1, PYTHON, one_of_many=True).run()
+        return series.position if series.run() else 0
     except ModelscopeError as problem:
-        walk.unseen(inner, problem.message)
-        return True
+        walk.unseen(inner, problem)
+        return rest.size

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 FIRST_BYTES = 512
-LARGEST_TEXT = 8 << 20
 RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
 OPENED = (b"\x93NUMPY", b"PK\x03\x04")
 TORCH_PICKLES = ("data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl")
-STORAGE = re.compile(r"(.*/|)(?:data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+?)(?:\.storage)?", re.DOTALL)
-WEIGHTS = re.compile(r"(?:.*/)?data/(?:weights|constants)/[^/]+", re.DOTALL)  # of torch.export: numbers, or pickles
+STORAGE = re.compile(
+    r"(.*/|)(?:data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+?)(?:\.storage)?", re.DOTALL | re.IGNORECASE
+)
+WEIGHTS = re.compile(
+    r"(?:.*/)?data/(?:weights|constants)/[^/]+", re.DOTALL | re.IGNORECASE
+)  # of torch.export: numbers, or pickles
 # What torch writes into version, byteorder, .format_version, .storage_alignment, serialization_id, archive_format: no program at all.
 PLAIN_RECORD = re.compile(rb"(?:[0-9]{1,64}|little|big|pt2)\s?")
 
@@ -41,7 +44,8 @@ class Archive:
         self.directory = directory
         self.prefix = f"{where}/" if where else ""
         # Where a data.pkl stands: data/ beside it holds raw numbers.
-        self.roots = {member.name.removesuffix("data.pkl") for member in directory.members if member.name.endswith("data.pkl")}
+        names = [member.name.lower() for member in directory.members]  # torch finds members without regard to case
+        self.roots = {name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")}
 
     def beside(self, directory: ZipDirectory) -> Archive:
         """The same archive as another directory lists it."""
@@ -55,14 +59,15 @@ class Archive:
         keys: dict[str, set[str]] = {}  # by folder: the storages that the pickles in it name
         known = self.walk.data if not self.is_program() and not self.depth else frozenset()
         for member in self.directory.members:
-            if member.start in known and not member.name.endswith(RUN) and not self.opened(member):
+            runs = member.name.lower().endswith(RUN)
+            if member.start in known and not runs and not self.opened(member):
                 continue
             storage = STORAGE.fullmatch(member.name) if self.roots else None
-            if storage is not None and not member.name.endswith(RUN):
-                storages.append((member, storage[1], storage[2]))
+            if storage is not None and not runs:
+                storages.append((member, storage[1].lower(), storage[2]))
             else:
                 raw = WEIGHTS.fullmatch(member.name) is not None
-                keys.setdefault(member.name.rpartition("/")[0], set()).update(self.member(member, raw=raw))
+                keys.setdefault(member.name.lower().rpartition("/")[0], set()).update(self.member(member, raw=raw))
         for member, root, key in storages:
             if key not in keys.get(root.removesuffix("/"), ()) or self.opened(member):
                 self.member(member, raw=root in self.roots)
@@ -88,11 +93,11 @@ class Archive:
                 return set()
             inner = self.open(member, where)
         except ModelscopeError as problem:
-            self.walk.unseen(where, problem.message)
+            self.walk.unseen(where, problem)
             return set()
         if not inner.size:  # nothing could be had of it
             return set()
-        leaf = member.name.rpartition("/")[2]
+        leaf = member.name.lower().rpartition("/")[2]
         known = self.walk.known.get(f"{self.window.name}:{member.name}") if not self.depth else None
         if known is not None and known.nbytes == member.size:
             self.walk.found.streams.append(Stream(where, known, TORCH))
@@ -105,7 +110,7 @@ class Archive:
             try:
                 found = series.run()
             except ModelscopeError as problem:
-                self.walk.unseen(where, problem.message)
+                self.walk.unseen(where, problem)
                 found = True
             if not found:
                 self.walk.content(inner, where, self.depth + 1)
@@ -153,7 +158,7 @@ class Archive:
         except (
             CorruptFileError
         ) as problem:  # what stands before the damage is read all the same by programs that read as they go
-            self.walk.unseen(where, problem.message)
+            self.walk.unseen(where, problem)
             data = self.directory.read_on(member, self.walk.limits.pickle_bytes)
         self.walk.budget -= len(data)
         return MemoryWindow(data, where)
@@ -167,18 +172,15 @@ class Archive:
         """Source code that comes along: TorchScript's is compiled by torch's own compiler, that of torch.package is run."""
         from modelscope_cli.formats.scan_source import scan_sources
 
-        sources = [
-            member for member in self.directory.members if member.name.lower().endswith(".py")
-        ]  # torch does not mind the case
+        sources = [member for member in self.directory.members if member.name.lower().endswith(".py")]
         if sources:
             scan_sources(self, sources)
 
-    def text(self, member: Member) -> str:
-        """The content of a member as text, as far as it is searched for words."""
-        if member.size > LARGEST_TEXT or member.method != STORED:
-            data = self.directory.read_on(member, LARGEST_TEXT)
-        else:
-            data = self.directory.read(member, LARGEST_TEXT, "pickle_bytes")
+    def beginning(self, member: Member, most: int) -> bytes:
+        """The first so many bytes of a member, or of what can be had of it; what is left out is told."""
+        read = self.directory.read if member.size <= most and member.method == STORED else None
+        data = read(member, most, "searched_bytes") if read else self.directory.read_on(member, most)
         if member.size > len(data):
-            self.walk.unseen(f"{self.prefix}{member.name}", f"what follows the first {len(data):,} bytes of a source")
-        return data.decode("utf-8", "replace")
+            said = f"what follows the first {len(data):,} bytes of a source (--limit searched_bytes=N)"
+            self.walk.unseen(f"{self.prefix}{member.name}", said)
+        return data

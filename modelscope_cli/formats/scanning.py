@@ -3,7 +3,8 @@
     file ── read as the model it seems to be ──▶ problem, metadata
          └─ walk ──▶ zip members, tar members, .npy and joblib arrays, blobs of a .distcp, compressed streams … each by content
                      └─▶ pickles (scan_pickles), texts (scan_text), chat templates (scan_templates), Python (scan_source),
-                         signs of disagreeing parsers (scan_zip_gaps), programs of torch.export and compiled code (scan_export)
+                         signs of disagreeing parsers (scan_zip_gaps), programs of torch.export and compiled code (scan_export),
+                         operators of ONNX and TensorFlow (scan_graphs)
 
 Both are done: a file that no reader takes is never said to be safe, and a reader that is content has not seen every member. The
 looks add up: a file that is an archive may begin as a pickle and end as another archive, whatever it is called. What is too large,
@@ -14,13 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.tar_directory import looks_like_tar
 from modelscope_cli.containers.unpacked import Budget
-from modelscope_cli.core.checkpoint import Checkpoint, PickleTrace
+from modelscope_cli.core.checkpoint import Checkpoint, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
-from modelscope_cli.core.scanned import TORCH, Scanned, Sign, Stream, Unseen
+from modelscope_cli.core.scanned import TORCH, Scanned, Sign, Stream, Target, Unseen
 from modelscope_cli.core.window import Window, open_window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 from modelscope_cli.formats.scan_compressed import packed_otherwise, scan_compressed, stream_of
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scan_source import Source
 
 HEAD = 1 << 12
-DEEPEST = 8  # containers in one another
-FILES = 4  # times nested_files: members that are looked into
 MOST_UNSEEN = 200
 MOST_SIGNS = 200  # of a kind: many of one must not keep out those of another
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -40,6 +39,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 USER_BLOCK = 512  # bytes, or twice as many, or twice that …: what may stand before HDF5
 GGUF = re.compile(rb"GGUF(?![ -~]{4})")
 SAFETENSORS = re.compile(rb"(?![\t\n\r -~]{8}).{8}\{", re.DOTALL)
+PART = ".distcp"
 NATIVE = (b"\x7fELF", b"\0asm", b"MZ", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba")
 MOST_ENDS = 8  # end records of zip archives that are tried
 
@@ -68,14 +68,24 @@ def scan_window(window: Window, limits: Limits, read: Read, found: Scanned | Non
     except RecursionError:
         found.problem = LimitError("nesting", limits.nesting, "too much", path=window.name)
     walk.content(window, "", 0)
+    walk.follow(window)
     walk.finish()
     return found
 
 
 def _is_followed(trace: PickleTrace) -> bool:
-    """Whether a reader came to the end of a pickle, and nothing but its calls unpickles bytes in it: readers look only into those."""
-    loaders = [use for use in trace.globals if (use.module, use.name) == ("torch.storage", "_load_from_bytes")]
-    return trace.problem is None and not any([use.loose for use in loaders])
+    """Whether a reader came to the end of a pickle, and it is a plain state dict, in which a reader sees all that there is to see."""
+    return trace.problem is None and all([(use.module, use.name) in PLAIN or _is_storage(use) for use in trace.globals])
+
+
+def _is_storage(use: GlobalUse) -> bool:
+    return use.module in ("torch", "torch.cuda", "torch.storage") and use.name.endswith("Storage")
+
+
+PLAIN = frozenset(
+    {("collections", "OrderedDict")}
+    | {("torch._utils", name) for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")}
+)
 
 
 class Walk:
@@ -85,7 +95,10 @@ class Walk:
         self.found = found
         self.limits = limits
         self.budget = limits.scanned_bytes
+        self.tries = limits.scanned_pickles  # places where a hidden pickle may still be looked for
+        self.spare = limits.opcodes // 2  # instructions that may still be run to look for one
         self.opcodes = limits.opcodes + limits.opcodes // 2  # instructions that may still be run, of all pickles together
+        self.imports = 5 * limits.imports  # names that may still be imported, by all of them
         self.unpacking = Budget(limits)  # for what is compressed by itself
         self.files = 0
         self.known: dict[str, PickleTrace] = {}  # pickles of torch that a reader has run from end to end, by their place
@@ -93,15 +106,20 @@ class Walk:
         self.unpickled: list[PickleTrace] = []  # all that a reader of the oldest format has run
         self.data: frozenset[int] = frozenset()  # where the storages begin that a reader found: nothing to run
         self.templates = False  # whether a reader kept the chat templates, each to its end
-        self.sources: list[Source] = []  # Python files, until it is known what names them
+        self.sources: list[Source] = []  # Python files, until it is known what names them, and everything else was looked at
+        self.source_bytes = 4 * limits.searched_bytes  # of them that may still be searched
         self.judged: set[str] = set()  # those of them that an archive runs by its nature
+        self.targets: set[Target] = set()  # names in configurations, each once
+        self.packages: list[str] = []  # where in an archive a torch.package begins that was unpacked
+        self.served: dict[str, set[str]] = {}  # by folder: the Python files that a manifest of TorchServe in it names
+        self.index: tuple[Any, PickleTrace] | None = None  # the object that the index of a distributed checkpoint is
+        self.blobs: set[tuple[int, int]] = set()  # (start, bytes) of those of a `.distcp`
         self.mapped: dict[str, set[str]] = {}  # by folder: the Python files that a configuration in it names
         self.programs: list[str] = []  # prefixes of archives of torch.export
         self.counts: dict[str, int] = {}  # signs by their code
         self.places: dict[str, int] = {}  # where in `found.unseen` a place stands
         self.ends: dict[str, int] = {}  # by place: where the last member of a tar stops, which was looked at by itself
         self.kinds = 0  # parts of a known kind, but for containers
-        self.strangers = 0  # parts of none
 
     def take(self, checkpoint: Checkpoint) -> None:
         """What the reader of checkpoints learnt. A pickle that it ran to the end need not be run again: it is the stricter one."""
@@ -129,16 +147,16 @@ class Walk:
     def content(self, window: Window, where: str, depth: int, *, raw: bool = False) -> None:
         """Look at a file, or at one inside another, by what it holds. `raw` says that numbers are expected. Never raises for content."""
         self.files += 1
-        if depth > DEEPEST:
-            self.unseen(where, f"more than {DEEPEST} containers in one another")
+        if depth > self.limits.scanned_depth:
+            self.unseen(where, f"more than {self.limits.scanned_depth:,} containers in one another (--limit scanned_depth=N)")
             return
-        if self.files > self.limits.nested_files * FILES:
-            self.unseen("", f"what follows the first {self.limits.nested_files * FILES:,} parts (limit nested_files)")
+        if self.files > self.limits.scanned_parts:
+            self.unseen("", f"what follows the first {self.limits.scanned_parts:,} parts (--limit scanned_parts=N)")
             return
         try:
             head = window.head(HEAD)
         except ModelscopeError as problem:
-            self.unseen(where, problem.message)
+            self.unseen(where, problem)
             return
         known = False
         for look in (self._pickles, self._container, self._user_block, self._second_end):
@@ -146,13 +164,12 @@ class Walk:
                 known = look(window, where, depth, head) or known
             except ModelscopeError as problem:
                 if depth or self.found.problem is None or problem.message != self.found.problem.message:
-                    self.unseen(where, problem.message)
+                    self.unseen(where, problem)
                 known = True
             except (RecursionError, MemoryError):
                 self.unseen(where, "it is nested too deeply, or needs more memory than there is")
                 known = True
         if not known and window.size and depth and not raw:
-            self.strangers += 1
             self.unseen(where, "of no kind that is known here", quiet=True)
 
     def _pickles(self, window: Window, where: str, depth: int, head: bytes) -> bool:
@@ -213,7 +230,9 @@ class Walk:
                 return False
             scan_native(self, where, kind)
         else:
-            return False
+            from modelscope_cli.formats.scan_graphs import scan_graph
+
+            return scan_graph(self, window, where, head)
         return True
 
     def _safetensors(self, window: Window, where: str, depth: int) -> None:
@@ -228,7 +247,7 @@ class Walk:
         header = 8 + int.from_bytes(window.read(0, 8), "little")
         end = max([header, *map(sum, zip(storage.starts, storage.nbytes, strict=True))])
         if end < window.size:
-            behind = f"{where}:behind" if where else "behind"
+            behind = f"{where}/behind" if where else "behind"
             self.content(window.cut(end, window.size - end, behind), behind, depth + 1)
 
     def _user_block(self, window: Window, where: str, depth: int, head: bytes) -> bool:
@@ -265,6 +284,18 @@ class Walk:
                     return True
         return False
 
+    def follow(self, window: Window) -> None:
+        """Look at what an index of a distributed checkpoint points to."""
+        if window.name.endswith(PART):
+            from modelscope_cli.formats.scan_places import follow_beside
+
+            follow_beside(self, window)
+        elif self.index is not None:
+            from modelscope_cli.formats.scan_places import follow_index
+
+            follow_index(self, window.name, *self.index)
+            self.index = None
+
     def finish(self) -> None:
         """What can be said only once everything was looked at."""
         told = {(use.module, use.name) for stream in self.found.streams for use in stream.trace.globals}
@@ -272,6 +303,10 @@ class Walk:
             if any((use.module, use.name) not in told for use in trace.globals):
                 where = trace.where.removeprefix(f"{self.found.path}:")
                 self.found.streams.append(Stream(where, trace, TORCH))
+        if self.found.streams:
+            from modelscope_cli.formats.scan_package import modules_beside
+
+            self.found.packaged |= modules_beside(self.found)
         if self.sources:
             from modelscope_cli.formats.scan_source import judge_sources
 
@@ -279,8 +314,8 @@ class Walk:
         for code, count in self.counts.items():
             if count > MOST_SIGNS:
                 self.found.signs.append(Sign(code, "", f"{count - MOST_SIGNS:,} more of this kind, which are not listed"))
-        if self.strangers and not self.kinds and not self.found.texts:
-            self.found.looked = False  # a container of what is known by no name
+        if not self.kinds and not self.found.texts and not self.found.operators:
+            self.found.looked = False  # a container of nothing that is judged: of texts, or of what is known by no name
 
     def sign(self, code: str, where: str, message: str, offset: int | None = None) -> None:
         """Note something odd; of many of a kind the first."""
@@ -288,15 +323,17 @@ class Walk:
         if count <= MOST_SIGNS:
             self.found.signs.append(Sign(code, where, message, offset))
 
-    def unseen(self, where: str, why: str, *, quiet: bool = False) -> None:
+    def unseen(self, where: str, why: str | ModelscopeError, *, quiet: bool = False, source: bool = False) -> None:
         """Note a part that was not looked at, each place once; `quiet` ones matter less than those that should have been."""
+        if isinstance(why, ModelscopeError):
+            why = why.told if isinstance(why, LimitError) else why.message
         found = self.found.unseen
         place = self.places.get(where)
         if place is not None:
             if found[place].minor and not quiet:
-                found[place] = Unseen(where, why, quiet)
+                found[place] = Unseen(where, why, quiet, source)
         elif len(found) < MOST_UNSEEN and not (quiet and len(found) > MOST_UNSEEN // 2):
             self.places[where] = len(found)
-            found.append(Unseen(where, why, quiet))
+            found.append(Unseen(where, why, quiet, source))
         elif not quiet and all(one.minor for one in found):
-            found[-1] = Unseen(where, why, quiet)
+            found[-1] = Unseen(where, why, quiet, source)

@@ -12,10 +12,11 @@ import re
 
 # `model.eval()`, `re.compile(` and `torch.compile(` are no such calls.
 RISKY = re.compile(
-    r"\bos\s*\.\s*(?:system|popen|exec\w*|spawn\w*|remove|unlink|fork|startfile|posix_spawn\w*)\b|\bsubprocess\b"
+    r"(?<!\w)(?=[bcemoprsu_])"  # nothing else is tried where none of the words begins
+    r"(?:\bos\s*\.\s*(?:system|popen|exec\w*|spawn\w*|remove|unlink|fork|startfile|posix_spawn\w*)\b|\bsubprocess\b"
     r"|(?<![\w.])(?:eval|exec|compile|__import__)\s*\(|\bbuiltins\s*\.\s*(?:eval|exec|compile|__import__)\b"
     r"|\bsocket\s*\.|\burllib\b|\brequests\s*\.|\bctypes\b|\bpickle\s*\.\s*loads?\b|\bmarshal\b|\bbase64\s*\.\s*b64decode"
-    r"|\bshutil\s*\.\s*rmtree|\b__builtins__\b|\brunpy\b|\bpty\s*\.|\b__subclasses__\b"
+    r"|\bshutil\s*\.\s*rmtree|\b__builtins__\b|\brunpy\b|\bpty\s*\.|\b__subclasses__\b)"
 )
 # Without comments and texts: the same by other names.
 RENAMED = re.compile(
@@ -43,11 +44,22 @@ OWN_OPERATORS = (
     "profiler", "inductor", "_c10d_functional",
 )  # fmt: skip
 OPERATORS = re.compile(r"\bops[\s)]*\.\s*(\w+)[\s)]*\.\s*\w+")
+NAMES_OF_FILES = re.compile(r"_?save|from_file|load|(?:read|write)_file|sox_io_\w+")
+ANY_OF_FILES = re.compile(r"\.\s*(?:_?save|from_file|load)\s*\(")
 NEW_NAME = re.compile(r"=[\s(]*(?:torch|ops(?:[\s)]*\.\s*\w+)?)[ \t)]*(?:[;\n,]|$)")
+# torch's compiler writes `getattr(layers, "0")` for attributes that are no identifiers, and `layers.weight` for all others.
+NO_IDENTIFIER = re.compile(r"(?![A-Za-z_]\w*\Z)(?:[^\\\n]|\\[23][0-7]{2})+", re.ASCII)
+GETATTR = re.compile(r"\bgetattr\b\s*")
+PLAIN_GETATTR = re.compile(r"\bgetattr\([\w.\s]*,\s*\"\"\s*\)")
+BRACKETED = re.compile(r"(?<!getattr)\(([\w.,\s\"?]*)\)")
+OCTAL = re.compile(r"\\([0-7]{1,3})")
+MOST_BRACKETS = 32  # in one another
 
+# A comment, the end of a line that goes on, or a text. No choice is ever taken back, and what never closes goes on to the end of
+# its line, or of the source, as it does for Python: so each character is looked at once.
 _PIECE = re.compile(
-    r"#[^\n]*|\\\r?\n|([A-Za-z]{0,3})(?:'''([^\\]*?(?:\\.[^\\]*?)*?)'''|\"\"\"([^\\]*?(?:\\.[^\\]*?)*?)\"\"\""
-    r"|'([^'\\\n]*(?:\\.[^'\\\n]*)*)'|\"([^\"\\\n]*(?:\\.[^\"\\\n]*)*)\")",
+    r"""#[^\n]*+|\\\r?\n|([A-Za-z]{0,3}+)(?:'''((?:[^\\']|\\.|'(?!''))*+)(?:'''|\\?\Z)|\"\"\"((?:[^\\"]|\\.|"(?!""))*+)(?:\"\"\"|\\?\Z)"""
+    r"""|'((?:[^\\'\n]|\\.)*+)(?:'|(?=\n)|\\?\Z)|"((?:[^\\"\n]|\\.)*+)(?:"|(?=\n)|\\?\Z))""",
     re.DOTALL,
 )
 
@@ -60,14 +72,25 @@ def bare(text: str) -> str:
         if prefix is None:
             return " "
         if "f" in prefix.lower() or "t" in prefix.lower():
-            return " " + next(part for part in match.groups()[1:] if part is not None) + " "
+            return " " + _inside(match) + " "
         return '""'
 
-    if not text.isascii():
-        from unicodedata import normalize
+    return _PIECE.sub(left, as_ascii(text).replace("\r\n", "\n").replace("\r", "\n"))
 
-        text = normalize("NFKC", text)
-    return _PIECE.sub(left, text)
+
+def _inside(match: re.Match[str]) -> str:
+    """What stands between the quotes."""
+    return next(part for part in match.groups()[1:] if part is not None)
+
+
+def as_ascii(text: str) -> str:
+    """The text with those letters written plainly that Python takes for letters of ASCII."""
+    if text.isascii():
+        return text
+    from unicodedata import normalize
+
+    plain = {ord(letter): normalize("NFKC", letter) for letter in set(text) if not letter.isascii()}
+    return text.translate({letter: written for letter, written in plain.items() if written.isascii()})
 
 
 def risky_words(text: str) -> list[str]:
@@ -93,7 +116,49 @@ def risky_words(text: str) -> list[str]:
 
 def file_operators(text: str) -> list[str]:
     """What in a source of TorchScript reads or writes files."""
-    return sorted({re.sub(r"[\s)]", "", match[0]) for part in (text, bare(text)) for match in FILE_OPERATORS.finditer(part)})
+    code = bare(text)
+    found = {re.sub(r"[\s)]", "", match[0]) for part in (text, code) for match in FILE_OPERATORS.finditer(part)}
+    if NEW_NAME.search(code):  # torch.from_file, where `torch` goes by another name
+        found |= {re.sub(r"[\s(]", "", match[0]) for match in ANY_OF_FILES.finditer(code)}
+    if odd_getattr(text):
+        found |= {f"getattr of {name}" for name in texts_in(text) if NAMES_OF_FILES.fullmatch(name)}
+    return sorted(found)
+
+
+def texts_in(text: str) -> set[str]:
+    """The texts of a source of TorchScript as its compiler reads them: those side by side are one."""
+    found: set[str] = set()
+    whole, end = "", -1
+    for match in _PIECE.finditer(text):
+        if match[1] is not None:
+            inside = OCTAL.sub(lambda octal: chr(int(octal[1], 8)), _inside(match))
+            whole = whole + inside if end >= 0 and not text[end : match.start()].strip() else inside
+            found.add(whole)
+            end = match.end()
+        elif end >= 0 and not text[end : match.start()].strip():
+            end = match.end()
+    return found
+
+
+def odd_getattr(text: str) -> bool:
+    """Whether a source of TorchScript takes an attribute by a text as torch's own compiler never writes it."""
+    if GETATTR.search(text) is None and text.isascii():
+        return False
+
+    def left(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return " "
+        return '""' if not match[1] and NO_IDENTIFIER.fullmatch(_inside(match)) else "?"
+
+    code = GETATTR.sub("getattr", _PIECE.sub(left, as_ascii(text)))
+    for _ in range(MOST_BRACKETS):
+        if GETATTR.search(code) is None:
+            return False
+        code, plain = PLAIN_GETATTR.subn("x", code)
+        code, bracketed = BRACKETED.subn(lambda match: " getattr " if "getattr" in match[1] else " x ", code)
+        if not plain and not bracketed:
+            break
+    return GETATTR.search(code) is not None
 
 
 def foreign_operators(text: str) -> list[str]:

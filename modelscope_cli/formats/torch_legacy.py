@@ -251,7 +251,7 @@ class NestedFiles:
         if raw[:2] == b"PK":
             raise UnsupportedFeatureError("a zip inside a pickle: not read yet", path=window.name)
         if self._depth >= DEEPEST_NESTED:
-            raise LimitError("nested_files", DEEPEST_NESTED, f"more than {DEEPEST_NESTED} in one another")
+            raise UnsupportedFeatureError(f"more than {DEEPEST_NESTED} torch.save in one another", path=window.name)
         self._depth += 1
         first = len(self.table.storage)
         stream = Stream(window, self.limits, self.table, self, located=base is not None)

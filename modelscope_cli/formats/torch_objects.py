@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
 from modelscope_cli.core.dtype import DTYPES, STORAGE_CLASSES, DType, unknown
-from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import Shape, View
+from modelscope_cli.errors import LimitError
 from modelscope_cli.formats.torch_sharded import is_sharded, shard_views
 
 LARGEST = 1 << 62
@@ -66,12 +67,12 @@ def dtype_of(value: Any) -> DType:
     raise BadTensorError("a dtype was expected")
 
 
-def extents(value: Any, what: str) -> Shape:
-    """A tuple of non-negative whole numbers, from a tuple, list or torch.Size."""
+def extents(value: Any, what: str, limits: Limits) -> Shape:
+    """A tuple of non-negative whole numbers, from a tuple, list or torch.Size. Raises BadTensorError, or LimitError for too many."""
     if type(value) is Call and type(value.function) is Global and value.function.path == "torch.Size" and value.args:
         value = value.args[0]
-    if type(value) in (list, tuple) and len(value) > DEFAULT_LIMITS.dimensions:
-        raise BadTensorError(f"its {what} has {len(value):,} dimensions")
+    if type(value) in (list, tuple) and len(value) > limits.dimensions:
+        raise LimitError("dimensions", limits.dimensions, len(value))
     if type(value) is list:
         value = tuple(value)
     if type(value) is not tuple:
@@ -84,12 +85,12 @@ def extents(value: Any, what: str) -> Shape:
     return value
 
 
-def strided(storage: Any, offset: Any, size: Any, stride: Any, dtype: DType | None = None) -> View:
-    """The view of `storage` that a strided tensor sees. Raises BadTensorError when it leaves the storage."""
+def strided(storage: Any, offset: Any, size: Any, stride: Any, limits: Limits, dtype: DType | None = None) -> View:
+    """The view of `storage` that a strided tensor sees. Raises BadTensorError when it leaves the storage, or LimitError."""
     if type(storage) is not StorageRef:
         raise BadTensorError("its storage is not a storage")
-    shape = extents(size, "size")
-    strides = extents(stride, "stride")
+    shape = extents(size, "size", limits)
+    strides = extents(stride, "stride", limits)
     if len(strides) != len(shape):
         raise BadTensorError(f"it has {len(shape)} dimensions and {len(strides)} strides")
     if type(offset) is not int or offset < 0:
@@ -115,24 +116,27 @@ def _from_view(view: View, others: tuple[View, ...] = (), parameter: bool | None
     return Found(view.shape, view.dtype, view, others, parameter)
 
 
-def _tensor(args: tuple[Any, ...]) -> Found:  # storage, storage_offset, size, stride[, requires_grad, backward_hooks, metadata]
+def _tensor(
+    args: tuple[Any, ...], limits: Limits
+) -> Found:  # storage, storage_offset, size, stride[, requires_grad, backward_hooks, metadata]
     storage, offset, size, stride = args[:4]
-    return _from_view(strided(storage, offset, size, stride))
+    return _from_view(strided(storage, offset, size, stride, limits))
 
 
 def _tensor_v3(
     args: tuple[Any, ...],
+    limits: Limits,
 ) -> Found:  # storage, offset, size, stride, requires_grad, backward_hooks, dtype[, metadata]
     storage, offset, size, stride, _, _, dtype = args[:7]
-    return _from_view(strided(storage, offset, size, stride, dtype_of(dtype)))
+    return _from_view(strided(storage, offset, size, stride, limits, dtype_of(dtype)))
 
 
-def _fa_tensor(args: tuple[Any, ...]) -> Found:  # fastai: cls, storage, offset, size, stride, …
-    return _tensor(args[1:])
+def _fa_tensor(args: tuple[Any, ...], limits: Limits) -> Found:  # fastai: cls, storage, offset, size, stride, …
+    return _tensor(args[1:], limits)
 
 
-def _parameter(args: tuple[Any, ...]) -> Found:  # data, requires_grad, backward_hooks[, state]
-    found = rebuilt(args[0])
+def _parameter(args: tuple[Any, ...], limits: Limits) -> Found:  # data, requires_grad, backward_hooks[, state]
+    found = rebuilt(args[0], limits)
     if found is None:
         raise BadTensorError("a Parameter of something that is no tensor")
     return found._replace(parameter=True)
@@ -140,59 +144,63 @@ def _parameter(args: tuple[Any, ...]) -> Found:  # data, requires_grad, backward
 
 def _quantised(
     args: tuple[Any, ...],
+    limits: Limits,
 ) -> Found:  # storage, offset, size, stride, quantizer_params, requires_grad, backward_hooks
     storage, offset, size, stride, quantiser = args[:5]
     inner = quantiser if type(quantiser) is tuple else ()
-    others = _views_of(map(rebuilt, inner))
-    return _from_view(strided(storage, offset, size, stride), others)
+    others = _views_of([rebuilt(value, limits) for value in inner], limits)
+    return _from_view(strided(storage, offset, size, stride, limits), others)
 
 
-def _sparse(args: tuple[Any, ...]) -> Found:  # layout, (indices, values, size, …) or (compressed, plain, values, size)
+def _sparse(
+    args: tuple[Any, ...], limits: Limits
+) -> Found:  # layout, (indices, values, size, …) or (compressed, plain, values, size)
     _, data = args[:2]
     if type(data) is not tuple:
         raise BadTensorError("a sparse tensor without its data")
-    tensors = [found for value in data if (found := rebuilt(value)) is not None]
+    tensors = [found for value in data if (found := rebuilt(value, limits)) is not None]
     if len(tensors) < 2:
         raise BadTensorError("a sparse tensor without indices and values")
-    sizes = [value for value in data if rebuilt(value) is None and type(value) in (tuple, list, Call)]
+    sizes = [value for value in data if rebuilt(value, limits) is None and type(value) in (tuple, list, Call)]
     values = tensors[-1]
-    views = _views_of((values, *tensors[:-1]))
+    views = _views_of((values, *tensors[:-1]), limits)
     if not views or not sizes:
         raise BadTensorError("a sparse tensor without a size")
-    return Found(extents(sizes[0], "size"), values.dtype, views[0], views[1:])
+    return Found(extents(sizes[0], "size", limits), values.dtype, views[0], views[1:])
 
 
-def _nested(args: tuple[Any, ...]) -> Found:  # buffer, sizes, strides, storage_offsets
-    tensors = [found for value in args if (found := rebuilt(value)) is not None]
+def _nested(args: tuple[Any, ...], limits: Limits) -> Found:  # buffer, sizes, strides, storage_offsets
+    tensors = [found for value in args if (found := rebuilt(value, limits)) is not None]
     if not tensors:
         raise BadTensorError("a nested tensor without a buffer")
-    views = _views_of(tensors)
+    views = _views_of(tensors, limits)
     return Found(tensors[0].shape, tensors[0].dtype, views[0] if views else None, views[1:])
 
 
-def _meta(args: tuple[Any, ...]) -> Found:  # dtype, size, stride, requires_grad
+def _meta(args: tuple[Any, ...], limits: Limits) -> Found:  # dtype, size, stride, requires_grad
     dtype, size = args[:2]
-    return Found(extents(size, "size"), dtype_of(dtype), None)
+    return Found(extents(size, "size", limits), dtype_of(dtype), None)
 
 
 def _wrapper(
     args: tuple[Any, ...],
+    limits: Limits,
 ) -> Found:  # cls, dtype, size, stride, offset, layout, device, requires_grad: data lives in the state
     _, dtype, size = args[:3]
-    return Found(extents(size, "size"), dtype_of(dtype), None)
+    return Found(extents(size, "size", limits), dtype_of(dtype), None)
 
 
-def _from_type(args: tuple[Any, ...]) -> Found:  # (func, type, args, state) or (func, type, args)
+def _from_type(args: tuple[Any, ...], limits: Limits) -> Found:  # (func, type, args, state) or (func, type, args)
     function, _, inner = args[:3]
     if type(inner) is not tuple:
         raise BadTensorError("a tensor subclass without arguments")
     made = Call(function, inner)
-    found = rebuilt(made)
+    found = rebuilt(made, limits)
     state = args[3] if len(args) > 3 else None
     if is_sharded(args[1]):
-        views = shard_views(state, _main_view)
+        views = shard_views(state, lambda node: _main_view(node, limits), limits)
     else:
-        views = _views_in_state(state)
+        views = _views_in_state(state, limits)
     if found is None:
         if not views:
             raise BadTensorError(f"a tensor subclass built by {function!r}")
@@ -202,20 +210,24 @@ def _from_type(args: tuple[Any, ...]) -> Found:  # (func, type, args, state) or 
     return found._replace(others=found.others + views)
 
 
-def _main_view(node: Any) -> View | None:
-    found = rebuilt(node)
+def _main_view(node: Any, limits: Limits) -> View | None:
+    found = rebuilt(node, limits)
     return found.main if found else None
 
 
-def _from_numpy(args: tuple[Any, ...]) -> Found:  # data, dtype, device, requires_grad: the data is in the pickle itself
+def _from_numpy(
+    args: tuple[Any, ...], limits: Limits
+) -> Found:  # data, dtype, device, requires_grad: the data is in the pickle itself
     data, dtype = args[:2]
     state = data.state if type(data) is Call else None
     shape = state[1] if type(state) is tuple and len(state) > 1 else ()
-    return Found(extents(shape, "shape"), dtype_of(dtype), None)
+    return Found(extents(shape, "shape", limits), dtype_of(dtype), None)
 
 
-def _on_device(args: tuple[Any, ...]) -> Found:  # data, dtype, device, requires_grad, where data is a tensor on the CPU
-    found = rebuilt(args[0])
+def _on_device(
+    args: tuple[Any, ...], limits: Limits
+) -> Found:  # data, dtype, device, requires_grad, where data is a tensor on the CPU
+    found = rebuilt(args[0], limits)
     if found is None:
         raise BadTensorError("a device tensor without its data")
     return found
@@ -225,22 +237,24 @@ def _views(found: Found) -> tuple[View, ...]:
     return ((found.main,) if found.main else ()) + found.others
 
 
-def _views_of(tensors: Iterable[Found | None]) -> tuple[View, ...]:
-    """The views of several tensors together, as long as they are not absurdly many."""
+def _views_of(tensors: Iterable[Found | None], limits: Limits) -> tuple[View, ...]:
+    """The views of several tensors together. Raises LimitError when they are absurdly many."""
     views: list[View] = []
     for found in tensors:
         views += _views(found) if found else ()
-        if len(views) > DEFAULT_LIMITS.parts:
-            raise BadTensorError(f"it is made of more than {DEFAULT_LIMITS.parts:,} parts")
+        if len(views) > limits.parts:
+            raise LimitError("parts", limits.parts, f"more than {limits.parts:,}")
     return tuple(views)
 
 
-def _views_in_state(state: Any) -> tuple[View, ...]:
+def _views_in_state(state: Any, limits: Limits) -> tuple[View, ...]:
     """Views of the tensors in the attributes of a tensor subclass (a DTensor's _local_tensor, torchao's data and scales)."""
     tensors: list[Found] = []
     waiting = [(state, 0)]
     seen: set[int] = set()
-    while waiting and len(seen) < DEFAULT_LIMITS.parts:
+    while waiting:
+        if len(seen) > limits.parts:
+            raise LimitError("parts", limits.parts, f"more than {limits.parts:,}")
         node, depth = waiting.pop(0)
         if id(node) in seen or depth > DEEPEST_STATE:
             continue
@@ -249,12 +263,13 @@ def _views_in_state(state: Any) -> tuple[View, ...]:
             waiting += [(value, depth + 1) for value in node[:MOST_ATTRIBUTES]]
         elif type(node) is Mapping:
             waiting += [(value, depth + 1) for _, value in node.pairs[:MOST_ATTRIBUTES]]
-        elif (found := rebuilt(node)) is not None:
+        elif (found := rebuilt(node, limits)) is not None:
             tensors.append(found)
-    return _views_of(tensors)
+    return _views_of(tensors, limits)
 
 
-_BY_NAME: dict[str, Callable[[tuple[Any, ...]], Found | None]] = {
+Reader = Callable[[tuple[Any, ...], Limits], Found | None]
+_BY_NAME: dict[str, Reader] = {
     "_rebuild_tensor": _tensor,
     "_rebuild_tensor_v2": _tensor,
     "_rebuild_tensor_v3": _tensor_v3,
@@ -270,33 +285,34 @@ _BY_NAME: dict[str, Callable[[tuple[Any, ...]], Found | None]] = {
     "_rebuild_xla_tensor": _from_numpy,
     "_rebuild_device_tensor_from_cpu_tensor": _on_device,
 }
-REBUILDERS: dict[tuple[str, str], Callable[[tuple[Any, ...]], Found | None]] = {
+REBUILDERS: dict[tuple[str, str], Reader] = {
     **{("torch._utils", name): reader for name, reader in _BY_NAME.items()},
     ("torch._tensor", "_rebuild_from_type"): _from_type,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     ("torch.tensor", "_rebuild_from_type"): _from_type,
     ("torch.tensor", "_rebuild_from_type_v2"): _from_type,
     ("fastai.torch_core", "_fa_rebuild_tensor"): _fa_tensor,
-    ("fastai.torch_core", "_fa_rebuild_qtensor"): lambda args: _quantised(args[1:]),
+    ("fastai.torch_core", "_fa_rebuild_qtensor"): lambda args, limits: _quantised(args[1:], limits),
 }
 
 _PARAMETER_CLASSES = {("torch.nn.parameter", "Parameter"), ("torch.nn.parameter", "Buffer")}
 
 
-def rebuilt(node: Any) -> Found | None:
-    """The tensor that a call would make, or None when it makes something else. Raises BadTensorError for impossible arguments."""
+def rebuilt(node: Any, limits: Limits) -> Found | None:
+    """The tensor that a call would make, or None when it makes something else. Raises BadTensorError for impossible
+    arguments, and LimitError."""
     if type(node) is not Call or type(node.function) is not Global:
         return None
     key = (node.function.module, node.function.name)
     reader = REBUILDERS.get(key)
     try:
         if reader is not None:
-            return reader(node.args)
+            return reader(node.args, limits)
         if key in _PARAMETER_CLASSES and node.args and key[1] == "Parameter":
-            return _parameter(node.args)
+            return _parameter(node.args, limits)
         if key[0].startswith("torch") and key[1].endswith("Tensor") and type(node.state) is tuple:
-            return _tensor(node.state)  # torch.FloatTensor with __setstate__(storage, offset, size, stride), torch 0.1
-    except BadTensorError:
+            return _tensor(node.state, limits)  # torch.FloatTensor with __setstate__(storage, offset, size, stride), torch 0.1
+    except (BadTensorError, LimitError):
         raise
     except RecursionError:
         raise BadTensorError("it is wrapped in itself too often") from None

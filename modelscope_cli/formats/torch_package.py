@@ -28,7 +28,6 @@ from modelscope_cli.formats.torchscript import add_constants
 PICKLE_BEGINS = tuple(b"\x80" + bytes([protocol]) for protocol in (2, 3, 4, 5))
 MOCKED = b"from _mock import MockedObject"
 MOST_NAMED = 64  # modules named in the metadata
-MOST_SCRIPTS = 10_000  # TorchScript modules of one package
 
 
 def read_archive(archive: Archive, root: str) -> Checkpoint:
@@ -142,8 +141,9 @@ class Package:
             name = f"{self.root}.data/ts_code/{number}/data.pkl"
             if name not in self.archive.members:
                 raise BadTensorError(f"the TorchScript module {number[:20]!r} is not in the archive")
-            if len(self._scripts) >= MOST_SCRIPTS:
-                raise LimitError("nested_files", MOST_SCRIPTS, len(self._scripts) + 1, path=self.archive.path)
+            most = self.archive.limits.nested_files
+            if len(self._scripts) >= most:
+                raise LimitError("nested_files", most, len(self._scripts) + 1, path=self.archive.path)
             self._scripts[number] = None
             self._scripts[number] = self.archive.unpickle(name, "pickle", self._load_script_storage)
             self.opened.append(number)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
-from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import Shape, View
+from modelscope_cli.errors import LimitError
 
 
 class Piece(NamedTuple):
@@ -30,13 +31,15 @@ def is_sharded(cls: Any) -> bool:
     return type(cls) is Global and cls.name == "ShardedTensor" and cls.module.startswith("torch.distributed.")
 
 
-def local_shards(state: Any) -> list[Piece]:
-    """The shards that the state of a ShardedTensor holds."""
+def local_shards(state: Any, limits: Limits) -> list[Piece]:
+    """The shards that the state of a ShardedTensor holds. Raises LimitError where it lists too many."""
     listed = state[0] if type(state) is tuple and state else None
     if type(listed) is not list:
         return []
+    if len(listed) > limits.parts:
+        raise LimitError("parts", limits.parts, len(listed))
     pieces = []
-    for node in listed[: DEFAULT_LIMITS.parts]:
+    for node in listed:
         fields = attributes(node)
         offsets: Any = attributes(fields.get("metadata")).get("shard_offsets")
         whole = type(offsets) in (list, tuple) and all(type(place) is int and place >= 0 for place in offsets)
@@ -52,10 +55,10 @@ def attributes(node: Any) -> dict[str, Any]:
     return {key: value for key, value in state.pairs if type(key) is str} if type(state) is Mapping else {}
 
 
-def shard_views(state: Any, view_of: Callable[[Any], View | None]) -> tuple[View, ...]:
+def shard_views(state: Any, view_of: Callable[[Any], View | None], limits: Limits) -> tuple[View, ...]:
     """The views of all local shards, as pieces of the whole where they say where they begin."""
     views = []
-    for tensor, origin in local_shards(state):
+    for tensor, origin in local_shards(state, limits):
         view = view_of(tensor)
         if view is not None:
             views.append(view._replace(origin=origin if origin is not None and len(origin) == len(view.shape) else None))

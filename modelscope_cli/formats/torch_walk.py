@@ -63,7 +63,12 @@ class Walk:
             self._descend(mapping([("", root)]))
         if self._left_out:
             self.notes.append(
-                Note("metadata-cut", "info", self.where, f"{self._left_out:,} more metadata values are not listed")
+                Note(
+                    "metadata-cut",
+                    "info",
+                    self.where,
+                    f"{self._left_out:,} more metadata values are not listed (--limit metadata_items=N)",
+                )
             )
         if self._not_repeated:
             self.notes.append(
@@ -192,9 +197,11 @@ class Walk:
     def _call(self, frames: list[_Frame], node: Call, path: str, key: str, mark: str | None, frame: _Frame) -> None:
         sink = frame.sink
         try:
-            found = rebuilt(node)
+            found = rebuilt(node, self.limits)
         except BadTensorError as problem:
             raise CorruptFileError(f"tensor {path!r}: {problem}", path=self.where) from None
+        except LimitError as problem:
+            raise problem.of(self.where, f"tensor {path!r}") from None
         if found is not None:
             if not self.groups or self.groups[-1][1] != frame.path:
                 self.groups.append((len(self.table), self._name(frame.path)))

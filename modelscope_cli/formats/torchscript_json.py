@@ -95,9 +95,11 @@ def add_tensor(archive: Archive, root: str, name: str, tensor: dict[str, Any]) -
     row = archive.storage(member, key)
     held = archive.members[member]
     try:
-        view = strided(StorageRef(row, dtype, held.size), _number(tensor.get("offset", 0)), shape, strides)
+        view = strided(StorageRef(row, dtype, held.size), _number(tensor.get("offset", 0)), shape, strides, archive.limits)
     except BadTensorError as problem:
         raise BadTensorError(f"tensor {name[:80]!r}: {problem}") from None
+    except LimitError as problem:
+        raise problem.of(archive.path, f"tensor {name[:80]!r}") from None
     archive.table.add(name, view.shape, dtype, row, view.offset, view.strides)
 
 

@@ -21,6 +21,7 @@ from modelscope_cli.render.html_tables import (
     to_html,
 )
 from modelscope_cli.render.inline_svg import NotAPictureError, inline
+from modelscope_cli.render.plain import begun
 from modelscope_cli.report.document import (
     MACHINES,
     Areas,
@@ -29,6 +30,7 @@ from modelscope_cli.report.document import (
     Facts,
     Finding,
     Findings,
+    Listing,
     Report,
     Section,
     Table,
@@ -146,7 +148,11 @@ def finding_item(finding: Finding) -> str:
     sign, kind = SEVERITY[finding.severity]
     where = f"<b>{clipped(finding.where, LONGEST_NAME)}</b> " if finding.where else ""
     code = f' <code class="code">{clipped(finding.code, LONGEST_NAME)}</code>' if finding.code else ""
-    return f"<li>{mark(sign, kind, finding.severity)}<p>{where}{clipped(finding.message, LONGEST_TEXT)}{code}</p></li>"
+    if isinstance(finding.message, Listing):
+        lines = "\n".join([begun(escaped(line)) for line in finding.message.split("\n")])
+        return f'<li>{mark(sign, kind, finding.severity)}<div><p>{where}{code}</p><pre class="listing">{lines}</pre></div></li>'
+    said = clipped(words(finding.message, "auto", exact=True), LONGEST_TEXT)
+    return f"<li>{mark(sign, kind, finding.severity)}<p>{where}{said}{code}</p></li>"
 
 
 def picture(drawing: Drawing) -> str:

@@ -103,7 +103,7 @@ def _count(suite: Element) -> None:
 
 
 def _sentence(finding: Finding) -> str:
-    return visible(f"{finding.where}: {finding.message}" if finding.where else finding.message)
+    return visible(f"{finding.where}: {finding.message}" if finding.where else str(finding.message))
 
 
 def _short(message: str) -> str:

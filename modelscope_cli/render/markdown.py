@@ -18,7 +18,7 @@ from typing import Any
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.headline import findings, header_facts, headline, short_names, tally, verdicts
 from modelscope_cli.render.markdown_fit import FILE, SECTION, Line, Part, fit
-from modelscope_cli.render.markdown_text import LONGEST_SENTENCE, cell, code, code_in_html, is_odd, prose, prose_in_html
+from modelscope_cli.render.markdown_text import LONGEST_SENTENCE, block, cell, code, code_in_html, is_odd, prose, prose_in_html
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import (
     MACHINES,
@@ -29,6 +29,7 @@ from modelscope_cli.report.document import (
     Facts,
     Finding,
     Findings,
+    Listing,
     Phrase,
     Problem,
     Ratio,
@@ -133,7 +134,7 @@ def _report(report: Report, unit: str) -> Iterator[Line | Part]:
         yield _typed_table(tables[0], unit, MAIN)
     wrong = findings(report, "error", "warning")
     if wrong:
-        yield Part("", [Line(_finding(finding), SAID) for finding in wrong], "\n", SECTION, "- {} more\n")
+        yield Part("", [Line(_finding(finding, unit), SAID) for finding in wrong], "\n", SECTION, "- {} more\n")
     for section in sections:
         if isinstance(section, Table) and section in tables[1:]:
             yield _folded(section.title or _first_title(section), _typed_table(section, unit, FOLDED))
@@ -142,7 +143,7 @@ def _report(report: Report, unit: str) -> Iterator[Line | Part]:
             if rows:
                 yield _folded(section.title or "File", _table(["", ""], [False, False], rows))
         elif isinstance(section, Findings):
-            notes = [Line(_finding(finding), FOLDED) for finding in section.items if finding.severity == "info"]
+            notes = [Line(_finding(finding, unit), FOLDED) for finding in section.items if finding.severity == "info"]
             if notes:
                 yield _folded(section.title, Part("", notes, "\n", SECTION, "- {} more\n"))
 
@@ -161,9 +162,14 @@ def _verdicts(section: Verdicts, unit: str) -> Part:
     return _table(["", "Rule", "Limit", "Actual", "Result"], [False, False, True, True, False], rows, caption)
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, unit: str) -> str:
+    """A point of a list; what is listed line by line becomes a block."""
     where = f"{code(finding.where, middle=True)}: " if finding.where else ""
-    return f"- {SIGNS[finding.severity]} {where}{prose(finding.message, LONGEST_SENTENCE)}\n"
+    said = finding.message
+    if isinstance(said, Listing):
+        return f"{SIGNS[finding.severity]} {where.rstrip()}\n\n{block(said)}\n"
+    sentence = _words(said, unit) if isinstance(said, Phrase) else prose(said, LONGEST_SENTENCE)
+    return f"- {SIGNS[finding.severity]} {where}{sentence}\n"
 
 
 def _fact_rows(facts: Facts, unit: str) -> list[tuple[list[str], int]]:

@@ -19,7 +19,7 @@ import html
 import re
 from collections.abc import Callable
 
-from modelscope_cli.render.plain import visible
+from modelscope_cli.render.plain import begun, visible
 
 LONGEST_CELL = 160  # characters; the complete text is in the formats for machines
 LONGEST_SENTENCE = 480
@@ -54,6 +54,14 @@ def code(text: str, most: int = LONGEST_CELL, *, middle: bool = False) -> str:
     fence = "`" * next(length for length in range(1, len(text) + 2) if length not in runs)
     blank = " " if text[0] == "`" or text[-1] == "`" or (text[0] == text[-1] == " " and text.strip(" ")) else ""
     return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def block(text: str) -> str:
+    """A fenced block. Its fence is longer than any run of backticks inside, so that no line in it can end it."""
+    lines = [begun(visible(line)) for line in text.split("\n")]
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *lines, fence]) + "\n"
 
 
 def code_in_html(text: str, most: int = LONGEST_CELL, *, middle: bool = False) -> str:

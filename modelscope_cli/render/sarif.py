@@ -109,7 +109,7 @@ def _results(report: Report) -> Iterator[Result]:
             graded = "error" if verdict.status == "failed" else "warning"
             yield Result(verdict.rule, graded, words(verdict.message, "auto", exact=True), report.title, verdict.target)
     for finding in findings(report, "error", "warning"):
-        yield Result(finding.code, finding.severity, finding.message, report.title, finding.where)
+        yield Result(finding.code, finding.severity, str(finding.message), report.title, finding.where)
 
 
 def _rule(code: str, graded: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def body(section: Section) -> str:
     if isinstance(section, Table):
         return table(section)
     if isinstance(section, Findings):
-        found = [[plain(each.severity), name(each.where), plain(each.message)] for each in section.items]
+        found = [[plain(each.severity), name(each.where), plain(str(each.message))] for each in section.items]
         return lines(["Severity", "Where", "What"], found) if found else ""
     return ""
 

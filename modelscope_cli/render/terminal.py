@@ -7,7 +7,6 @@ Facts and findings are sentences: they wrap.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import begun, speaks_ascii_only, to_ascii, visible
+from modelscope_cli.render.wrapping import cut, fitted, wrapped
 from modelscope_cli.report.document import (
     MACHINES,
     Bytes,
@@ -23,6 +23,7 @@ from modelscope_cli.report.document import (
     Count,
     Facts,
     Findings,
+    Listing,
     Ratio,
     Report,
     Row,
@@ -106,7 +107,7 @@ class Page:
             text = self.text(fact.text if fact.text is not None else self.cell(fact.value, False))
             style = "bold" if not facts.title and (position == 0 or fact.key == "parameters") else ""
             style = CATEGORY_STYLES.get(str(fact.value), style) if fact.key == "verdict" else style
-            for number, part in enumerate(_fitted(text, self.width - label_width - 2)):
+            for number, part in enumerate(fitted(text, self.width - label_width - 2)):
                 label = fact.label if number == 0 else ""
                 self.line(Text.assemble((label.ljust(label_width), "bright_black"), "  ", (part, style)))
 
@@ -118,7 +119,18 @@ class Page:
         for finding in findings.items:
             sign, style = SEVERITY[finding.severity]
             where = f"{finding.where}: " if finding.where else ""
-            self.item(sign, style, self.text(where + finding.message))
+            if isinstance(finding.message, Listing):
+                self.item(sign, style, self.text(where))
+                self.listing(finding.message)
+            else:
+                self.item(sign, style, self.text(where + self.cell(finding.message, True)))
+
+    def listing(self, listing: Listing) -> None:
+        """Its lines, cut where the terminal ends: blanks are a part of them."""
+        room = self.width - 4
+        for line in map(self.text, listing.split("\n")):
+            for start in range(0, max(1, len(line)), room):
+                self.line(Text(f"    {begun(line[start : start + room])}".rstrip(), style="bright_black"))
 
     def verdicts(self, verdicts: Verdicts) -> None:
         """A line a rule: sign, name, sentence; what to do on a line below."""
@@ -130,18 +142,18 @@ class Page:
         widest = min(max(map(cell_len, names), default=0), max(NARROWEST_NAME, self.width // 3))
         for verdict, name in zip(verdicts.items, names, strict=True):
             sign, style = STATUS[verdict.status]
-            padded = _cut(name, widest, self.ascii)
+            padded = cut(name, widest, self.ascii)
             padded += " " * (widest - cell_len(padded) + 2)
             self.item(sign, style, self.text(self.cell(verdict.message, True)), padded)
             if verdict.todo:
                 self.item(" ", "", self.text(verdict.todo), " " * len(padded), "bright_black")
         if verdicts.caption:
-            self.line(Text(_cut(self.text(verdicts.caption), self.width, self.ascii), style="bright_black"))
+            self.line(Text(cut(self.text(verdicts.caption), self.width, self.ascii), style="bright_black"))
 
     def item(self, sign: str, style: str, text: str, name: str = "", text_style: str = "") -> None:
         """A sign, perhaps a name, and a sentence that wraps beside them."""
         indent = 4 + cell_len(name)
-        for number, part in enumerate(_wrapped(text, self.width - indent)):
+        for number, part in enumerate(wrapped(text, self.width - indent)):
             first = (self.text(sign), style), " ", (name, "bold")
             head: tuple[str | tuple[str, str], ...] = first if number == 0 else (" " * (indent - 2),)
             self.line(Text.assemble("  ", *head, (part, text_style)))
@@ -160,7 +172,7 @@ class Page:
         self.line()
         if any(column.title for column in columns):
             self.emit(
-                [(gap.join(column.pad(_cut(column.title, column.width, self.ascii)) for column in columns), "bright_black")]
+                [(gap.join(column.pad(cut(column.title, column.width, self.ascii)) for column in columns), "bright_black")]
             )
         for row, texts, guide in zip(table.rows, cells, guides, strict=True):
             for line in self.lines(table, columns, texts):
@@ -170,12 +182,13 @@ class Page:
                     segments.append((gap, ""))
                 self.emit(segments[:-1])
         if table.caption:
-            self.line(Text(_cut(self.text(table.caption), self.width, self.ascii), style="bright_black"))
+            for part in fitted(self.text(table.caption), self.width):
+                self.line(Text(part, style="bright_black"))
 
     def lines(self, table: Table, columns: list[_Shown], texts: list[str]) -> list[list[str]]:
         """The lines of a row: one, or as many as its longest wrapped cell takes."""
-        wrapped = [column for column in columns if table.columns[column.position].wrapped]
-        parts = {column.number: _wrapped(texts[column.number], column.width, NARROWEST_TEXT) for column in wrapped}
+        several = [column for column in columns if table.columns[column.position].wrapped]
+        parts = {column.number: wrapped(texts[column.number], column.width, NARROWEST_TEXT) for column in several}
         most = max([len(lines) for lines in parts.values()], default=1)
         if most == 1:
             return [texts]
@@ -194,7 +207,7 @@ class Page:
             value = row.cells[column.position]
             drawn = self.text(_bar(value / largest, column.width)) if value and largest and row.mark != "total" else ""
             return [(column.pad(drawn), style or "bright_black")]
-        padded = column.pad(_cut(text, column.width, self.ascii, middle=column.number == 0))
+        padded = column.pad(cut(text, column.width, self.ascii, middle=column.number == 0))
         if row.mark in ("total", "section", "more"):
             return [(padded, style)]
         if column.number == 0:
@@ -236,6 +249,7 @@ class Page:
             if bars and 0 < excess <= saved:
                 columns = [column for column in columns if not column.bar]
                 excess -= saved
+        natural = {column.number: column.width for column in columns}
         while excess > 0:
             soft = [column for column in columns if not column.numeric and not column.bar and column.width > NARROWEST_TEXT]
             if not soft:
@@ -243,6 +257,7 @@ class Page:
             widest = max(soft, key=lambda column: column.width * table.columns[column.position].yields)
             widest.width -= 1
             excess -= 1
+        _settle([column for column in columns if table.columns[column.position].wrapped], natural, cells)
         return columns, " " * gap
 
     def guides(self, rows: Sequence[Row]) -> list[str]:
@@ -270,58 +285,23 @@ def rule_name(verdict: Verdict) -> str:
     return f"{verdict.rule} {verdict.target}".rstrip()
 
 
+def _settle(columns: list[_Shown], natural: dict[int, int], cells: list[list[str]]) -> None:
+    """Room that wrapped columns do not use, as their lines break earlier, goes to those that could use more than they have."""
+    narrowed = [column for column in columns if column.width < natural[column.number]]
+    spare = 0
+    for column in narrowed if len(narrowed) > 1 else ():
+        lines = [line for texts in cells for line in wrapped(texts[column.number], column.width, NARROWEST_TEXT)]
+        used = max(map(cell_len, lines), default=column.width)
+        if used < column.width:
+            spare += column.width - used
+            column.width = used
+    for column in sorted(narrowed, key=lambda column: column.width - natural[column.number]):
+        given = min(spare, natural[column.number] - column.width)
+        column.width += given
+        spare -= given
+
+
 def _bar(share: float, width: int) -> str:
     """A bar of eighths of a character, `width` characters long for the whole."""
     eighths = round(share * width * 8)
     return "█" * (eighths // 8) + BAR_PARTS[eighths % 8].strip()
-
-
-def _cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> str:
-    """The text in at most `width` cells: the end gives way, or the `middle`, so that both ends of a path can be read."""
-    if cell_len(text) <= width:
-        return text
-    dots = "..." if ascii_only else "…"
-    room = max(0, width - len(dots))
-    head = room // 2 if middle else 0
-    start, end = "", ""
-    for character in text:
-        if cell_len(start + character) > room - head:
-            break
-        start += character
-    for character in reversed(text):
-        if cell_len(character + end) > head:
-            break
-        end = character + end
-    return start + dots + end
-
-
-def _fitted(text: str, width: int) -> list[str]:
-    """Lines of a fact. Spaces stay as they are where one line is enough; letters that take two cells count as such."""
-    if cell_len(text) <= width:
-        return [text]
-    return _wrapped(text, width if cell_len(text) == len(text) else width // 2)
-
-
-def _wrapped(text: str, width: int, least: int = 20) -> list[str]:
-    """Lines of a sentence. A word that is too long for a line, as paths and patterns are, breaks where its parts meet."""
-    import textwrap
-
-    room = max(least, width)
-    if all(len(word) <= room for word in text.split()):
-        return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
-    lines = [""]
-    for word in text.split():
-        blank = " " if lines[-1] else ""
-        for part in [word] if len(word) <= room else _parts(word, room):
-            if len(lines[-1]) + len(blank) + len(part) <= room:
-                lines[-1] += blank + part
-            else:
-                lines[-1:] = [line for line in (lines[-1], part) if line]
-            blank = ""
-    return lines
-
-
-def _parts(word: str, room: int) -> list[str]:
-    """A long word, cut behind each / _ . - and before capitals; what is still too long anywhere."""
-    parts = re.split(r"(?<=[/_.-])(?=[^/_.-])|(?<=[a-z])(?=[A-Z])", word)
-    return [part[start : start + room] for part in parts for start in range(0, len(part), room)]

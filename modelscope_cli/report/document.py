@@ -72,6 +72,12 @@ class Code(str):
     __slots__ = ()
 
 
+class Listing(str):
+    """A text of several lines, such as a template: shown as it stands, line by line, and never as a part of a sentence."""
+
+    __slots__ = ()
+
+
 class Phrase(tuple[Any, ...]):
     """Text with typed cells in it: Phrase((Count(4_204_032), " params each"))."""
 
@@ -165,12 +171,12 @@ class Facts(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something to know. `severity`: info, warning or error."""
+    """Something to know. `severity`: info, warning or error. `message` is a sentence, or a listing of what stands at `where`."""
 
     severity: str
     code: str
     where: str
-    message: str
+    message: str | Phrase
 
 
 class Findings(NamedTuple):

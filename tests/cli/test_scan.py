@@ -60,7 +60,8 @@ def test_what_a_person_reads(here):
     assert "weights_only=True)  refuses" in done.out
     assert re.search(r"dangerous  evil/data.pkl byte \d+  it calls posix.system\('touch", done.out)
     assert "✗ Do not load the file." in done.out
-    assert re.search(r"\ndangerous  posix.system +1  evil/data.pkl byte 2 ", done.out)
+    assert re.search(r"\ndangerous  posix.system +1  byte 2 ", done.out)
+    assert "\nbytes are counted from the beginning of evil/data.pkl\n" in done.out
     assert "Not looked at" not in done.out
 
 
@@ -138,7 +139,7 @@ def test_a_folder(here):
     assert done.code == 1
     lines = done.out.splitlines()
     table = lines[lines.index("Verdict     File       Why") + 1 :][:5] if "Verdict     File       Why" in lines else lines
-    assert words(done.out).startswith("Path . Verdict 1 dangerous, 1 suspicious, 2 unknown, 1 safe, 1 not judged Files 6")
+    assert words(done.out).startswith("Path . Verdict 1 dangerous, 1 suspicious, 2 unknown, 1 safe, 1 not judged; 1 folder was not looked at Files 6")
     assert "./.git: a repository's own files: left out" in done.out
     order = [
         line.split()[0] for line in table if line.split() and line.split()[0] in ("dangerous", "suspicious", "unknown", "safe")
@@ -254,7 +255,8 @@ def test_the_policy_and_the_level_of_mscope_toml(here):
     (here / "rules").mkdir()
     (here / "rules" / "names.toml").write_text('[[allow]]\nnames = ["shop.*"]\nreason = "ours"\n')
     (here / "mscope.toml").write_text('[scan]\npolicy = "rules/names.toml"\nfail-on = "unknown"\n')
-    assert mscope("scan", "shop.pkl").code == 0
+    assert mscope("scan", "shop.pkl", "--config", "mscope.toml").code == 0
+    assert mscope("scan", "shop.pkl").code == 1  # found, not named: it makes nothing milder
     (here / "mscope.toml").write_text('[scan]\nfail-on = "unknown"\n')
     assert mscope("scan", "shop.pkl").code == 1
     assert mscope("scan", "shop.pkl", "--fail-on", "suspicious").code == 0

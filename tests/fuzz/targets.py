@@ -132,9 +132,9 @@ def scanning() -> FuzzTarget:
     """A verdict on any bytes; samples and attacks to begin with."""
 
     def seeds() -> list[bytes]:
-        from tests.builders.attacks import ATTACKS
+        from tests.builders.attacks import ATTACKS, GRAPHS
 
-        return [*SAMPLES.values(), *[data for data, _, _ in ATTACKS.values()]]
+        return [*SAMPLES.values(), *[row[0] for row in (*ATTACKS.values(), *GRAPHS.values())]]
 
     def run(data: bytes) -> None:
         from tests.scanned import scanned

@@ -17,8 +17,19 @@ from pathlib import Path
 import pytest
 
 from tests.builders.archives import gzipped, tarred, zipped
-from tests.builders.attacks import ATTACKS, CANARY, COMMAND, LET_THROUGH
+from tests.builders.attack_files import FILES
+from tests.builders.attacks import ATTACKS, CANARY, COMMAND, GRAPHS, HARMLESS_NAMES, LET_THROUGH
 from tests.builders.gguf_file import gguf_bytes
+from tests.builders.graph_file import (
+    DENSE,
+    keras_metadata,
+    onnx_model,
+    tf_graph,
+    tf_meta_graph,
+    tf_node,
+    tf_saved_model,
+    tflite,
+)
 from tests.builders.package_file import package_bytes
 from tests.builders.pickle_code import STOP, call, proto
 from tests.builders.samples import SAMPLES
@@ -69,6 +80,18 @@ def written(folder: Path, things: dict[str, bytes]) -> list[str]:
     return paths
 
 
+def sets(folder: Path) -> list[str]:
+    """Attacks of several files, each in a folder of its own."""
+    paths = []
+    for number, attack in enumerate(FILES.values()):
+        for path, data in attack.files.items():
+            place = folder / str(number) / "m" / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+            paths.append(os.path.join(folder.name, str(number), "m", path))
+    return paths
+
+
 def texts(template: str, module: str) -> dict[str, bytes]:
     """What holds programs without a pickle."""
     layer = {"class_name": "Lambda", "config": {"function": {"class_name": "function", "config": module}, "module": module}}
@@ -93,15 +116,19 @@ def files(tmp_path_factory):
     good |= {f"good/cut_{name}": data[: len(data) // 2] for name, data in SAMPLES.items()}
     good |= {"good/empty.pt": b"", "good/notes.txt": b"a model\n"}
     good |= texts("{{ messages }}", "numpy")
+    honest = {"a.onnx": onnx_model(), "saved_model.pb": tf_saved_model(objects=(DENSE,)), "a.meta": tf_meta_graph(tf_graph(tf_node("Relu")))}
+    good |= {f"good/{name}": data for name, data in (honest | {"keras_metadata.pb": keras_metadata(DENSE), "a.tflite": tflite(3)}).items()}
     attacks = [data for data, _, _ in ATTACKS.values()]
+    attacks += [data for data, _, _ in HARMLESS_NAMES.values()]
     attacks += [proto() + call(f"{module}.{name}", COMMAND) + STOP for module, name, _ in LET_THROUGH]
     attacks += [proto() + call(f"{name}.open", COMMAND) + STOP for name in ("webbrowser", "antigravity")]
     bad: dict[str, bytes] = {}
     for number, data in enumerate(attacks):
         held = contained(data) if number < len(ATTACKS) else {"bare.pkl": data, "torch.pt": contained(data)["torch.pt"]}
         bad |= {f"{number}/{name}": inside for name, inside in held.items()}
+    bad |= {f"graph{number}/{name}": data for number, (name, data, _, _) in enumerate(GRAPHS.values())}
     bad |= texts("{{ ''.__class__.__mro__[1].__subclasses__() }}{{ cycler.__init__.__globals__.os.popen('x') }}", "antigravity")
-    return folder, written(folder / "good", good), written(folder / "bad", bad)
+    return folder, written(folder / "good", good), written(folder / "bad", bad) + sets(folder / "sets")
 
 
 def watched(folder: Path, mode: str, *arguments: str):

@@ -153,8 +153,8 @@ def test_broken_weights_name_the_copies_beside_them(tmp_path):
 
 
 def test_limits_are_said_where_they_are_met(tmp_path):
-    write(tmp_path, {"model.safetensors": safe(), f"{'d/' * 20}x.txt": b"1", **{f"n{number}": b"" for number in range(50)}})
-    assert "12 deep" in contents(tmp_path).cut
+    write(tmp_path, {"model.safetensors": safe(), f"{'d/' * 40}x.txt": b"1", **{f"n{number}": b"" for number in range(50)}})
+    assert "32 deep" in contents(tmp_path).cut
     (problem,) = locate([str(write(tmp_path / "empty", {"a": b"", "b": b""}))], limits=few(1)).problems
     assert "only the first 1 entries" in problem.hint
     assert "only the first 60 entries" in mscope("inspect", tmp_path, "--limit", "folder_entries=60").out

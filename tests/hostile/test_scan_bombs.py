@@ -18,6 +18,11 @@ from tests.builders.zip_archive import Entry, zip_bytes
 TINY = proto() + name("a.b") + b")R."
 
 
+def many_names(file: int, count: int) -> bytes:
+    """A pickle that imports and calls so many different names."""
+    return proto() + b"".join(b"cm%d\nn%d\n)R0" % (file, number) for number in range(count)) + b"N."
+
+
 def tar_of(storages: bytes) -> bytes:
     parts = {"sys_info": pickled({}), "pickle": pickled({}), "tensors": pickled(0), "storages": storages}
     return tar_bytes([TarEntry(member, data) for member, data in parts.items()])
@@ -38,6 +43,8 @@ BOMBS = {
     "headers.zip": lambda: b"PK\x03\x04" * 2_000_000,
     "ends.zip": lambda: zip_bytes([Entry("a", TINY)], comment=b"PK\x05\x06" * 15_000),
     "zeros.pt": lambda: gzip.compress(bytes(300 << 20), 1),
+    "names.pkl": lambda: many_names(0, 800_000),
+    "names.zip": lambda: zip_bytes([Entry(f"a{n}.pkl", many_names(n, 380_000), deflate=True) for n in range(8)]),
     "strange.pkl": lambda: proto() + MARK + b"N)R0" * 1_000_000 + b"0N.",
 }
 
@@ -46,7 +53,7 @@ BOMBS = {
 VERDICTS = {
     "members.zip": ("unknown", 3), "pickles.zip": ("unknown", 3), "row.pkl": ("unknown", 3), "starts.tar": ("unknown", 3),
     "nested.pkl": ("suspicious", 1), "headers.zip": ("suspicious", 1), "ends.zip": ("unknown", 0), "zeros.pt": (None, 3),
-    "strange.pkl": ("suspicious", 1),
+    "strange.pkl": ("suspicious", 1), "names.pkl": ("suspicious", 1), "names.zip": ("suspicious", 1),
 }  # fmt: skip
 
 
@@ -56,6 +63,13 @@ def test_a_bomb(bounded, monkeypatch, tmp_path, bomb):
     found = bounded(BOMBS[bomb](), bomb)
     safety = Safety(scan_file(str(tmp_path / bomb), DEFAULT_LIMITS, read_window))
     assert (safety.verdict, found.code) == VERDICTS[bomb], (safety.why, found)
+
+
+@pytest.mark.parametrize("command", ["inspect", "check --forbid-unsafe", "report"])
+@pytest.mark.parametrize("bomb", ["names.pkl", "names.zip", "pickles.zip", "strange.pkl"])
+def test_a_bomb_for_the_commands_that_read_and_scan(bounded, monkeypatch, bomb, command):
+    monkeypatch.setenv("MEASURED", command)
+    assert bounded(BOMBS[bomb](), bomb).code == 3
 
 
 def test_a_line_without_an_end_is_read_once(tmp_path):

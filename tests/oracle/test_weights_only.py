@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.scanned import scanned
 
 torch = pytest.importorskip("torch")
@@ -101,10 +102,57 @@ def test_a_second_pickle_behind_the_one_that_torch_loads_does_not_count(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_bare_pickle_is_no_file_of_torch():
-    data = pickle.dumps({"a": 1}, protocol=2)
-    assert "Invalid magic number" in truth_of(data)
-    assert scanned(data, "model.pkl").weights_only is None
+BARE = {
+    "values": {"a": [1, 2.5, "x"]},
+    "a number": 5,
+    "an allowed name": collections.OrderedDict(a=1),
+    "an unknown name": [argparse.Namespace(a=1)],
+    "a call": Runs(),
+    "bytes": b"abc",
+    "a frozen set": frozenset((1,)),
+    "the magic number's neighbour": 0x1950A86A20F9469CFC6D,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("thing", BARE)
+def test_of_a_bare_pickle_it_says_what_torch_does(thing, protocol, tmp_path):
+    data = pickle.dumps(BARE[thing], protocol=protocol)
+    said, truth = scanned(data, "model.pkl").weights_only, truth_of(data)
+    (tmp_path / "model.pkl").write_bytes(data)
+    with pytest.raises((RuntimeError, pickle.UnpicklingError)):
+        torch.load(tmp_path / "model.pkl", weights_only=True)
+    if said is None:  # what is no pickle by its looks
+        assert scanned(data, "model.pkl").scanned.streams == []
+    elif "invalid magic number" in said:
+        assert "Invalid magic number" in truth
+    elif "instruction" in said:
+        at = int(said.rpartition(" ")[2].replace(",", ""))
+        assert f"Unsupported operand {data[at]}" in truth
+    else:
+        refused = said.removeprefix("refuses ").partition(" at byte ")[0].removeprefix("builtins.").removeprefix("__builtin__.")
+        assert f"{refused} was" in truth
+
+
+def test_of_a_pickle_taken_out_of_its_archive(tmp_path):
+    saved = io.BytesIO()
+    torch.save({"w": torch.ones(2)}, saved)
+    with zipfile.ZipFile(io.BytesIO(saved.getvalue())) as archive:
+        data = next(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+    assert "persistent id" in truth_of(data)
+    assert "persistent id" in scanned(data, "data.pkl").weights_only
+
+
+@pytest.mark.parametrize("names", [("sys_info", "pickle", "storages", "tensors"), ("readme.txt",)])
+def test_of_every_tar_it_says_that_it_is_refused(names, tmp_path):
+    """torch opens the path of any tar as a file of its oldest format, and refuses that."""
+    data = tar_bytes([TarEntry(name, pickle.dumps({}, protocol=2)) for name in names])
+    path = tmp_path / "model.tar"
+    path.write_bytes(data)
+    with pytest.raises(RuntimeError, match=r"Cannot use ``weights_only=True`` with files saved in the legacy \.tar format"):
+        torch.load(path, weights_only=True)
+    assert scanned(data, "model.tar").weights_only == "refuses the legacy .tar format"
 
 
 def test_torchscript_is_refused():
