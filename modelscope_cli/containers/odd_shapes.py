@@ -84,7 +84,7 @@ def of_call(function: Any, args: Any, opcode: int) -> Iterator[Shape]:
             cls = class_of(arg)
             if cls is not None and is_object(arg) and key not in WITHOUT_INIT:
                 yield ODD_IF_HARMLESS, GIVEN, (function, cls)
-    if key in SCALARS and args and (type(args[-1]) is Global or (type(args[-1]) is Call and not _is_text(args[-1]))):
+    if key in SCALARS and len(args) > 1 and type(args[-1]) in (Global, Call) and _may_be_objects(args[0]):
         yield ODD_PICKLE, OBJECT_SCALAR, ()
 
 
@@ -136,6 +136,15 @@ def is_object(node: Call) -> bool:
         return False
     name = node.function.name
     return node.made or (node.function.module, name) in WITHOUT_INIT or (type(node.state) is Mapping and name[:1].isupper())
+
+
+def _may_be_objects(dtype: Any) -> bool:
+    """Whether an element type is that of objects, or is not said in a text."""
+    made = dtype.args if type(dtype) is Call and type(dtype.args) is tuple else ()
+    kind = made[0] if made else dtype
+    if type(kind) is Global:
+        return kind.name in ("object", "object_", "dtype")
+    return type(kind) is not str or "O" in kind
 
 
 def _is_text(node: Call) -> bool:

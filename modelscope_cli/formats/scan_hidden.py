@@ -75,11 +75,8 @@ def search(series: Series, data: bytes, first: int = 0, *, base: int = 0, record
         module, imported = match.groups(b"")
         named = module.decode("latin-1"), imported.decode("latin-1")
         within, line = at < line, max(line, base + match.end(1))  # a letter in a word begins an import of what is known only
-        if places and (
-            at in known
-            or base + match.end() - 1 in known
-            or (module and _root(module) not in ROOTS and (within or _holds(module)))
-        ):
+        is_told = at in known or base + match.end() - 1 in known or (at < end and named in names)
+        if places and (is_told or (module and _root(module) not in ROOTS and (within or _holds(module)))):
             continue
         if walk.tries <= 0 or walk.spare <= 0 or not places:
             limit = "opcodes" if walk.spare <= 0 else "scanned_pickles"

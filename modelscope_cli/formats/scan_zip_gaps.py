@@ -211,7 +211,7 @@ def carve(
         if at >= 0:
             walk.unseen(where, f"members that no directory lists, beyond the first {most:,} (--limit scanned_pickles=N)")
         place = f"{where}/[gap at {base + start:,}]" if where else f"[gap at {base + start:,}]"
-        hidden_in(walk, bytes(rest), place, depth, told=HIDDEN.format("between the members of the archive"))
+        hidden_in(walk, bytes(rest), place, depth, told=HIDDEN.format("between the members of the archive") if listed else "")
 
 
 def _carved(walk: Walk, where: str, depth: int, at: int, data: bytes, index: int, *, listed: int) -> tuple[int, int]:
