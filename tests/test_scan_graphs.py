@@ -57,7 +57,6 @@ HONEST = {
     "model.circle": tflite(3, magic=b"CIR0"),
     "model.mlmodel": coreml_model(part(100, b"")),
     "variables.index": tensor_bundle(),
-    "flax_model.msgpack": flax(),
 }  # fmt: skip
 
 
@@ -70,6 +69,18 @@ def test_honest_graphs_are_safe(name):
     safety = scanned(HONEST[name], name)
     assert (safety.verdict, safety.found, safety.problem) == ("safe", [], None)
     assert scanned(zip_bytes([Entry(f"m/{name}", HONEST[name], deflate=True)]), "m.zip").verdict == "safe"
+
+
+def test_a_file_that_is_not_gone_through_is_not_judged():
+    assert scanned(flax(), "flax_model.msgpack").verdict is None
+
+
+@pytest.mark.parametrize(("field", "said"), [(number(2, 99), "99"), (number(1, 1 << 40) * 2, "elements")], ids=["type", "size"])
+def test_a_tensor_that_nobody_can_read_is_not_safe(field, said):
+    data = part(7, part(1, part(4, b"Relu")) + part(5, field + part(8, b"w"))) + number(1, 8)
+    safety = scanned(number(1, 8) + data + part(8, number(2, 17)), "model.onnx")
+    assert safety.verdict == "unknown"
+    assert any(said in one.why for one in safety.unseen)
 
 
 def test_what_is_said_of_a_graph_is_true():

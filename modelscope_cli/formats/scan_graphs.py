@@ -29,7 +29,7 @@ MOST_VALUES, LONGEST_VALUE = 64, 120  # of an attribute, and characters of each:
 FLATBUFFERS = (b"TFL3", b"CIR0")
 ONNX_KINDS = ("onnx", "onnx-tensor")
 TENSORFLOW_KINDS = ("savedmodel", "metagraph", "graphdef", "keras-metadata")
-PLAIN = ("flax", "tf-checkpoint")  # tensors and numbers, by content, and nothing else
+PLAIN = ("tf-checkpoint",)  # places of tensors, by content, and nothing else
 BY_NAME = {"saved_model.pb": "savedmodel", "keras_metadata.pb": "keras-metadata"}
 BY_SUFFIX = {".onnx": "onnx", ".meta": "metagraph", ".pb": "graphdef"}
 
@@ -173,7 +173,7 @@ def kind_of(window: Window, head: bytes) -> str:
     """The kind of known_kinds that the content tells, of those that are looked at here or hold nothing but numbers; else ""."""
     from modelscope_cli.formats import known_binary, known_protobuf
 
-    found = known_protobuf.look(window, head) or known_binary.tensor_bundle(window, head) or known_binary.flax(window, head)
+    found = known_protobuf.look(window, head) or known_binary.tensor_bundle(window, head)
     return found.kind if found is not None else ""
 
 

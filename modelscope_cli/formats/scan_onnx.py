@@ -3,7 +3,7 @@
     ModelProto     7 graph   20 training_info (1, 2 graphs)   25 functions (1 name, 7 nodes, 10 domain)
     GraphProto     1 nodes   5 initializers   15 sparse initializers (1 values, 2 indices)
     NodeProto      3 name   4 op_type   5 attributes (5, 10 tensors   6, 11 graphs   22, 23 sparse tensors)   7 domain
-    TensorProto    8 name   13 external_data (1 key, 2 value)                                       onnx.proto3
+    TensorProto    1 dims   2 data_type   8 name   13 external_data (1 key, 2 value)                onnx.proto3
 
 External data are a path, an offset and a length that loaders believed: CVE-2022-25882 and CVE-2024-27318 read files outside of the
 model's folder, CVE-2025-51480 wrote them. ONNX Runtime and OpenVINO keep a location for what lies in memory, whose offset is an address
@@ -12,6 +12,7 @@ model's folder, CVE-2025-51480 wrote them. ONNX Runtime and OpenVINO keep a loca
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from modelscope_cli.core.window import Window
@@ -21,6 +22,7 @@ from modelscope_cli.formats.wire import TOO_MANY, Kept, Shape, walk
 STANDARD = "ai.onnx"  # the domain that is written as nothing
 IN_MEMORY = "_ORT_MEM_ADDR_"
 FARTHEST = 1 << 50  # bytes: no file is so long
+MOST_TYPES = 31  # TensorProto.DataType goes to 26 (ONNX 1.20)
 MOST_PLACES = 1_000  # of external data that are remembered, of each kind
 LONGEST = 120  # characters of a name or path that are shown
 # The attributes that say what an operator runs.
@@ -30,7 +32,7 @@ TELLING = {
 }  # fmt: skip
 
 _ENTRY = Shape("entry", texts=(1, 2), joined=True)
-_TENSOR = Shape("tensor", texts=(8,), inside={13: _ENTRY})
+_TENSOR = Shape("tensor", texts=(8,), numbers=(1, 2), inside={13: _ENTRY})
 _SPARSE = Shape("sparse tensor", inside={1: _TENSOR, 2: _TENSOR})
 _GRAPH = Shape("graph")
 _ATTRIBUTE = Shape("attribute", inside={5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE})
@@ -66,6 +68,7 @@ class _Reading:
         if shape == "node":
             self.node(kept, start, stop)
         elif shape == "tensor":
+            self.extent(kept)
             if 13 in kept:
                 self.tensor(kept, start)
         elif shape == "function":
@@ -102,6 +105,14 @@ class _Reading:
         if operator == "EPContext" and (wrong := leads_out(said)):
             self.found.sign("external-path", f"a compiled part of the model should lie in {said[:LONGEST]!r}, {wrong}", start)
         return self.found.detail([said])
+
+    def extent(self, kept: Kept) -> None:
+        """A tensor that no file can hold, or of no type that ONNX has: whoever reads it goes by something else than we do."""
+        name = text_of(kept, 8)[:LONGEST]
+        if any([kind > MOST_TYPES for kind in kept.get(2, ())]):
+            self.found.unseen(f"the tensor {name!r} has element type {max(kept[2])}, which ONNX does not have")
+        if math.prod(kept.get(1, ())) > FARTHEST:
+            self.found.unseen(f"the tensor {name!r} has more elements than any file holds")
 
     def tensor(self, kept: Kept, start: int) -> None:
         """The external data of a tensor, whether or not it says that it has them."""
