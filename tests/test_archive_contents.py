@@ -161,7 +161,7 @@ def test_model_of_another_program_is_named(write, pack):
     problem = refused(path)
     assert isinstance(problem, UnsupportedFeatureError)
     assert problem.message == "this is an archive with an ONNX model (my models/net.onnx), not read yet"
-    assert problem.hint == f"mscope visualize '{path}!/my models/net.onnx' --engine netron draws it"
+    assert problem.hint == f"mscope visualize '{path}!/my models/net.onnx' --engine netron draws it; mscope scan says what loading it can run"
 
 
 def test_models_of_other_programs_are_counted(write):
@@ -327,4 +327,4 @@ def test_paths_in_hints_can_be_typed(write, tmp_path):
     assert typed("plain-1.0/x_y.pt") == "plain-1.0/x_y.pt"
     assert typed("-rf") == "./-rf"
     problem = refused(write(onnx(), "my model.onnx"))
-    assert problem.hint == "mscope visualize 'my model.onnx' --engine netron draws it"
+    assert problem.hint == "mscope visualize 'my model.onnx' --engine netron draws it; mscope scan says what loading it can run"

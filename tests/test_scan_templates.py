@@ -141,4 +141,4 @@ def test_a_long_document_in_which_nothing_matters():
 def test_templates_are_followed_in_time(text):
     began = process_time()
     Followed(("{{" if text == "x+" else "") + text * (DEFAULT_LIMITS.template_characters // len(text)))
-    assert process_time() - began < 3
+    assert process_time() - began < 6
