@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -95,7 +96,10 @@ def test_ctrl_c_ends_it_without_a_word(slow, arguments, after):
     assert b"Traceback" not in err
     assert err == b""
     if code == 130:
-        assert files(slow) == before, "no file is half-written, nothing is left behind"
+        now = files(slow)
+        for path in [path for path in now.keys() - before.keys() if str(path).endswith("slow.baseline.json")]:
+            json.loads(now.pop(path))  # the signal came when it was whole and in its place
+        assert now == before, "no file is half-written, nothing is left behind"
 
 
 def test_ctrl_c_at_any_moment_of_the_start(slow):
