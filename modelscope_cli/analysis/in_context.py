@@ -15,7 +15,7 @@ from modelscope_cli.analysis.policy_harmless import NUMBERS, SCALARS
 from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.policy_references import REFERENCES
 from modelscope_cli.containers.literal_bytes import literal_bytes
-from modelscope_cli.containers.odd_shapes import ODD_IF_HARMLESS, ODD_PICKLE, SHAPES, class_of, is_object
+from modelscope_cli.containers.odd_shapes import FILLED, ODD_IF_HARMLESS, ODD_PICKLE, SHAPES, class_of, is_object
 from modelscope_cli.containers.odd_states import ADDRESS, FORGED, KINDS, PROTOCOLS, SCRIPT, Dtypes, odd_state
 from modelscope_cli.containers.pickle_nodes import Call, Global
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
@@ -39,7 +39,7 @@ ARRAYS = frozenset(
     | {("numpy.matrixlib.defmatrix", "matrix"), ("numpy.ma", "MaskedArray"), ("numpy.ma.core", "MaskedArray")}
 )
 # Harmless classes that pickle itself fills: they are dictionaries and lists.
-FILLABLE = frozenset({("collections", "deque"), ("collections", "UserDict"), ("collections", "UserList"), ("torch", "Size")})
+FILLABLE = frozenset({("collections", "deque"), ("collections", "UserDict"), ("collections", "UserList")})
 MESHES = frozenset({("torch.distributed.device_mesh", "DeviceMesh"), ("torch.distributed._tensor.device_mesh", "DeviceMesh")})
 PARTIALS = ("functools.partial", "_functools.partial")
 LOADER = ("torch.storage", "_load_from_bytes")
@@ -72,7 +72,8 @@ def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | N
         if call.through != ODD_IF_HARMLESS:
             return call.through, call.args[0]
         names = [name for name in map(name_of, call.args[1:]) if name is not None]
-        if all([_is_harmless(policy, name) for name in names]):
+        filled = call.args[0] == FILLED and any([name in FILLABLE for name in names])
+        if not filled and all([_is_harmless(policy, name) for name in names]):
             return ODD_PICKLE, f"{call.args[0]}: {', '.join(['.'.join(imported_as(*name)) for name in names])}"
         return None
     if call.through == ADDRESS and call.args[0] in PROTOCOLS:
@@ -86,9 +87,9 @@ def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | N
 
 
 def _is_harmless(policy: Policy, name: Name) -> bool:
-    """Whether our own rows call a name harmless, and objects of it are not filled or called as a matter of course."""
+    """Whether our own rows call a name harmless."""
     judgement = policy.judge(*name)
-    return judgement.level == SAFE and not judgement.by and name not in FILLABLE
+    return judgement.level == SAFE and not judgement.by
 
 
 def judge(
