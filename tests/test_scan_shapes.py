@@ -79,6 +79,7 @@ ODD = {
     "a function that fills": call("torch.nn.init.constant_", instance(NAMESPACE), 1),
     "a function of torch itself": call("torch.relu", instance(NAMESPACE)),
     "a tuple of torch that goes through an object": call("torch.Size", PARAMETERS),
+    "the same by its __new__": Code(name("torch.Size") + value((PARAMETERS,)) + NEWOBJ),
     "a function of NumPy that is given an object": call("numpy.ma.core._mareconstruct", instance(NAMESPACE, {"a": 1}), name("a.C"), (0,), b"b"),
     "a table of parts that is an object": built(instance("torch.nn.modules.container.Sequential"), {"_modules": PARAMETERS}),
     "a scalar that is a class": call("numpy.core.multiarray.scalar", DTYPE, name(NAMESPACE)),

@@ -24,6 +24,7 @@ Shape = tuple[str, str, tuple[Global, ...]]  # kind, what is odd, names that dec
 
 REDUCE, OBJ, INST = 0x52, 0x6F, 0x69
 RUNNING_INIT = (REDUCE, OBJ, INST)
+CALLING = (*RUNNING_INIT, 0x81, 0x92)  # NEWOBJ and NEWOBJ_EX run a __new__, which is given the arguments
 WITHOUT_INIT = frozenset(  # functions that make an object of the class that they are given first
     (module, name) for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
 )
@@ -77,12 +78,12 @@ def of_call(function: Any, args: Any, opcode: int) -> Iterator[Shape]:
             yield FORGED_PICKLE, f"{function.name}() goes through an object, and so reads attributes that nobody names", ()
     if key in DICT_CLASSES and args and not _is_table(args[-1]):
         yield FORGED_PICKLE, NO_PAIRS, ()
-    if opcode in RUNNING_INIT:
-        if function.module.startswith(MODULES) and function.module not in NO_MODULES:
-            yield ODD_IF_HARMLESS, BY_INIT, (function,)
+    if opcode in RUNNING_INIT and function.module.startswith(MODULES) and function.module not in NO_MODULES:
+        yield ODD_IF_HARMLESS, BY_INIT, (function,)
+    if opcode in CALLING and key not in WITHOUT_INIT:
         for arg in objects:
             cls = class_of(arg)
-            if cls is not None and is_object(arg) and key not in WITHOUT_INIT:
+            if cls is not None and is_object(arg):
                 yield ODD_IF_HARMLESS, GIVEN, (function, cls)
     if key in SCALARS and len(args) > 1 and type(args[-1]) in (Global, Call) and _may_be_objects(args[0]):
         yield ODD_PICKLE, OBJECT_SCALAR, ()
