@@ -4,7 +4,7 @@
     list(obj), dict(obj)          goes through an object of the file: torch.nn.ParameterDict answers with any of its attributes
     obj[key] = …, obj.append(…)   on an object that pickle fills by its state alone: runs methods of a class that is harmless else
     Layer(…)                      runs __init__ of a class whose objects pickle makes without it
-    f(obj)                        a function of torch or NumPy that is given an object of the file calls methods of it
+    f(obj), Class(obj)            whatever is given an object of the file calls methods of it, which the file may have set
 
 The last three are odd only where the class, and the function, are known to be harmless: one that nobody has judged may be pickled in
 any way. Sources: Lib/pickle.py (save_reduce, save_list, save_dict), copyreg.__reduce_ex__, torch/nn/modules/container.py.
