@@ -55,8 +55,14 @@ class Adapter(NamedTuple):
 
 def read_adapter(ledger: Ledger, names: Sequence[str] | None = None) -> Adapter | None:
     """The adapters of a file; None where there are none. `names` stand for all: what no module has twice is enough to look at first."""
+    if ledger.adapter is None:
+        ledger.adapter = (_read(ledger, ledger.names if names is None else names),)
+    return ledger.adapter[0]
+
+
+def _read(ledger: Ledger, names: Sequence[str]) -> Adapter | None:
     stated = plain(ledger.checkpoint.config.get("peft_type"))
-    if not stated and not any(MARKS.search(name) for name in (ledger.names if names is None else names)):
+    if not stated and not any(MARKS.search(name) for name in names):
         return None
     groups, parameters, others = _groups(ledger)
     beside = sum(others.values())

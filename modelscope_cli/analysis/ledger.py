@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from modelscope_cli.analysis.adapter_parts import spread
 from modelscope_cli.analysis.ownership import Ownership, own
@@ -16,6 +17,9 @@ from modelscope_cli.analysis.roles import BIAS, HELPER, WEIGHT, Roles, assign_ro
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.tensor import Shape
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.adapters import Adapter
 
 
 class Ledger:
@@ -28,6 +32,7 @@ class Ledger:
 
     __slots__ = (
         "_by_role",
+        "adapter",
         "checkpoint",
         "dtypes",
         "elements",
@@ -51,9 +56,8 @@ class Ledger:
         tensors = checkpoint.tensors
         self.checkpoint = checkpoint
         self._by_role: dict[str, tuple[int, int, int]] = {}
-        self.levels: int | None = (
-            None  # at which the first tree of all lines could tell modules apart: other trees need not try
-        )
+        self.adapter: tuple[Adapter | None] | None = None  # once they were looked for
+        self.levels: int | None = None  # at which the first tree of all lines could tell modules apart: others need not try
         self.ownership: Ownership = own(checkpoint)
         parts = [name.rpartition(".") for name in tensors.names]
         self.parents = [part[0] for part in parts]

@@ -133,9 +133,9 @@ class ModuleTree:
         too_many = 0
         whole = lines is None and not empty
         for deepest in LEVELS if ledger.levels is None or not whole else (ledger.levels,):
-            optimizer = self._gather(chosen, deepest)
-            if too_many and deepest and (len(self.lines) == too_many or len(self.lines) > MOST_MODULES):
+            if too_many and deepest and self._as_many(deepest, too_many):
                 continue  # as many as before, or more than there may be even if all above them were the same
+            optimizer = self._gather(chosen, deepest)
             if self._registers(recorded, deepest) or not deepest:
                 break
             too_many = len(self.lines)
@@ -165,6 +165,11 @@ class ModuleTree:
             if len(self._registered) > MOST_MODULES:
                 return False
         return True
+
+    def _as_many(self, deepest: int, too_many: int) -> bool:
+        """Whether fewer levels leave too many of the modules that were gathered last, or all of them."""
+        count = len({cut(path, deepest) for path in self.lines})
+        return count == too_many or count > MOST_MODULES
 
     def _gather(self, lines: Iterable[int], deepest: int) -> list[int]:
         parents, roles, places = self.ledger.parents, self.ledger.roles, self.lines

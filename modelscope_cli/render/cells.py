@@ -21,6 +21,8 @@ def words(value: object, unit: str, *, exact: bool = False, sign: str = "") -> s
     """The text of a cell. `exact` writes counts out; `sign` follows a share standing by itself: " %"."""
     if value is None:
         return ""
+    if type(value) is str:
+        return visible(value)
     if isinstance(value, BytesChange):
         return signed(size(abs(value), unit), value)
     if isinstance(value, CountChange):

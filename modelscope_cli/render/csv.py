@@ -16,17 +16,19 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import UNSAFE, visible
 from modelscope_cli.render.registry import Look
-from modelscope_cli.report.document import PEOPLE, Document, Phrase, Report, Table, Verdict, Verdicts
+from modelscope_cli.report.document import PEOPLE, Bytes, Count, Document, Phrase, Ratio, Report, Table, Verdict, Verdicts
 
 MAIN = ("modules", "groups")
 AT_ONCE = 500  # rows
+NUMBERS = frozenset({int, float, Bytes, Count, Ratio})
+HARMLESS = re.compile(r"\w[\w.]*", re.ASCII)  # most names: no formula, nothing to escape
 # What starts a formula, after whitespace and what nobody sees; or, where columns end at a semicolon, after one of those.
 _UNSEEN = rf"[\s\"'{UNSAFE.pattern[1:-1]}]"
 FORMULA = re.compile(rf"(\A|;)({_UNSEEN}*[=+\-@＝＋－＠]|(?<!;)[\t\r])")
@@ -41,36 +43,57 @@ def pieces(document: Document, look: Look, delimiter: str = ",") -> Iterator[byt
     """A line of keys, then a line a row, with this between cells; some hundreds of lines at a time."""
     keys = ["path"]
     for report in document.reports:  # all rows of a report have the same
-        keys += [key for key in next(_rows(report), {}) if key not in keys]
+        keys += [key for key in _rows(report)[0] if key not in keys]
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     writer.writerow(map(_cell, keys))
     for report in document.reports:
-        rows = ({"path": report.title, **row} for row in _rows(report))
+        held, rows = _rows(report)
+        places = [held.index(key) if key in held else -1 for key in keys[1:]]  # -1: the None at the end of every row
+        title = _cell(report.title)
         while some := list(islice(rows, AT_ONCE)):
-            writer.writerows([_cell(row.get(key)) for key in keys] for row in some)
+            writer.writerows(
+                [  # the ordinary cells without a call: a document has millions
+                    title,
+                    *[
+                        value
+                        if (value := row[place]) is None
+                        or (kind := type(value)) in NUMBERS
+                        or (kind is str and HARMLESS.fullmatch(value))
+                        else _cell(value)
+                        for place in places
+                    ],
+                ]
+                for row in some
+            )
             yield stream.getvalue().encode()
             stream.seek(0)
             stream.truncate()
     yield stream.getvalue().encode()
 
 
-def _rows(report: Report) -> Iterator[dict[str, Any]]:
-    """The table by modules (or what --by asked for), else the first one for machines, else the verdicts."""
+def _rows(report: Report) -> tuple[list[str], Iterator[Sequence[Any]]]:
+    """The table by modules (or what --by asked for), else the first one for machines, else the verdicts: keys and rows of cells.
+
+    A row ends with a None that no key stands for.
+    """
     sections = [section for section in report.sections if section.audience != PEOPLE]
     tables = [section for section in sections if isinstance(section, Table)]
     table = next((table for table in tables if table.key in MAIN), tables[0] if tables else None)
     if table is None:
-        for section in sections:
-            if isinstance(section, Verdicts):
-                yield from (_verdict(verdict) for verdict in section.items)
-        return
+        verdicts = [_verdict(verdict) for section in sections if isinstance(section, Verdicts) for verdict in section.items]
+        return list(Verdict._fields) if verdicts else [], ((*verdict.values(), None) for verdict in verdicts)
     wanted = [(position, column.key) for position, column in enumerate(table.columns) if column.audience != PEOPLE]
+    keys = [key for _, key in wanted]
+    return [*keys, "depth", "section"] if table.tree else keys, _cells(table, [position for position, _ in wanted])
+
+
+def _cells(table: Table, places: list[int]) -> Iterator[Sequence[Any]]:
+    tree = table.tree
     for row in table.rows:
-        if row.mark == "more":
-            continue
-        cells = {key: row.cells[position] for position, key in wanted}
-        yield {**cells, "depth": row.level, "section": row.mark in ("section", "total")} if table.tree else cells
+        if row.mark != "more":
+            cells = [row.cells[place] for place in places]
+            yield [*cells, row.level, row.mark in ("section", "total"), None] if tree else [*cells, None]
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

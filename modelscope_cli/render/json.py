@@ -21,7 +21,7 @@ import msgspec
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import UNSAFE
 from modelscope_cli.render.registry import Look
-from modelscope_cli.report.document import PEOPLE, Document, Facts, Findings, Phrase, Report, Table, Verdicts
+from modelscope_cli.report.document import PEOPLE, Bytes, Count, Document, Facts, Findings, Phrase, Report, Table, Verdicts
 
 
 def render(document: Document, look: Look) -> bytes:
@@ -67,6 +67,7 @@ def written(value: Any, level: int) -> bytes:
 
 INDENT = b"  "
 NUMBERS = re.compile(rb"\[\n *(-?\d[^\]\[{\"]*)\n *\]")  # lists of numbers, such as shapes: in one line each
+WHOLE = frozenset({int, Count, Bytes})
 LEAST, MOST = -(1 << 63), (1 << 64) - 1  # whole numbers that readers of JSON can be expected to hold
 AT_ONCE = 500  # rows of a table
 UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
@@ -107,7 +108,15 @@ def _rows(table: Table) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         if row.mark == "more":
             continue
-        cells = {key: _cell(row.cells[position]) for position, key in wanted}
+        values = row.cells
+        cells = {  # the ordinary ones without a call: a document has millions
+            key: value
+            if (value := values[position]) is None or (kind := type(value)) is bool or (kind is str and value.isascii())
+            else int(value)
+            if kind in WHOLE and LEAST <= value <= MOST
+            else _cell(value)
+            for position, key in wanted
+        }
         if table.tree:
             cells["depth"] = row.level
             cells["section"] = row.mark in ("section", "total")

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import begun, speaks_ascii_only, to_ascii, visible
-from modelscope_cli.render.wrapping import cut, fitted, wrapped
+from modelscope_cli.render.wrapping import cell_len, cut, fitted, wrapped
 from modelscope_cli.report.document import (
     MACHINES,
     Bytes,

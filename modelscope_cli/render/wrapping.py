@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-from rich.cells import cell_len
+from rich.cells import cell_len as cells_of_any
 
 PLACE = re.compile(r"\bbyte \d[\d,]*|-f json\b")  # words that stay in one line
 GLUE = "\0"  # between them; texts have no controls any more
+
+
+def cell_len(text: str) -> int:
+    """Cells that a terminal needs for a harmless text (see plain.visible): one a character, two for a wide one."""
+    return len(text) if text.isascii() else cells_of_any(text)
 
 
 def cut(text: str, width: int, ascii_only: bool, *, middle: bool = False) -> str:

@@ -36,7 +36,10 @@ def folder(tmp_path_factory):
     ("name", "command"), [(name, command) for name, commands in ONCE_BEYOND.items() for command in commands]
 )
 def test_within_the_bounds(folder, name, command):
-    found = measured(make(name, folder), command, folder)
+    path = make(name, folder)
+    found = measured(path, command, folder)
+    if not found.within:  # a machine that shares its cores has slow minutes; what is too slow is so twice
+        found = measured(path, command, folder)
     assert found.code in (0, 1, 3), found
     assert "Traceback" not in found.err
     assert found.within, found
