@@ -28,7 +28,8 @@ from modelscope_cli.report.document import PEOPLE, Bytes, Count, Document, Phras
 MAIN = ("modules", "groups")
 AT_ONCE = 500  # rows
 NUMBERS = frozenset({int, float, Bytes, Count, Ratio})
-HARMLESS = re.compile(r"\w[\w.]*", re.ASCII)  # most names: no formula, nothing to escape
+HARMLESS = re.compile(r"\w[\w./-]*", re.ASCII)  # most names: no formula, nothing to escape
+TITLE, NOTHING = -2, -1  # places in every row of cells
 # What starts a formula, after whitespace and what nobody sees; or, where columns end at a semicolon, after one of those.
 _UNSEEN = rf"[\s\"'{UNSAFE.pattern[1:-1]}]"
 FORMULA = re.compile(rf"(\A|;)({_UNSEEN}*[=+\-@＝＋－＠]|(?<!;)[\t\r])")
@@ -49,20 +50,16 @@ def pieces(document: Document, look: Look, delimiter: str = ",") -> Iterator[byt
     writer.writerow(map(_cell, keys))
     for report in document.reports:
         held, rows = _rows(report)
-        places = [held.index(key) if key in held else -1 for key in keys[1:]]  # -1: the None at the end of every row
-        title = _cell(report.title)
+        places = [held.index(key) if key in held else TITLE if key == "path" else NOTHING for key in keys]
         while some := list(islice(rows, AT_ONCE)):
             writer.writerows(
                 [  # the ordinary cells without a call: a document has millions
-                    title,
-                    *[
-                        value
-                        if (value := row[place]) is None
-                        or (kind := type(value)) in NUMBERS
-                        or (kind is str and HARMLESS.fullmatch(value))
-                        else _cell(value)
-                        for place in places
-                    ],
+                    value
+                    if (value := row[place]) is None
+                    or (kind := type(value)) in NUMBERS
+                    or (kind is str and HARMLESS.fullmatch(value))
+                    else _cell(value)
+                    for place in places
                 ]
                 for row in some
             )
@@ -75,25 +72,27 @@ def pieces(document: Document, look: Look, delimiter: str = ",") -> Iterator[byt
 def _rows(report: Report) -> tuple[list[str], Iterator[Sequence[Any]]]:
     """The table by modules (or what --by asked for), else the first one for machines, else the verdicts: keys and rows of cells.
 
-    A row ends with a None that no key stands for.
+    A row ends with the title of the report and a None, for which no key stands.
     """
     sections = [section for section in report.sections if section.audience != PEOPLE]
     tables = [section for section in sections if isinstance(section, Table)]
     table = next((table for table in tables if table.key in MAIN), tables[0] if tables else None)
     if table is None:
         verdicts = [_verdict(verdict) for section in sections if isinstance(section, Verdicts) for verdict in section.items]
-        return list(Verdict._fields) if verdicts else [], ((*verdict.values(), None) for verdict in verdicts)
+        return list(Verdict._fields) if verdicts else [], ((*verdict.values(), report.title, None) for verdict in verdicts)
     wanted = [(position, column.key) for position, column in enumerate(table.columns) if column.audience != PEOPLE]
     keys = [key for _, key in wanted]
-    return [*keys, "depth", "section"] if table.tree else keys, _cells(table, [position for position, _ in wanted])
+    return [*keys, "depth", "section"] if table.tree else keys, _cells(
+        table, [position for position, _ in wanted], report.title
+    )
 
 
-def _cells(table: Table, places: list[int]) -> Iterator[Sequence[Any]]:
+def _cells(table: Table, places: list[int], title: str) -> Iterator[Sequence[Any]]:
     tree = table.tree
     for row in table.rows:
         if row.mark != "more":
             cells = [row.cells[place] for place in places]
-            yield [*cells, row.level, row.mark in ("section", "total"), None] if tree else [*cells, None]
+            yield [*cells, row.level, row.mark in ("section", "total"), title, None] if tree else [*cells, title, None]
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

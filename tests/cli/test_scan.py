@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -237,6 +238,9 @@ def test_documents_from_one_scan(here):
         text = (here / file).read_text(encoding="utf-8")
         assert "dangerous" in text, file
         assert "posix.system" in text, file
+    for file, between in (("out.csv", ","), ("out.tsv", "\t")):  # a row says which file it is about
+        rows = list(csv.DictReader((here / file).read_text(encoding="utf-8").splitlines(), delimiter=between))
+        assert {row["path"]: row["verdict"] for row in rows} == {"evil.pt": "dangerous", "good.pt": "safe"}
 
 
 def test_a_policy(here):
