@@ -67,6 +67,9 @@ class UnsupportedFeatureError(FormatError):
     """The file is understood but this version does not read it."""
 
 
+COUNTED = {"nesting": "levels of nesting", "memo": "objects to remember"}  # what limits count whose names are no plural
+
+
 class LimitError(ModelscopeError):
     """A limit was met. `resource` is the name to raise it by: `--limit resource=value`."""
 
@@ -87,17 +90,26 @@ class LimitError(ModelscopeError):
         self.resource = resource
         self.limit = limit
         self.actual = actual
+        self.what = ""  # what in the file it was met in
 
     def of(self, path: str | None, what: str = "") -> LimitError:
         """The same, with the file it was met in, and what in it."""
         again = LimitError(self.resource, self.limit, self.actual, path=self.path or path, offset=self.offset)
         again.message = f"{what}: {self.message}" if what else self.message
+        again.what = what or self.what
         return again
 
     @property
     def told(self) -> str:
-        """The message with how to raise the limit, for a place that has no room for a hint."""
-        return f"{self.message} (--limit {self.resource}=N)"
+        """It as a part of a sentence, with how to raise the limit: more than the limit of 4,000,000 opcodes (--limit opcodes=N)."""
+        words = COUNTED.get(self.resource, self.resource.replace("_", " "))
+        if isinstance(self.actual, int):
+            said = f"{self.actual:,} {words}, beyond the limit of {self.limit:,}"
+        elif self.actual == f"more than {self.limit:,}":
+            said = f"more than the limit of {self.limit:,} {words}"
+        else:
+            said = f"{words}: {self.actual}, and the limit is {self.limit:,}"
+        return f"{f'{self.what}: ' if self.what else ''}{said} (--limit {self.resource}=N)"
 
 
 class DrawingError(ModelscopeError):

@@ -60,11 +60,12 @@ that makes them milder: the file may have come with the model. What did not coun
 
 ## Exit codes and outputs
 
-0: no verdict at or above `--fail-on`, and everything was looked at. 1: a verdict at or above `--fail-on`, whatever else could not be
-read or written. 2: wrong usage; nothing was scanned or written. 3: something could not be read, or not to its end, or an output could
-not be written, and no verdict was that grave.
+0: no verdict at or above `--fail-on`, and all that is judged could be looked at. Of a folder, what is left out (a repository's own
+files, links to folders) and files of kinds that are not judged are listed and change nothing. 1: a verdict at or above `--fail-on`,
+whatever else could not be read or written. 2: wrong usage; nothing was scanned or written. 3: no verdict was that grave, and something
+could not be read, or not to its end, an output could not be written, or a file that was itself named is of a kind that is not judged.
 
-`-o` into a folder that is scanned takes a new name, or JSON and SARIF that `mscope` wrote before (known by their content; they are
+`-o` into a folder that is scanned takes a new name, or JSON, SARIF and JUnit that `mscope` wrote before (known by their content; they are
 replaced, not scanned, and that is said). Any other file that is there, and any link in the folder, is refused before anything is read.
 A path may lead into an archive, as everywhere: `mscope scan 'backup.tar.gz!/models/inner.zip'`.
 

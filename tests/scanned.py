@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from modelscope_cli.analysis.policy import grave
 from modelscope_cli.analysis.safety import Safety
+from modelscope_cli.analysis.safety_report import to_report
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.formats.registry import read_window
 from modelscope_cli.formats.scanning import scan_window
+from modelscope_cli.render.json import render as render_json
+from modelscope_cli.render.registry import Look
+from modelscope_cli.render.sarif import render as render_sarif
+from modelscope_cli.report.document import EVERYTHING, READABLE, Document
 
 
 def scanned(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS) -> Safety:
@@ -21,3 +27,18 @@ def codes(safety: Safety) -> set[str]:
 def paths(safety: Safety) -> set[str]:
     """The names it would import."""
     return {item.path for item in safety.imports}
+
+
+def check_scan(data: bytes, name: str = "model.pt") -> None:
+    """There is a verdict, none milder than what was found deserves, and every report of it can be made."""
+    safety = scanned(data, name)
+    levels = {*[found.level for found in safety.found], *[item.judgement.level for item in safety.imports]}
+    if safety.verdict is None:
+        assert not levels, levels
+    else:
+        assert all(grave(level) <= grave(safety.verdict) for level in levels), (safety.verdict, levels)
+    assert safety.why
+    to_report([safety], READABLE, name)
+    document = Document("mscope.scan/1", [to_report([safety, safety], EVERYTHING, name)])
+    assert render_json(document, Look())
+    assert render_sarif(document, Look())

@@ -584,6 +584,7 @@ def test_the_document_that_is_changed_below_is_good():
         ({"unused_storages": [-1]}, "no size"),
         ({"unused_storages": [[8]]}, "no size"),
         ({"unused_storages": [80]}, "its data has 100"),
+        ({"sections": {"header": 10, "data": 40, "padding": 60}}, "its data has 40"),  # padding is what no tensor reaches
     ],
 )
 def test_a_file_that_does_not_add_up(file, what):

@@ -87,6 +87,7 @@ SCAN: dict[str, tuple[int, Files]] = {
     "scanned_depth": (0, {"m.zip": zipped({"a.pkl": EVIL})}),
     "scanned_parts": (1, {"m.zip": zipped({"a.pkl": EVIL})}),
     "scanned_pickles": (2, {"m.pkl": pickled({}) * 5}),
+    "scanned_names": (2, {"a.yaml": b"a: {_target_: a.B}\nb: {_target_: a.C}\nc: {_target_: a.D}\n"}),
     "searched_bytes": (10, {"m.zip": zip_bytes([Entry("a.bin", b"\1")], prefix=bytes(100) + EVIL)}),
     "template_characters": (10, {"m.jinja": b"{{ messages[0] }}"}),
 }

@@ -12,8 +12,8 @@ from modelscope_cli.analysis.policy import Policy, grave, gravest, is_standard, 
 from modelscope_cli.analysis.policy_dangers import DANGEROUS_ROWS
 from modelscope_cli.analysis.policy_file import read_policy, rows
 from modelscope_cli.analysis.policy_harmless import SAFE_ROWS
-from modelscope_cli.analysis.policy_levels import PYTHON2, PYTHON2_NAMES, imported_as
 from modelscope_cli.analysis.weights_only import ALLOWED
+from modelscope_cli.containers.python2_names import PYTHON2, PYTHON2_NAMES, imported_as
 from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.errors import SettingsError
 

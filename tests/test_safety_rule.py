@@ -168,9 +168,9 @@ def test_each_file_is_scanned_once(here, monkeypatch, command):
     seen: list[str] = []
     opened: list[str] = []
 
-    def counted(window, limits, read):
+    def counted(window, limits, read, found=None):
         seen.append(window.name)
-        return scan_window(window, limits, read)
+        return scan_window(window, limits, read, found)
 
     def reading(window, limits, **options):
         opened.append(window.name)

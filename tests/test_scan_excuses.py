@@ -247,7 +247,7 @@ ARRAY_AT = instance("argparse.Namespace", {"__array_interface__": {"data": (4096
          "function of numpy"],
 )  # fmt: skip
 def test_what_is_called_is_not_excused_as_a_value(thing):
-    assert scanned(pickled([thing]), "model.pkl").verdict == "suspicious"
+    assert scanned(pickled([thing]), "model.pkl").verdict in ("suspicious", "dangerous")
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from modelscope_cli.formats.scan_export import not_plain
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.generated_source import not_guard, not_plain
 from tests.builders.archives import tarred
-from tests.builders.attacks import EXPRESSIONS, SYSTEM
+from tests.builders.attacks import EXPRESSIONS, GUARDS, SYSTEM
 from tests.builders.export_file import compiled_bytes, export_entries, graph, old_export_bytes, payload, pickled_payload
 from tests.builders.pickle_code import STOP, pickled, proto
+from tests.builders.pickle_code import text as written
 from tests.builders.torch_code import ordered, tensor
 from tests.builders.torch_file import torch_zip_bytes
 from tests.builders.zip_archive import Entry, zip_bytes
-from tests.scanned import codes, scanned
+from tests.scanned import check_scan, codes, scanned
 
 EVIL = proto() + SYSTEM + STOP
 PLAIN = (
@@ -29,6 +33,20 @@ PLAIN = (
     "OpaqueUnaryFn_sqrt(s0)",
     "int_oo",
 )
+SIZES = (  # as torch's printers write them
+    "L['x'].size()[0] > 2",
+    "((4*L['y'].size()[0] + 4*L['x'].size()[0]) % (2*L['y'].size()[0] + 2*L['x'].size()[0])) == 0",
+    "0 <= L['x'].size()[0] + ((-1)*L['n'])",
+    "math.trunc(torch.sym_float(L['x'].size()[0]) ** 0.5) == 2",
+    "L['flat_args'][0].size()[0] == L['flat_args'][1].size()[0]",
+    "max(1, 4 + L['k'] + L['n']) == (4 + L['k'] + L['n'])",
+    "L['d']['pixel-values'].stride()[1] == L['d']['a b'].storage_offset()",
+    "L['d'][\"it's\"].size()[0] == 4",
+    "L['d'].left.size()[0] != 1e-3 and not (L['x'].size()[1] < math.inf or True)",
+    "(1 if L['x'].size()[0] <= 4 else 2) == (L['x'].size()[0] >> 1)",
+)
+CODE = "y=open('x','w').write('x')"
+ENDS = "p\"+str(open(bytes([120]),chr(119)))+\""  # a text between double quotes, in which source stands
 LIBRARIES = {
     "ELF": b"\x7fELF\x02\x01\x01" + bytes(57),
     "Mach-O": b"\xcf\xfa\xed\xfe" + bytes(60),
@@ -46,6 +64,46 @@ def program(expression=None, *, target="torch.ops.aten.add.Tensor", spec="[1, {}
     sizes = [{"as_expr": {"expr_str": expression, "hint": {"as_int": 4}}}] if expression is not None else []
     document["graph_module"]["graph"]["tensor_values"] = {"x": {"sizes": sizes}}
     return json.dumps(document).encode()
+
+
+def whole(**changes):
+    """A program of one layer as torch 2.13 writes it; each of `changes` is put at its place."""
+    value = {"name": "x", "graph": {}, "kind": 1, "arg": {"as_tensor": {"name": "x"}}, "constant": {"as_int": 3}, "stack": "", **changes}
+    spec = changes.get("spec") or json.dumps([1, tree("tuple", "null", tree("tuple", "null", LEAF), tree("dict", value.get("keys", "[]")))])
+    node = {
+        "target": value.get("target", "torch.ops.aten.uniform.default"),
+        "inputs": [{"name": "from", "arg": value["arg"], "kind": 1}, {"name": value.get("keyword", ""), "arg": value["constant"]}],
+        "outputs": [{"as_tensor": {"name": value.get("output", "add")}}],
+        "metadata": {"stack_trace": "x\ny", "nn_module_stack": f"L__self__,,shop.Net;L__self___l,{value['stack']},torch.nn.Linear"},
+        "name": value.get("node"),
+    }
+    graph = {
+        "inputs": [{"as_tensor": {"name": value["name"]}}, value.get("input", {"as_string": "it's so"})],
+        "outputs": [{"as_sym_int": {"as_name": value.get("symbol", "s0")}}],
+        "nodes": [node],
+        "tensor_values": {value.get("tensor", "target"): {"sizes": [{"as_int": 4}]}, "inputs": {}, "name": {}},
+        "sym_int_values": {value.get("size", "n"): {"as_expr": {"expr_str": "Symbol('s0')", "hint": {"as_int": 4}}}},
+        "is_single_tensor_return": False,
+    }
+    inputs = [{"parameter": {"arg": {"name": "p"}, "parameter_name": value.get("parameter", "l.weight")}}]
+    inputs += [{"constant_input": {"name": "", "value": {"as_int": 1}}}]
+    mutated = {"user_input_mutation": {"arg": {"name": "add"}, "user_input_name": value.get("mutated", "x")}}
+    calls = {"in_spec": spec, "out_spec": value.get("out", spec), "forward_arg_names": value.get("arguments", ["x", "a-b"])}
+    module = {
+        "graph": graph,
+        "signature": {"input_specs": inputs, "output_specs": [mutated]},
+        "module_call_graph": [{"fqn": value.get("module", ""), "signature": calls}],
+        "treespec_namedtuple_fields": {"shop.Point": {"field_names": ["x"]}},
+    }
+    guards = value.get("guards", list(SIZES))
+    return json.dumps({"graph_module": module, "opset_version": {"aten": 10}, "range_constraints": {"s0": {}}, "guards_code": guards}).encode()
+
+
+LEAF = {"type": None, "context": None, "children_spec": []}
+
+
+def tree(kind, context, *children):
+    return {"type": f"builtins.{kind}", "context": context, "children_spec": list(children)}
 
 
 def packed(text, **more):
@@ -102,6 +160,121 @@ def test_modules_that_inputs_name():
         assert codes(scanned(packed(program(spec=inner)), "m.pt2")) == {"export-import"}
     context["default_factory_module"] = "collections"
     assert scanned(packed(program(spec=json.dumps([context]))), "m.pt2").verdict == "safe"
+
+
+def test_a_program_as_torch_writes_it():
+    odd = {"parameter": "md.en->de (x).#.it's", "module": "md._modules[\"it's\"].class", "stack": "L['self'].l, md.a\"b"}
+    mapped = {"as_string_to_argument": {"name": {"as_int": 1}, "a(": {"as_string": "\"("}}}
+    for text in (whole(), whole(**odd), whole(arg=mapped), whole(parameter='p.a"b')):
+        assert scanned(packed(text), "m.pt2").verdict == "safe"
+
+
+@pytest.mark.parametrize("place", [
+    "name", "output", "node", "keyword", "symbol", "tensor", "size", "mutated", "parameter", "module", "stack", "arguments", "keys",
+    "input", "constant",
+])  # fmt: skip
+def test_a_name_that_is_code(place):
+    shapes = {"arguments": ["x", CODE], "keys": json.dumps([CODE]), "input": {"as_string": f"' or {CODE} or '"}, "constant": {"as_int": CODE}}
+    text = whole(**{place: shapes.get(place, ENDS)})
+    for data in (packed(text), old_export_bytes(b"", text=text), packed(text.replace(b"o", b"\\u006f"))):
+        safety = scanned(data, "m.pt2")
+        assert (safety.verdict, codes(safety) - {"not-read"}) == ("dangerous", {"export-code"})
+
+
+def test_an_input_that_says_another_kind_than_it_is():
+    for value in ({"as_int": "' or open(1) or '"}, {"as_bool": ["x"]}, {"as_string": "a\"+open(1)+\"b"}, {"as_string": "\\x27"}):
+        assert codes(scanned(packed(whole(input=value)), "m.pt2")) == {"export-code"}
+    assert scanned(packed(whole(input={"as_string": "it's \"so\"\n"})), "m.pt2").verdict == "safe"
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_guards_of_sizes_are_safe(text):
+    assert not_guard(text) is None
+
+
+@pytest.mark.parametrize("text", GUARDS)
+def test_a_guard_that_is_code(text):
+    assert codes(scanned(packed(whole(guards=[text])), "m.pt2")) == {"export-code"}
+
+
+def test_guards_that_are_no_texts():
+    for guards in (CODE, [[CODE]], {"x": CODE}):
+        assert codes(scanned(packed(whole(guards=guards)), "m.pt2")) == {"export-code"}
+
+
+def test_keys_of_the_inputs_that_it_was_exported_with():
+    for name in ("data/sample_inputs/model.pt", "DATA/sample_inputs/x.pt"):
+        for key, verdict in (("a\"+open(1)+\"b", "dangerous"), ("it's", "safe"), ("pixel-values (px)", "safe")):
+            inputs = torch_zip_bytes(((written(key), {key: "x"}), {}))
+            assert scanned(packed(whole(input={"as_string": "mean"}, guards=[]), records={name: inputs}), "m.pt2").verdict == verdict
+    raw = torch_zip_bytes(({b"a\"+open(1)+\"b": 1}, {}))
+    assert codes(scanned(packed(whole(), records={"data/sample_inputs/model.pt": raw}), "m.pt2")) == {"export-code"}
+    signs = torch_zip_bytes(({"or open(1)) #": 1}, {}))
+    beside = packed(whole(input={"as_string": "a\" or "}), records={"data/sample_inputs/model.pt": signs})
+    assert codes(scanned(beside, "m.pt2")) == {"export-code"}
+    keyed = torch_zip_bytes({"a": ({"b\"+open(1)+\"": [1]},)})
+    assert "export-code" in codes(scanned(old_export_bytes(b"", inputs=keyed, text=whole()), "m.pt2"))
+
+
+def test_a_program_by_another_name_and_longer_than_is_searched():
+    entries = [Entry("net/models/model.text", whole(name=CODE) + b" " * (9 << 20)), Entry("net/archive_format", b"pt2")]
+    assert scanned(zip_bytes(entries), "m.pt2").verdict == "dangerous"
+
+
+def test_more_guards_than_are_judged():
+    limits = DEFAULT_LIMITS._replace(searched_bytes=4_000)
+    safety = scanned(packed(whole(guards=["1 + " * 400 + "1"])), "m.pt2", limits)
+    assert (safety.verdict, any("expressions and guards" in left.why for left in safety.unseen)) == ("unknown", True)
+    later = packed(whole(guards=["1 + " * 400 + "1", "open(1)"]))
+    assert scanned(later, "m.pt2", limits).verdict == "dangerous"
+    few = limits._replace(searched_bytes=100_000, objects=10)
+    assert any("values of a program" in left.why for left in scanned(packed(whole()), "m.pt2", few).unseen)
+
+
+@pytest.mark.parametrize("between", ["", " " * 80, "\n", "\t"])
+def test_imports_however_they_are_written(between):
+    member = f'[{{"__enum__": true, "fqn":{between}"antigravity:Fly", "name": "X"}}]'
+    escaped = member.replace("fqn", "\\u0066qn")
+    factory = f'{{"default_factory_module":{between}"antigravity", "default_factory_name": "fly", "dict_context": []}}'
+    inner = [tree("dict", member), tree("dict", escaped), {"type": "collections.defaultdict", "context": json.loads(factory, strict=False)}]
+    for described in [json.dumps([1, each]) for each in inner] + [f'[1, {{"context": {factory}}}]']:
+        for place in ("spec", "out"):
+            assert codes(scanned(packed(whole(**{place: described})), "m.pt2")) == {"export-import"}
+    deep = member
+    for _ in range(12):
+        deep = json.dumps([deep])
+    assert scanned(packed(whole(spec=deep)), "m.pt2").verdict == "unknown"
+
+
+def test_operators_that_touch_files_or_lead_elsewhere():
+    odd = ["torch.ops.aten.from_file.default", "torch.ops.import_module", "torch.ops.load_library"]
+    for target in [*odd, "torch.ops.aten.add.Tensor.x.y", "torch.ops.aten.__class__.mro"]:
+        assert codes(scanned(packed(whole(target=target)), "m.pt2")) == {"export-target"}
+        assert codes(scanned(packed(whole(arg={"as_operator": target})), "m.pt2")) == {"export-target"}
+    plain = ["torch._functorch.predispatch._add_batch_dim", "torch.ops._c10d_functional.all_reduce.default"]
+    for target in [*plain, "torch.ops.aten.__and__.Tensor"]:
+        assert scanned(packed(whole(target=target)), "m.pt2").verdict == "safe"
+
+
+KEYS = ["graph_module", "guards_code", "name", "inputs", "in_spec", "fqn", "expr_str", "metadata", "nn_module_stack", "tensor_values",
+        "as_int", "target", "forward_arg_names", "__enum__", "context", "children_spec", "as_string"]  # fmt: skip
+TEXTS = st.one_of(st.text(max_size=8), st.sampled_from(["[1, {}]", '[1, {"children_spec": [1, {"context": "[[]]"}]}]', "[[[", "L['x']", "(", '"']))
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=5))
+def test_any_document_gives_a_verdict(document):
+    check_scan(json.dumps({"graph_module": {}, **document}).encode(), "model.json")
+
+
+@pytest.mark.parametrize("data", [b'"expr_str"', b'["expr_str", "graph_module"]', b'{"graph_module": "expr_str", "x": [["expr_str"]]}'])
+def test_documents_that_are_no_programs(data):
+    check_scan(data, "model.json")
 
 
 @pytest.mark.parametrize("name", ["weights/weight_0", "constants/opaque_obj_0", "constants/custom_obj_0"])

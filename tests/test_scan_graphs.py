@@ -21,6 +21,7 @@ from tests.builders.foreign import flax, number, part, tensor_bundle
 from tests.builders.graph_file import (
     DENSE,
     LAMBDA,
+    as_text,
     coreml_custom,
     coreml_model,
     keras_metadata,
@@ -278,11 +279,6 @@ def test_rows_are_reached_and_sorted():
             detail = next((text for text in ("file://x", "grpc://x", "/x") if row.attribute and re.search(row.attribute, text)), "")
             found = judge_operator(standard_policy(), Operator("", library, name.replace("*", "V9"), 0, 1, detail=(detail,)))
             assert (found.level, found.reason) == (row.level, row.reason), (row, name)
-
-
-def as_text(*nodes: str) -> bytes:
-    inside = "".join(f"    node {{ name: 'n' {node} }}\n" for node in nodes)
-    return f"saved_model_schema_version: 1\nmeta_graphs {{\n  graph_def {{\n{inside}  }}\n}}\n".encode()
 
 
 STREAM = 'attr { key: "output_stream" value { s: "%s" } }'

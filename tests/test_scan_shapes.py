@@ -16,33 +16,54 @@ import uuid
 
 import pytest
 
+from modelscope_cli.analysis.policy import Policy
+from modelscope_cli.analysis.safety import Safety
 from modelscope_cli.containers.odd_shapes import GIVEN, NO_PAIRS, OBJECT_SCALAR
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.window import MemoryWindow
+from modelscope_cli.formats.registry import read_window
+from modelscope_cli.formats.scanning import scan_window
 from tests.builders.attacks import HARMLESS_NAMES
 from tests.builders.pickle_code import (
     APPEND,
     BUILD,
+    EMPTY_DICT,
     MARK,
     NEWOBJ,
     NEWOBJ_EX,
+    POP,
     REDUCE,
     SETITEM,
+    TUPLE,
     Code,
     built,
     call,
+    get,
     instance,
     name,
+    persistent,
     pickled,
+    put,
     value,
 )
 from tests.scanned import codes, paths, scanned
 
-NAMESPACE, PARTS, MODULES = "argparse.Namespace", "torch.nn.modules.container.ParameterDict", "torch.nn.modules.container.ModuleDict"
+NAMESPACE, PARTS, MODULES = (
+    "argparse.Namespace",
+    "torch.nn.modules.container.ParameterDict",
+    "torch.nn.modules.container.ModuleDict",
+)
 PARAMETERS = instance(PARTS, {"_keys": {"__class__": None}})
+REBUILD, SPEC = "torch._tensor._rebuild_from_type_v2", "torch.distributed.tensor._dtensor_spec.DTensorSpec"
 DTYPE = call("numpy.dtype", "O8", False, True)
 
 
 def entry(target: Code, key: str, item: object) -> Code:
     return Code(target + value(key) + value(item) + SETITEM)
+
+
+def entry_of(target: Code, key: Code, item: object) -> Code:
+    return Code(target + key + value(item) + SETITEM)
 
 
 def reduced(function: Code, arguments: Code) -> Code:
@@ -60,13 +81,29 @@ FORGED = {
     "arguments out of a persistent id": reduced(name("torch._utils._rebuild_tensor"), Code(value("x") + b"Q")),
     "arguments of a class": Code(name(NAMESPACE) + call("builtins.tuple", [1]) + NEWOBJ),
     "named arguments": Code(name(NAMESPACE) + value(()) + call("builtins.tuple", [1]) + NEWOBJ_EX),
-    "arguments that another function passes on": call("torch._tensor._rebuild_from_type_v2", name("a.f"), name("a.C"), call("a.g"), None),
+    "arguments that another function passes on": call(
+        "torch._tensor._rebuild_from_type_v2", name("a.f"), name("a.C"), call("a.g"), None
+    ),
     "a state out of a call": Code(instance(NAMESPACE) + call("builtins.list", [1]) + BUILD),
-    "a state of a dictionary out of pairs that are none": built(instance(NAMESPACE), call("builtins.dict", [call("builtins.list", ["ab"])])),
+    "a state of a dictionary out of pairs that are none": built(
+        instance(NAMESPACE), call("builtins.dict", [call("builtins.list", ["ab"])])
+    ),
     "pairs of two letters": built(instance(NAMESPACE), call("builtins.dict", ["ab"])),
     "another class": built(instance(NAMESPACE), {"__class__": name(PARTS)}),
     "another class, by slots": built(instance(NAMESPACE), (None, {"__class__": name(PARTS)})),
     "other attributes, by slots": built(instance(NAMESPACE), (None, {"__dict__": {}})),
+    "another class, behind more attributes than anybody has": built(
+        instance(NAMESPACE), (None, {**{f"a{number}": 0 for number in range(10_001)}, "__class__": name(PARTS)})
+    ),
+    "text of what holds an object": call("builtins.str", [PARAMETERS]),
+    "a dictionary with attributes of its own": call(
+        "builtins.dict", built(call("collections.OrderedDict"), {"keys": name("torch.Size")})
+    ),
+    "a tensor that is rebuilt by what another call returns": call(REBUILD, PARAMETERS, name("torch.Tensor"), (1,), {}),
+    "a tensor that is rebuilt with arguments in a list": call(
+        REBUILD, name("torch._utils._rebuild_tensor_v2"), name("torch.Tensor"), [1], {}
+    ),
+    "a tensor that is rebuilt as what is no class": call(REBUILD, name("torch._utils._rebuild_tensor_v2"), "x", (1,), {}),
 }
 ODD = {
     "entries of a layer": entry(PARAMETERS, "__class__", name(PARTS)),
@@ -83,6 +120,31 @@ ODD = {
     "a function of NumPy that is given an object": call("numpy.ma.core._mareconstruct", instance(NAMESPACE, {"a": 1}), name("a.C"), (0,), b"b"),
     "a table of parts that is an object": built(instance("torch.nn.modules.container.Sequential"), {"_modules": PARAMETERS}),
     "a scalar that is a class": call("numpy.core.multiarray.scalar", DTYPE, name(NAMESPACE)),
+    "attributes of a layer in a list": built(instance("torch.nn.modules.module.Module"), [("forward", name("torch.nn.functional.relu"))]),
+    "attributes of a layer in a tuple": built(instance("torch.nn.modules.module.Module"), (("a", 1), ("b", 2), ("c", 3))),
+    "attributes of a layer by slots": built(instance("torch.nn.modules.module.Module"), (None, {"a": 1})),
+    "attributes of a layer that are an object": built(instance("torch.nn.modules.module.Module"), PARAMETERS),
+    "attributes that are an object": built(instance(NAMESPACE), PARAMETERS),
+    "a function for a method of a layer": instance("torch.nn.modules.module.Module", {"extra_repr": name("torch.nn.functional.relu")}),
+    "an object for a method of a layer": instance("torch.nn.modules.module.Module", {"forward": PARAMETERS}),
+    "a function for a part of a layer": instance("torch.nn.modules.container.Sequential", {"_modules": {"0": name("torch.nn.functional.relu")}}),
+    "what is no layer for a part of one": instance("torch.nn.modules.container.Sequential", {"_modules": {"0": instance(NAMESPACE)}}),
+    "a function for a method of a tensor": call(
+        REBUILD, name("torch._utils._rebuild_tensor_v2"), name("torch.nn.parameter.Parameter"), (1,), {"detach": name("torch.nn.functional.relu")}
+    ),
+    "a tensor that is rebuilt by a function that calls": call(REBUILD, name("torch.nn.functional.relu"), name("torch.Tensor"), (1,), {}),
+    "a tensor with attributes in a list": call(REBUILD, name("torch._utils._rebuild_tensor_v2"), name("torch.Tensor"), (1,), [("a", 1)]),
+    "an object in a list": call("torch.Size", [instance(NAMESPACE)]),
+    "an object deep in arguments": call("torch.Size", {"a": ([instance(NAMESPACE)],)}),
+    "an object in a set, whose methods compare it": Code(b"(" + instance(SPEC, {"_hash_impl": name("torch.Size")}) + b"\x91"),
+    "such an object as a key": entry_of(value({}), instance(SPEC, {"_hash_impl": name("torch.Size")}), 1),
+    "a name of an attribute that is computed": Code(instance(NAMESPACE) + b"}" + call("_codecs.encode", "a", "latin1") + value(1) + SETITEM + BUILD),
+    "a text by another codec": call("_codecs.encode", "n", "rot13"),
+    "attributes that come later": Code(instance(NAMESPACE) + b"}q\x07b0h\x07" + value("a") + value(1) + SETITEM),
+    "parts that come later": Code(
+        instance("torch.nn.modules.module.Module") + value({"_parameters": Code(b"}q\x07")}) + b"b0h\x07" + value("a") + value(1) + SETITEM
+    ),
+    "a storage that an object names": persistent(("storage", name("torch.FloatStorage"), "0", instance(NAMESPACE), 4)),
 }  # fmt: skip
 
 
@@ -106,6 +168,15 @@ def test_harmless_names_that_are_used_as_no_pickler_does_are_suspicious(case):
     assert scanned(pickled(ODD[case]), "model.pkl").verdict in ("suspicious", "dangerous")
 
 
+@pytest.mark.parametrize("case", ODD)
+def test_names_that_somebody_allows_do_not_excuse_how_they_are_put_together(case):
+    theirs = Policy(
+        [(module, "*", "safe", "ours") for module in ("torch.*", "numpy.*", "argparse", "copyreg", "builtins")], "ours.toml"
+    )
+    safety = Safety(scan_window(MemoryWindow(pickled(ODD[case]), "model.pkl"), DEFAULT_LIMITS, read_window), theirs)
+    assert safety.verdict == scanned(pickled(ODD[case]), "model.pkl").verdict
+
+
 @pytest.mark.parametrize("attribute", ["__array_interface__", "__torch_function__"])
 @pytest.mark.parametrize("way", ["entry", "third of a state", "state"])
 def test_an_address_by_any_way_to_set_an_attribute(attribute, way):
@@ -126,14 +197,48 @@ def test_the_first_calls_do_not_hide_a_later_one():
     assert scanned(pickled([*wrapped, last]), "model.pkl").verdict == "suspicious"
 
 
+def test_the_first_states_do_not_hide_that_a_class_is_patched():
+    """A trace keeps the first 32 states that are given to what one function returns."""
+    echo = "torch.jit._pickle.build_intlist"
+    many = [built(call(echo, {}), {"a": 1}) for _ in range(40)]
+    patched = built(call(echo, name(NAMESPACE)), (None, {"error": name("torch.Size")}))
+    assert "patch" in codes(scanned(pickled([*many, patched]), "model.pkl"))
+
+
+@pytest.mark.parametrize("path", ["__builtin__.list", "copy_reg._reconstructor", "itertools.izip"])
+def test_names_of_python_2_in_a_later_protocol(path):
+    """Python 3 maps them in the protocols 0 to 2 only; then it imports a module of that name, from wherever one lies."""
+    assert "odd-pickle" in codes(scanned(pickled(name(path), version=4), "model.pkl"))
+    assert "odd-pickle" not in codes(scanned(pickled(name(path), version=2), "model.pkl"))
+
+
+def test_more_arguments_than_are_looked_at_hide_nothing():
+    long = Code(MARK + value(1) * 60_000 + TUPLE + put(1) + POP)
+    again = Code(EMPTY_DICT + put(2) + POP + (get(2) + get(1) + value(1) + SETITEM + POP) * 100)
+    hidden = entry_of(value({}), instance(SPEC, {"_hash_impl": name("torch.Size")}), 1)
+    safety = scanned(b"\x80\x02" + long + again + hidden + b".", "model.pkl")
+    assert (safety.verdict, codes(safety)) == ("suspicious", {"odd-pickle"})
+
+
+def test_lists_of_torchscript_where_there_is_none():
+    assert scanned(pickled(call("torch.jit._pickle.build_intlist", [1])), "model.pkl").verdict == "suspicious"
+
+
 def test_an_unknown_class_may_be_pickled_in_any_way():
-    filled = [entry(instance("shop.Box"), "a", 1), Code(instance("shop.Basket") + value(1) + APPEND), call("shop.make", instance("shop.Box"))]
+    filled = [
+        entry(instance("shop.Box"), "a", 1),
+        Code(instance("shop.Basket") + value(1) + APPEND),
+        call("shop.make", instance("shop.Box")),
+    ]
     safety = scanned(pickled(filled), "model.pkl")
     assert safety.verdict == "unknown"
 
 
 def test_a_function_that_is_wrapped_for_later_is_not_called():
-    assert scanned(pickled(call("functools.partial", name("torch.nn.functional.gelu"))), "model.pkl").verdict in ("safe", "unknown")
+    assert scanned(pickled(call("functools.partial", name("torch.nn.functional.gelu"))), "model.pkl").verdict in (
+        "safe",
+        "unknown",
+    )
 
 
 def test_a_torch_archive_with_more_than_a_state_dict_is_looked_at_again(tmp_path):
@@ -185,8 +290,15 @@ def test_torch_itself_writes_nothing_of_the_kind(tmp_path):
     )  # fmt: skip
     optimizer = torch.optim.AdamW(module.parameters())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    saved = {"model": module, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "rng": torch.get_rng_state()}
-    for number, content in enumerate((saved, module.state_dict(), torch.sparse_coo_tensor([[0]], [1.0], check_invariants=True), layers.LazyLinear(3))):
+    saved = {
+        "model": module,
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    for number, content in enumerate(
+        (saved, module.state_dict(), torch.sparse_coo_tensor([[0]], [1.0], check_invariants=True), layers.LazyLinear(3))
+    ):
         path = tmp_path / f"{number}.pt"
         torch.save(content, path)
         assert not codes(scanned(path.read_bytes(), "model.pt")) & {"forged-pickle", "odd-pickle"}, number

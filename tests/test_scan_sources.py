@@ -11,7 +11,7 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats.registry import read_window
 from modelscope_cli.formats.scanning import scan_file
 from tests.builders.archives import tarred, zipped
-from tests.builders.attacks import SCRIPTS, SOURCES
+from tests.builders.attacks import MOBILE, SCRIPTS, SOURCES
 from tests.builders.samples import SAMPLES
 from tests.builders.script_file import class_text, script_bytes, script_module
 from tests.scanned import codes, scanned
@@ -105,6 +105,62 @@ def test_torchscript_of_other_libraries_and_other_names():
         assert (safety.verdict, "script-operators" in codes(safety)) == ("unknown", True), call
     code = class_text("Net", [], []) + "  def forward(self, x):\n    y = torch.add(x, 1)\n    return ops.prim.NumToTensor(y)\n"
     assert scanned(script_bytes(script_module("nn.Net", {}), {}, {"nn": code})).verdict == "safe"
+
+
+def mobile(operator, types=(), constants=()):
+    """A module for mobile: one method that calls an operator; its source is harmless."""
+    table = (
+        ("instructions", (("OP", 0, 0), ("RET", 0, 0))),
+        ("operators", ((operator, ""), ("aten::mul", "Tensor", 2))),
+        ("constants", constants),
+        ("types", types),
+        ("register_size", 1),
+    )
+    method = ("__torch__.nn.Net.__setstate__", table, (("arguments", ()), ("returns", ())))
+    return script_bytes(script_module("nn.Net", {}), {}, {"nn": class_text("Net", [], [])}, bytecode=(8, method))
+
+
+@pytest.mark.parametrize(("operator", "verdict", "code"), MOBILE)
+def test_operators_in_the_bytecode_of_mobile_modules(operator, verdict, code):
+    safety = scanned(mobile(operator), "model.ptl")
+    assert safety.verdict == verdict
+    assert codes(safety) - {"torchscript"} == ({code} if code else set())
+    packed = scanned(zipped({"m/model.ptl": mobile(operator)}), "m.zip")
+    assert packed.verdict == verdict
+
+
+def test_texts_in_bytecode_that_only_look_like_operators_are_none():
+    texts = ("call aten::save first", "aten::save first", "see aten::from_file", "aten::", "::from_file")
+    assert scanned(mobile("aten::add", constants=texts), "model.ptl").verdict == "safe"
+
+
+def test_operators_side_by_side_in_bytecode():
+    """No instruction stands between two texts."""
+    from modelscope_cli.core.scanned import Scanned
+    from modelscope_cli.core.window import MemoryWindow
+    from modelscope_cli.formats.scan_bytecode import scan_bytecode
+    from modelscope_cli.formats.scanning import Walk
+
+    found = Scanned("bytecode.pkl")
+    for name in ("aten::add", "aten::from_file", "X" * 88 + "::a", "evil::run"):
+        data = b"".join(b"X" + len(text).to_bytes(4, "little") + text.encode() for text in ("aten::add", name, "aten::mul"))
+        scan_bytecode(Walk(found, DEFAULT_LIMITS), MemoryWindow(data, "bytecode.pkl"), name)
+    assert [(sign.where, sign.code) for sign in found.signs] == [
+        ("aten::from_file", "script-files"),
+        ("X" * 88 + "::a", "script-operators"),
+        ("evil::run", "script-operators"),
+    ]
+
+
+@pytest.mark.parametrize(("cls", "verdict"), [("_nnapi.Compilation", "unknown"), ("evil.Class", "unknown"), ("quantized.Conv2dPackedParamsBase", "safe")])
+def test_classes_of_other_libraries_in_torchscript(cls, verdict):
+    code = class_text("Net", [], [], f"a : __torch__.torch.classes.{cls}")
+    for data in (
+        script_bytes(script_module("nn.Net", {}), {}, {"nn": code}),
+        mobile("aten::add", types=(f"__torch__.torch.classes.{cls}",)),
+    ):
+        safety = scanned(data, "model.ptl")
+        assert (safety.verdict, "script-operators" in codes(safety)) == (verdict, verdict == "unknown")
 
 
 def test_a_source_too_long_to_be_searched_is_not_safe():

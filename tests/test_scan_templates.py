@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from time import process_time
 
 import pytest
@@ -12,56 +13,22 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats.scan_templates import Followed
 from tests.builders.archives import tarred, zipped
 from tests.builders.gguf_file import gguf_bytes
+from tests.builders.templates import COMPUTED, HONEST, PLAIN, REACHING
 from tests.scanned import codes, scanned
 
 EVIL = "{{ cycler.__init__.__globals__.os.popen('id').read() }}"
-
-# By what a template puts together in reading it is plain: dangerous; what it makes of names cannot be told: unknown.
-PLAIN = (
-    "{{ ''['_'+'_class_'+'_'] }}",
-    "{{ ''['__cl' 'ass__'] }}",
-    r"{{ ''['\137\137class\137\137'] }}",
-    r"{{ ''['\u005f_class__'] }}",
-    r"{{ ''['\N{LOW LINE}_class__'] }}",
-    "{{ ''|map('attr', x)|list }}",
-    "{% filter attr('x') %}{% endfilter %}",
-)
-COMPUTED = (
-    "{% set x='_'*2 %}{{ ''[x+'class'+x] }}",
-    "{% set c='class' %}{% set u='_' %}{{ ''[u*2+c+u*2] }}",
-    "{% set k %}__cl{{ 'ass__' }}{% endset %}{{ ''[k] }}",
-    "{% macro f(k) %}{{ ''[k] }}{% endmacro %}{{ f(x ~ 'class__') }}",
-    "{% for k in ['_' + y] %}{{ x[k] }}{% endfor %}",
-    "{% set n=namespace() %}{% set n.k='_'~'x' %}{{ ''[n.k] }}",
-    "{{ ''|map(attribute='_'~x) }}",
-    "{{ ''|groupby(x~y) }}",
-    "{{ ''[bos_token] }}",
-    "{{ ''[('_','x')|join] }}",
-    "{{ ''['{}class'.format(x)] }}",
-    "{{ x['abc'[::-1]] }}",
-    "{{ ''[(lipsum|string)[18]] }}",
-    "{% set d={'in': ''} %}{{ d.in['a'+b] }}",
-    "{% raw %}{#{% endraw %}{{ ''['_'~x] }}{% raw %}#}{% endraw %}",
-    "{% include '/etc/passwd' %}",
-    "{{ 'no end",
-)
-# In the manner of published models: places counted, keys looped over, texts added up, macros for tools, what is thought cut off.
-HONEST = (
-    "{% for message in messages[::-1] %}{% set index = (messages|length - 1) - loop.index0 %}{{ messages[index].role }}{% endfor %}",
-    "{%- if messages[0]['role'] == 'system' %}{{ '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}{%- endif %}",
-    "{% set content = message.content.split('</think>')[-1].lstrip('\n') %}{{ '<think>' + content[:10] + messages[loop.index0 + 1].role }}",
-    "{% set ns = namespace(text='', last=0) %}{% set ns.text = ns.text + '\n\n' + messages[ns.last]['content'] %}{{ ns.text }}",
-    "{% macro show(spec) %}{% for key in spec.keys() | reject('in', ['type']) %}{{ key ~ ': ' ~ spec[key] }}{% endfor %}{% endmacro %}{{ show(tool) }}",
-    "{{ tools | map(attribute='function') | selectattr('name', 'equalto', 'x') | list | tojson(indent=2) }}",
-    "{% set names = {'string': 'str'} %}{{ names[spec.type] if spec.type in names else spec['type'] }}",
-    "{# a comment with {{ and ' #}{% raw %}{{ '{% endraw %}{{ bos_token + messages[0].content | trim }}",
-)
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_a_word_put_together_is_told(text):
     safety = scanned(text.encode(), "chat_template.jinja")
     assert (safety.verdict, codes(safety)) == ("dangerous", {"template-gadget"})
+
+
+@pytest.mark.parametrize("text", REACHING)
+def test_what_no_template_of_a_model_does_is_suspicious(text):
+    safety = scanned(text.encode(), "chat_template.jinja")
+    assert (safety.verdict, codes(safety)) == ("suspicious", {"template-reach"})
 
 
 @pytest.mark.parametrize("text", COMPUTED)
@@ -136,9 +103,50 @@ def test_a_long_document_in_which_nothing_matters():
 
 @pytest.mark.parametrize(
     "text",
-    ["{{" + "x[" * 30 + "'a'" + "]" * 30 + "}}", "{% set a = b + 'x' %}{% set b = c + a %}", "x+", "{{ '", "{{ f(x) }}{% macro f(a, b, c) %}"],
+    [
+        "{{" + "x[" * 30 + "'a'" + "]" * 30 + "}}",
+        "{{ f({'a': b, 'c': [d, e]}, g=(h, i)) }}",
+        "{{ f(*" * 20 + "a" + ")" * 20 + "}}",
+        "{% set a = b + 'x' %}{% set b = c + a %}",
+        "{% set a = [a] + b %}{{ x[a[0]] }}",
+        "{% set n.k = n.l %}{{ n[k] }}",
+        "{% for a in b %}{{ loop.previtem }}{% endfor %}",
+        "{% for a in b %}",
+        "{{ f(x) }}{% macro f(a, b, c) %}",
+        "{% macro f(a) %}{% endmacro %}{{ (f)(a) }}",
+        "{{ a.b|c }}",
+        "{{ '",
+        "x.y",
+        "x|y",
+        "x+",
+        "x if y else ",
+        "not ",
+        "- ",
+        "x()",
+    ],
 )
 def test_templates_are_followed_in_time(text):
     began = process_time()
-    Followed(("{{" if text == "x+" else "") + text * (DEFAULT_LIMITS.template_characters // len(text)))
+    Followed(("{{" if "{" not in text else "") + text * (DEFAULT_LIMITS.template_characters // len(text)))
     assert process_time() - began < 6
+
+
+PIECES = [
+    "{{", "}}", "{%", "%}", "{%-", "-%}", "for", "in", "if", "else", "endif", "endfor", "set", "endset", "macro",
+    "endmacro", "call", "endcall", "with", "endwith", "filter", "raw", "endraw", "namespace", "dict", "cycler", "joiner",
+    "loop", "self", "caller", "recursive", "is", "not", "and", "or", "x", "ns", "messages", "k", "'a'", "1", "1.5", "0.x",
+    "(", ")", "[", "]", "{", "}", ".", ",", ":", "|", "~", "+", "-", "*", "%", "**", "=", "==", "map", "attribute", "sum",
+    "append", "{#", "#}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_stands_in_a_template_is_followed_or_refused_in_words(seed):
+    dice = random.Random(seed)
+    for _ in range(150):
+        text = " ".join(dice.choices(PIECES, k=dice.randrange(40)))
+        assert Followed(text).strange is not None
+        real = dice.choice((*HONEST, *COMPUTED, *REACHING))
+        at = dice.randrange(len(real))
+        Followed(real[:at])
+        Followed(f"{real[:at]} {dice.choice(PIECES)} {real[at + dice.randrange(4) :]}")

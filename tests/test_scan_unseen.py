@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 
 import pytest
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
+from tests.builders.attack_files import FILES
+from tests.builders.dcp_folder import blob
 from tests.builders.pickle_code import call, pickled
 from tests.builders.samples import SAMPLES
 from tests.builders.tar_file import TarEntry, tar_bytes
@@ -124,7 +127,7 @@ def test_parts_of_no_known_kind_are_counted(folder):
     (folder / "good.pt").unlink()
     (folder / "m.zip").write_bytes(zip_bytes([*GOOD, Entry("archive/x", os.urandom(9).hex().encode() + b"\xff\xfe\xfd" * 9)]))
     out = words(mscope("scan", "set/m.zip").out)
-    assert "1 part of no kind that anything runs: -f json has them all" in out
+    assert "1 part that nothing is known to run: -f json has them all" in out
 
 
 @pytest.mark.parametrize("names", [("a.pkl",), ("a.pkl", "b.pkl")])
@@ -141,3 +144,19 @@ def test_the_verdict_on_a_folder_is_not_about_what_was_left_out(names, tmp_path)
     (tmp_path / ".git" / "evil.pkl").unlink()
     (tmp_path / ".git").rmdir()
     assert "not looked at" not in words(mscope("scan", tmp_path).out)
+
+
+def test_numbers_of_a_part_without_its_index_are_searched_so_far():
+    attack = FILES["a part without its index"]
+    data = attack.files[attack.path]
+    assert scanned(data, attack.path).verdict == "dangerous"
+    short = scanned(data, attack.path, DEFAULT_LIMITS._replace(searched_bytes=8))
+    (left,) = [one.why for one in short.unseen if "numbers" in one.where]
+    assert re.fullmatch(r"without its index, [\d,]+ bytes of them: no more than 32 bytes of numbers are searched \(.*\)", left)
+
+
+def test_so_many_places_of_a_part_are_tried():
+    numbers = b"\x80\x02ca\nb\n0" * 210
+    numbers += bytes(-len(numbers) % 4)
+    safety = scanned(blob(tensor("0", (len(numbers) // 4,)), {"0": numbers}), "__0_0.distcp")
+    assert [one.why for one in safety.unseen] == ["10 places where a pickle could begin: 200 are tried in each MiB"]

@@ -371,3 +371,15 @@ def test_any_bytes_are_settings_or_a_settings_error(tmp_path_factory, data):
     except ModelscopeError as error:
         refusal = error
         assert re.search("is not TOML|there is no rule", str(refusal))
+
+
+def test_above_the_folder_only_in_a_repository(tmp_path):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "mscope.toml").write_text("max-size = 1\n")
+    assert limits(find_settings(str(inner))) == {}
+    (tmp_path / "a" / ".git").mkdir()
+    assert limits(find_settings(str(inner))) == {}
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a" / ".git").rmdir()
+    assert limits(find_settings(str(inner))) == {"max-size": 1}

@@ -101,11 +101,10 @@ def executable(checkpoint: Checkpoint) -> list[Finding]:
 def _odd(trace: PickleTrace) -> list[Finding]:
     """What no program writes into a pickle, as far as a reader sees it."""
     from modelscope_cli.analysis.in_context import odd_in
-    from modelscope_cli.analysis.policy import standard_policy
     from modelscope_cli.containers.odd_states import Dtypes
 
-    dtypes, policy = Dtypes(), standard_policy()
-    told = dict(filter(None, [odd_in(call, dtypes, policy) for call in trace.calls if call.through]))
+    dtypes = Dtypes()
+    told = dict(filter(None, [odd_in(call, dtypes) for call in trace.calls if call.through]))
     return [Finding("warning", code, os.path.basename(trace.where), text) for code, text in told.items()]
 
 

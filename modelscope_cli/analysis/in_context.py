@@ -10,27 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelscope_cli.analysis.policy import TELLING, UNJUDGED_FUNCTION, Judgement, Policy, grave
+from modelscope_cli.analysis.policy import TELLING, UNJUDGED_FUNCTION, Judgement, Policy, grave, standard_policy
 from modelscope_cli.analysis.policy_harmless import NUMBERS, SCALARS
-from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.policy_references import REFERENCES
 from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.odd_shapes import FILLED, ODD_IF_HARMLESS, ODD_PICKLE, SHAPES, class_of, is_object
 from modelscope_cli.containers.odd_states import ADDRESS, FORGED, KINDS, PROTOCOLS, SCRIPT, Dtypes, odd_state
-from modelscope_cli.containers.pickle_nodes import Call, Global
+from modelscope_cli.containers.pickle_nodes import BUILD, BUILTINS, NEWOBJ, NEWOBJ_EX, Call, Global
+from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
 from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
 
-NEWOBJ, NEWOBJ_EX, BUILD = 0x81, 0x92, 0x62
 DEEPEST_REACH = 8  # getattr of getattr of …
-BUILTINS = ("builtins", "__builtin__")
 Name = tuple[str, str]
 
-# Functions that give back what they are given.
-ECHOES = frozenset(
-    {("torch.jit._pickle", f"build_{kind}list") for kind in ("int", "tensor", "double", "bool")}
-    | {("torch.jit._pickle", "restore_type_tag")}
-)
 # Classes that numpy pickles by other functions: called, they lay an array over bytes or addresses that the file gives, some of
 # them by an attribute `__array_interface__` of what they are called with.
 ARRAYS = frozenset(
@@ -62,7 +55,7 @@ def calls_by_name(trace: PickleTrace) -> dict[Name, list[CallUse]]:
     return found
 
 
-def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | None:
+def odd_in(call: CallUse, dtypes: Dtypes) -> tuple[str, str] | None:
     """(code of the finding, what it says) where the call gives an object a state that leads to memory of the file's choice, or is
     one that no pickler writes.
 
@@ -73,7 +66,7 @@ def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | N
             return call.through, call.args[0]
         names = [name for name in map(name_of, call.args[1:]) if name is not None]
         filled = call.args[0] == FILLED and any([name in FILLABLE for name in names])
-        if not filled and all([_is_harmless(policy, name) for name in names]):
+        if not filled and all([_is_harmless(name) for name in names]):
             return ODD_PICKLE, f"{call.args[0]}: {', '.join(['.'.join(imported_as(*name)) for name in names])}"
         return None
     if call.through == ADDRESS and call.args[0] in PROTOCOLS:
@@ -86,10 +79,9 @@ def odd_in(call: CallUse, dtypes: Dtypes, policy: Policy) -> tuple[str, str] | N
     return odd and (odd[0], f"an element type of an array {odd[1]}" if odd[0] == FORGED else odd[1])
 
 
-def _is_harmless(policy: Policy, name: Name) -> bool:
-    """Whether our own rows call a name harmless."""
-    judgement = policy.judge(*name)
-    return judgement.level == SAFE and not judgement.by
+def _is_harmless(name: Name) -> bool:
+    """Whether our own rows call a name harmless. What somebody else allows does not excuse how it is put together."""
+    return standard_policy().judge(*name).level == SAFE
 
 
 def judge(
@@ -220,20 +212,6 @@ def reach(function: Any, args: Any, depth: int = 0) -> Name | None:
     if owner is None and type(args[0]) is Call:
         owner = reach(args[0].function, args[0].args, depth + 1)
     return (owner[0], f"{owner[1]}.{args[1]}") if owner else None
-
-
-def is_import(node: Any, depth: int = 0) -> bool:
-    """Whether a node is an imported name itself, or the class of a value: what it is given, all users of it see."""
-    if type(node) is Global:
-        return True
-    if type(node) is not Call or type(node.args) is not tuple or not node.args or depth > DEEPEST_REACH:
-        return False
-    name = name_of(node.function)
-    if name in ECHOES:
-        return is_import(node.args[0], depth + 1)
-    if name == ("logging", "getLogger"):  # the logger of the whole program
-        return True
-    return name is not None and name[1] == "type" and name[0] in BUILTINS and len(node.args) == 1
 
 
 def name_of(node: Any) -> Name | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from modelscope_cli.analysis.found import MOST_NAMED, Found, capped
 from modelscope_cli.analysis.policy import Judgement, Policy, grave, standard_policy
 from modelscope_cli.analysis.policy_operators import judge_operator
 from modelscope_cli.analysis.shown_call import lettered
@@ -11,15 +12,10 @@ from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import Operator
 from modelscope_cli.report.document import Code, Phrase
 
-MOST_FOUND = 100  # findings of a level in one file
-MOST_NAMED = 4
 LONGEST = 80  # characters of the name of a node or an attribute
 
-# level, code, where, offset, message, subject, opcode, brief, evidence: the fields of safety.Found
-Told = tuple[str, str, str, int | None, Phrase, str, str, Phrase, str]
 
-
-def found_in(operators: Iterable[Operator], policy: Policy) -> Iterator[Told]:
+def found_in(operators: Iterable[Operator], policy: Policy) -> Iterator[Found]:
     """What is to be told, the gravest first."""
     unknown: dict[str, list[tuple[Operator, Judgement]]] = {}
     grave_ones: list[tuple[Operator, Judgement]] = []
@@ -30,11 +26,7 @@ def found_in(operators: Iterable[Operator], policy: Policy) -> Iterator[Told]:
         elif judgement.level != SAFE and not operator.guess:
             unknown.setdefault(operator.where, []).append((operator, judgement))
     grave_ones.sort(key=lambda pair: -grave(pair[1].level))
-    for operator, judgement in grave_ones[:MOST_FOUND]:
-        yield _told(operator, judgement)
-    if len(grave_ones) > MOST_FOUND:
-        more = Phrase((f"{len(grave_ones) - MOST_FOUND:,} more operators like these, which are not listed",))
-        yield grave_ones[MOST_FOUND][1].level, "suspicious-operator", "", None, more, "", "", Phrase(), ""
+    yield from capped((_told(operator, judgement) for operator, judgement in grave_ones), "operators")
     for where, pairs in unknown.items():
         yield _unknown(where, pairs)
 
@@ -61,7 +53,7 @@ def path_of(operator: Operator) -> str:
     return lettered(f"{operator.library}.{operator.name}"[: 2 * LONGEST])
 
 
-def _told(operator: Operator, judgement: Judgement) -> Told:
+def _told(operator: Operator, judgement: Judgement) -> Found:
     at = f" in the node {lettered(operator.node[:LONGEST])}" if operator.node else ""
     times = f" and {operator.nodes - 1:,} more" if operator.nodes > 1 else ""
     said: list[str] = (
@@ -70,20 +62,19 @@ def _told(operator: Operator, judgement: Judgement) -> Told:
     message = Phrase(("its graph has ", Code(path_of(operator)), *said, at, times, f", which {judgement.reason}"))
     brief = Phrase(("has the operator ", Code(path_of(operator)), *said))
     code = "suspicious-operator" if judgement.level == SUSPICIOUS else "dangerous-operator"
-    return (
+    return Found(
         judgement.level,
         code,
-        operator.where,
-        operator.offset,
-        message,
-        path_of(operator),
-        "",
-        brief,
-        "\n".join(operator.detail),
+        where=operator.where,
+        offset=operator.offset,
+        message=message,
+        subject=path_of(operator),
+        brief=brief,
+        evidence="\n".join(operator.detail),
     )
 
 
-def _unknown(where: str, pairs: list[tuple[Operator, Judgement]]) -> Told:
+def _unknown(where: str, pairs: list[tuple[Operator, Judgement]]) -> Found:
     names = list(dict.fromkeys(path_of(operator) for operator, _ in pairs))
     shown: list[str] = []
     for name in names[:MOST_NAMED]:
@@ -93,4 +84,12 @@ def _unknown(where: str, pairs: list[tuple[Operator, Judgement]]) -> Told:
     why = f", which {reasons.pop()}" if len(reasons) == 1 and len(names) == 1 else ""
     which = "an operator that has" if len(names) == 1 else f"{len(names):,} operators that have"
     message = Phrase((f"its graph has {which} not been judged: ", *shown, why))
-    return UNKNOWN, "foreign-operators", where, pairs[0][0].offset, message, names[0], "", Phrase(("has ", *shown)), ""
+    return Found(
+        UNKNOWN,
+        "foreign-operators",
+        where=where,
+        offset=pairs[0][0].offset,
+        message=message,
+        subject=names[0],
+        brief=Phrase(("has ", *shown)),
+    )

@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from modelscope_cli.analysis.policy_dangers import DANGEROUS_ROWS
 from modelscope_cli.analysis.policy_harmless import SAFE_ROWS
-from modelscope_cli.analysis.policy_levels import BORROWED, GONE, Row, imported_as
+from modelscope_cli.analysis.policy_levels import BORROWED, GONE, Row
+from modelscope_cli.containers.pickle_nodes import COMPUTED as COMPUTED
+from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.scan_codes import DANGEROUS, LEVELS, SAFE, SUSPICIOUS, UNKNOWN
 
-COMPUTED = "(computed)"
 UNJUDGED_FUNCTION = "that has not been judged"
 FRAMEWORKS = ("torch", "numpy", "torchvision", "torchaudio", "transformers", "tensorflow", "jax", "scipy", "pandas")
 TELLING = frozenset({

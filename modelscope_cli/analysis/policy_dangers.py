@@ -6,6 +6,7 @@ Data, to be reviewed row by row (what a row is: policy_levels). Sources of the f
 
 from __future__ import annotations
 
+from modelscope_cli.analysis.policy_keras import KERAS_ROWS
 from modelscope_cli.analysis.policy_levels import Row
 from modelscope_cli.analysis.policy_packages import PACKAGE_ROWS
 from modelscope_cli.analysis.policy_writers import WRITER_ROWS
@@ -528,11 +529,7 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
         "*from_pretrained *from_single_file get_class_from_dynamic_module load_state_dict",
         DANGEROUS, "downloads or loads models, and code with them",
     ),
-    (
-        "keras.*",
-        "*load_model model_from_* *deserialize* Lambda get_file load_weights*",
-        DANGEROUS, "loads models, whose layers can hold code",
-    ),
+    *KERAS_ROWS,
     (
         "tensorflow.*",
         "*load_model load read_file write_file py_function numpy_function load_op_library load_library WriteFile ReadFile",
@@ -546,6 +543,9 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("lightning.*", "*load_from_checkpoint load_*", DANGEROUS, _UNPICKLES),
     ("lightning_fabric.*", "*load_from_checkpoint load_* _load*", DANGEROUS, _UNPICKLES),
     ("mlflow.*", "*", DANGEROUS, _UNPICKLES),
+    ("hydra._internal.core_plugins.basic_launcher", "BasicLauncher", UNKNOWN, "is the part of hydra that starts a program's runs"),
+    ("hydra._internal.core_plugins.basic_sweeper", "BasicSweeper", UNKNOWN, "is the part of hydra that starts a program's runs"),
+    ("hydra.experimental.callbacks", "LogJobReturnCallback", UNKNOWN, "writes down what a program's runs return"),
     ("hydra.*", "*", DANGEROUS, "makes any object that a text names"),
     ("fire.*", "*", DANGEROUS, _CALLS),
     ("wandb.*", "[a-z_]*", DANGEROUS, _NETWORK),

@@ -20,7 +20,8 @@ import tomllib
 from typing import Any
 
 from modelscope_cli.analysis.policy import Policy
-from modelscope_cli.analysis.policy_levels import Row, imported_as
+from modelscope_cli.analysis.policy_levels import Row
+from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS
 from modelscope_cli.errors import SettingsError
 

@@ -13,32 +13,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.in_context import BUILD, calls_by_name, is_import, judge, name_of, odd_in, reached_level
+from modelscope_cli.analysis.found import Found as Found
+from modelscope_cli.analysis.in_context import calls_by_name, judge, name_of, odd_in, reached_level
 from modelscope_cli.analysis.policy import COMPUTED, Judgement, Policy, grave, gravest, is_known_module, standard_policy
-from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.shown_call import FULL, lettered, shown_call
 from modelscope_cli.analysis.weights_only import NAMES, said_of
 from modelscope_cli.containers.odd_shapes import SHAPES
 from modelscope_cli.containers.odd_states import Dtypes
-from modelscope_cli.containers.pickle_nodes import Call, is_shortened
+from modelscope_cli.containers.pickle_callers import is_import
+from modelscope_cli.containers.pickle_nodes import BUILD, Call, is_shortened
+from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.checkpoint import CallUse
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
-from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen
-from modelscope_cli.errors import ModelscopeError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen, limit_in
+from modelscope_cli.errors import LimitError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
 from modelscope_cli.report.document import Code, Phrase
 
 PACKAGED = Judgement(UNKNOWN, "stands in the file as Python source, which torch.package runs")
 PACKAGED_AS_KNOWN = Judgement(
     SUSPICIOUS, "goes by the name of a known module, while its source, which torch.package runs, stands in the file"
 )
-SCRIPTED = "__torch__"
-NOT_SCRIPTED = Judgement(
-    SUSPICIOUS, "is a class of TorchScript where there is none: Python would import __torch__.py from the current folder"
-)
+LISTS = "torch.jit._pickle"
+NOT_SCRIPTED = {  # packages of TorchScript's own, where there is no TorchScript
+    "__torch__": "is a class of TorchScript where there is none: Python would import __torch__.py from the current folder",
+    LISTS: "is for the files of TorchScript, which this is not, and gives back what it is given",
+}
 MOST_CALLS_SHOWN = 3
 DEEPEST_MODULE = 50  # packages in packages
 MOST_ALLOWED_SHOWN = 3
 MOST_JUDGED = 10_000  # names of a pickle that are judged; no honest file comes near
+PICKLE_LIMIT = "pickle-limit"
 MOST_UNSEEN_TOLD = 20  # parts of a file
 MOST_CALLS_LISTED = 4_000  # of a file, for machines, with their arguments
 MOST_TEXT_LISTED = 4 << 20  # characters of them
@@ -75,20 +79,6 @@ class Called(NamedTuple):
     text: str
 
 
-class Found(NamedTuple):
-    """Something to tell about a file. `where` is the member, "" for the file itself."""
-
-    level: str
-    code: str
-    where: str
-    offset: int | None
-    message: Phrase
-    subject: str = ""  # the name that is imported
-    opcode: str = ""
-    brief: Phrase = Phrase()  # the message in fewer words, for a table
-    evidence: str = ""  # the first call in full, as far as four thousand characters go
-
-
 class Safety:
     """The verdict on one file, and all that it rests on. `verdict` is None where there was nothing to judge."""
 
@@ -103,26 +93,40 @@ class Safety:
         for stream in scanned.streams:
             if stream.loader != NOBODY:
                 self._stream(stream)
-        self.found += [_from_sign(sign) for sign in scanned.signs]
+        self.found += [_from_sign(sign) for sign in scanned.signs if sign.code != PICKLE_LIMIT]
         if scanned.operators:
             from modelscope_cli.analysis.operators import found_in
 
-            self.found += map(Found._make, found_in(scanned.operators, self.policy))
+            self.found += found_in(scanned.operators, self.policy)
         if scanned.targets:
             from modelscope_cli.analysis import targets
 
-            self.found += map(Found._make, targets.found_in(scanned.targets, self.policy))
+            self.found += targets.found_in(scanned.targets, self.policy)
         self.found += self._unread()
         self.found.sort(key=lambda found: -grave(found.level))
 
     def _unread(self) -> Iterator[Found]:
         """What kept the file, or a part that could hold something, from being looked at."""
         problem = self.scanned.problem
-        if problem is not None and not self.is_foreign:
+        if problem is not None and not self.is_foreign and not isinstance(problem, LimitError):
             said = f"could not be read: {problem.message}"
             yield Found(UNKNOWN, "not-read", "", problem.offset, Phrase((f"it {said}",)), brief=Phrase((said,)))
-        for left in [one for one in self.unseen if not one.minor][:MOST_UNSEEN_TOLD]:
-            yield Found(UNKNOWN, "not-looked-at", left.where, None, Phrase((f"not looked at: {left.why}",)))
+        several: dict[str, list[Found]] = {}  # a limit that binds in many places is told once
+        for sign in self.scanned.signs:
+            if sign.code == PICKLE_LIMIT:
+                several.setdefault(limit_in(sign.message) or f"{sign.where}: {sign.message}", []).append(_from_sign(sign))
+        if isinstance(problem, LimitError) and problem.resource not in several:
+            said = f"could not be read to its end: {problem.told}"
+            whole = Found(UNKNOWN, "beyond-limit", "", problem.offset, Phrase((f"it {said}",)), brief=Phrase((said,)))
+            several[problem.resource] = [whole]
+        for left in [one for one in self.unseen if not one.minor]:
+            one = Found(UNKNOWN, "not-looked-at", left.where, None, Phrase((f"not looked at: {left.why}",)))
+            several.setdefault(left.limit or f"{left.where}: {left.why}", []).append(one)
+        for first, *others in list(several.values())[:MOST_UNSEEN_TOLD]:
+            if others and first.where:
+                more = f", and in {len(others):,} more {'place' if len(others) == 1 else 'places'}"
+                first = first._replace(message=Phrase((*first.message, more)))
+            yield first
 
     @property
     def unseen(self) -> list[Unseen]:
@@ -148,7 +152,7 @@ class Safety:
     def verdict(self) -> str | None:
         """The gravest level; None where nothing was looked at."""
         level = gravest(found.level for found in self.found)
-        known = self.scanned.kind is not None or self.scanned.looked or self.scanned.streams or self.scanned.texts
+        known = self.scanned.kind is not None or self.scanned.looked or self.scanned.has_something
         if not known and not self.found and not any(not one.minor for one in self.unseen):
             return None if self.is_foreign else UNKNOWN
         if self.problem is not None or any(not one.minor for one in self.unseen):
@@ -166,17 +170,30 @@ class Safety:
 
     def _allowed(self) -> Phrase | None:
         """What only a policy of the user's makes harmless; None where it has no part in the verdict."""
-        allowed = {item.path: item for item in self.imports if item.judgement.by}
-        if self.verdict != SAFE or not allowed:
+        if self.verdict != SAFE:
             return None
-        names = len({item.path for item in self.imports})
-        said: list[str] = [f"{names:,} {'name' if names == 1 else 'names'} imported: "]
-        for path, item in list(allowed.items())[:MOST_ALLOWED_SHOWN]:
-            without = standard_policy().judge(item.module, item.name).level
-            said += [
-                Code(lettered(path)),
-                f" allowed by {item.judgement.by}{f' ({without} without it)' if without != SAFE else ''}, ",
-            ]
+        allowed: dict[str, tuple[str, str]] = {  # by whom, and the level without
+            item.path: (item.judgement.by, standard_policy().judge(item.module, item.name).level)
+            for item in self.imports
+            if item.judgement.by
+        }
+        called: set[str] = set()
+        if self.scanned.targets and self.policy.source:
+            from modelscope_cli.analysis.targets import judged, shown
+
+            called = {shown(target) for target in self.scanned.targets}
+            for target in self.scanned.targets:
+                by = judged(target, self.policy).by
+                if by:
+                    allowed[shown(target)] = by, judged(target, standard_policy()).level
+        if not allowed:
+            return None
+        imported = {item.path for item in self.imports}
+        names = len(imported | called)
+        verb = "imported or called" if imported and called else "called" if called else "imported"
+        said: list[str] = [f"{names:,} {'name' if names == 1 else 'names'} {verb}: "]
+        for path, (by, without) in list(allowed.items())[:MOST_ALLOWED_SHOWN]:
+            said += [Code(lettered(path)), f" allowed by {by}{f' ({without} without it)' if without != SAFE else ''}, "]
         if len(allowed) > MOST_ALLOWED_SHOWN:
             said.append(f"{len(allowed) - MOST_ALLOWED_SHOWN:,} more allowed by it, ")
         said[-1] = said[-1].removesuffix(", ")
@@ -196,6 +213,8 @@ class Safety:
             from modelscope_cli.analysis.operators import why_harmless
 
             return why_harmless(self.scanned.operators, self.policy)
+        if self.scanned.targets:
+            return "what its configuration has called is all known to be harmless"
         if self.scanned.kind is None or self.unseen:
             return "it holds nothing that loading is known to execute"
         return "nothing in it is executed by loading it"
@@ -214,7 +233,7 @@ class Safety:
         odd: dict[str, tuple[CallUse, str]] = {}
         dtypes = Dtypes()
         for call in trace.calls:
-            state = odd_in(call, dtypes, self.policy)
+            state = odd_in(call, dtypes)
             if state is not None:
                 odd.setdefault(state[0], (call, state[1]))
             elif call.through in SHAPES:
@@ -239,8 +258,9 @@ class Safety:
             judgement = judge(self.policy, use.module, use.name, calls, use.calls, use.loose)
             if not judgement.by and grave(judgement.level) < grave(SUSPICIOUS) and self._is_packaged(use.module):
                 judgement = PACKAGED_AS_KNOWN if is_known_module(use.module) else PACKAGED
-            if not judgement.by and use.module.partition(".")[0] == SCRIPTED and not self._is_scripted(stream):
-                judgement = NOT_SCRIPTED
+            why = NOT_SCRIPTED.get(use.module) or NOT_SCRIPTED.get(use.module.partition(".")[0])
+            if why and not judgement.by and not self._is_scripted(stream, classes=use.module != LISTS):
+                judgement = Judgement(SUSPICIOUS, why)
             if (is_shortened(use.module) or is_shortened(use.name)) and grave(judgement.level) < grave(SUSPICIOUS):
                 judgement = Judgement(SUSPICIOUS, "is longer than any name that code has")
             texts = tuple(shown_call(call.function, call.args) for call in calls[:MOST_CALLS_SHOWN])
@@ -268,8 +288,10 @@ class Safety:
             opcode = NAMES.get(call.opcode, "")
             self.found.append(Found(level, "indirect-call", stream.where, call.offset, said, "", opcode, Phrase(), evidence))
 
-    def _is_scripted(self, stream: Stream) -> bool:
-        """Whether torch's own compiler reads a pickle, and makes its classes from the code beside it: Python never sees them."""
+    def _is_scripted(self, stream: Stream, *, classes: bool) -> bool:
+        """Whether torch's own compiler reads a pickle, and makes its `classes` from the code beside it: Python never sees them."""
+        if not classes:
+            return any(stream.where.startswith(place) for place in self.scanned.scripted)
         folder, _, leaf = stream.where.rpartition("/")
         above = folder.rpartition("/")[0]  # of .data/ts_code/0/data.pkl the code is in .data/ts_code/code/
         places = {f"{place}/" if place else "" for place in (folder, above)}

@@ -32,6 +32,7 @@ from modelscope_cli.analysis.safety_tables import (
 )
 from modelscope_cli.analysis.safety_words import in_words
 from modelscope_cli.core.scan_codes import LEVELS, UNKNOWN
+from modelscope_cli.core.scanned import FOLDER, LINK, LeftOut
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.report.document import (
     BOTH,
@@ -53,6 +54,7 @@ from modelscope_cli.report.document import (
 )
 
 SCHEMA = "mscope.scan/1"
+PASSED = {FOLDER: "folders", LINK: "links to folders"}  # what is passed over, one and several
 
 
 def to_report(
@@ -60,12 +62,12 @@ def to_report(
     detail: str,
     title: str,
     unread: Sequence[ModelscopeError] = (),
-    left_out: Sequence[tuple[str, str]] = (),
+    left_out: Sequence[LeftOut] = (),
     paths: Sequence[str] = (),
 ) -> Report:
     """The verdicts on files, the gravest first.
 
-    `unread` says of files why they could not be opened at all; `left_out` are folders that nobody looked into, and why; `paths` is
+    `unread` says of files why they could not be opened at all; `left_out` is what was passed over in folders, and why; `paths` is
     what was named, which `title` puts into one name.
     """
     ordered = sorted(safeties, key=lambda safety: ORDER[safety.verdict])
@@ -92,10 +94,13 @@ def to_report(
     return Report(SCHEMA, title, sections, False, Phrase((f"{line}{aside(left_out)}",)))
 
 
-def aside(left_out: Sequence[tuple[str, str]]) -> str:
-    """What a verdict is not about, as the end of its line."""
-    count = len(left_out)
-    return f"; {count:,} {'folder was' if count == 1 else 'folders were'} not looked at" if count else ""
+def aside(left_out: Sequence[LeftOut]) -> str:
+    """What a verdict is not about, as the end of its line: ; 1 folder and 2 links to folders were not looked at."""
+    counts = Counter(left.what for left in left_out if left.what)
+    if not counts:
+        return ""
+    said = [f"{counts[what]:,} {what if counts[what] == 1 else several}" for what, several in PASSED.items() if counts[what]]
+    return f"; {' and '.join(said)} {'was' if counts.total() == 1 else 'were'} not looked at"
 
 
 def headline(safeties: Sequence[Safety], unread: int = 0) -> str:
@@ -175,9 +180,7 @@ def _files(safeties: Sequence[Safety], unread: Sequence[ModelscopeError]) -> Tab
     return Table("files", "", columns, [*rows[:at], *failed, *rows[at:]])
 
 
-def _for_machines(
-    safeties: Sequence[Safety], unread: Sequence[ModelscopeError], left_out: Sequence[tuple[str, str]]
-) -> list[Table]:
+def _for_machines(safeties: Sequence[Safety], unread: Sequence[ModelscopeError], left_out: Sequence[LeftOut]) -> list[Table]:
     """Everything, as tables: findings, imports, calls, templates, what was not looked at."""
     found: list[Any] = []
     imports: list[Any] = []
@@ -201,7 +204,7 @@ def _for_machines(
         if safety.verdict is None:
             unseen.append((path, "", safety.why))
     unseen += [(problem.path, "", problem.message) for problem in unread]
-    unseen += [(folder, "", why) for folder, why in left_out]
+    unseen += [(left.place, "", left.why) for left in left_out]
     return [
         _table("findings", "path level code member offset subject opcode message evidence", found),
         _table("imports", "path member module name offset calls called_at level reason", imports),

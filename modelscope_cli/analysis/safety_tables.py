@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from modelscope_cli.analysis.policy import grave
 from modelscope_cli.analysis.safety import Found, Safety
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
+from modelscope_cli.core.scanned import LeftOut
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.report.document import PEOPLE, Code, Column, Count, Finding, Listing, Phrase, Row, Table
 
@@ -182,9 +183,9 @@ def _begun(text: str) -> Listing:
     return Listing(f"{shown}\n… and {left:,} characters more: -f json has them" if left > 0 else shown)
 
 
-def shown_unseen(safeties: Sequence[Safety], left_out: Sequence[tuple[str, str]]) -> list[Finding]:
-    """Folders nobody looked into, and how many parts of no kind that anything runs. Others are findings."""
-    items = [Finding("info", "unseen", folder, why) for folder, why in left_out[:MOST_LEFT_OUT]]
+def shown_unseen(safeties: Sequence[Safety], left_out: Sequence[LeftOut]) -> list[Finding]:
+    """Folders nobody looked into, and how many parts that nothing is known to run. Others are findings."""
+    items = [Finding("info", "unseen", left.place, left.why) for left in left_out[:MOST_LEFT_OUT]]
     if len(left_out) > MOST_LEFT_OUT:
         items.append(Finding("info", "unseen", "", f"{len(left_out) - MOST_LEFT_OUT:,} more: -f json has them all"))
     code = [one.why for safety in safeties for one in safety.unseen if one.source]
@@ -193,6 +194,6 @@ def shown_unseen(safeties: Sequence[Safety], left_out: Sequence[tuple[str, str]]
         items.append(Finding("info", "unseen", "", f"not judged: {code[0]}{more}"))
     minor = sum(one.minor and not one.source for safety in safeties for one in safety.unseen)
     if minor:
-        text = f"{minor:,} {'part' if minor == 1 else 'parts'} of no kind that anything runs: -f json has them all"
+        text = f"{minor:,} {'part' if minor == 1 else 'parts'} that nothing is known to run: -f json has them all"
         items.append(Finding("info", "unseen", "", text))
     return items

@@ -23,12 +23,15 @@ OTHERWISE: dict[str, tuple[tuple[frozenset[str], str], ...]] = {
         (frozenset({"dangerous-operator"}), "running or loading it can do what its author wanted"),
         (frozenset({"template-gadget"}), "rendering its chat template can run what its author wanted"),
     ),
-    SUSPICIOUS: ((frozenset({"suspicious-operator"}), "running it reaches out of the model, as few honest ones do"),),
+    SUSPICIOUS: (
+        (frozenset({"suspicious-operator"}), "running it reaches out of the model, as few honest ones do"),
+        (frozenset({"template-reach"}), "rendering its chat template reaches for what no model needs"),
+    ),
     UNKNOWN: (
         (frozenset({"foreign-operators", "script-operators"}), "running it may do what nobody has judged"),
         (frozenset({"template-computed"}), "rendering its chat template may do what nobody has judged"),
         (frozenset({"not-read", "zip-broken", "polyglot-broken"}), "it could not be read, or not to its end"),
-        (frozenset({"not-looked-at", "pickle-limit"}), "not all of it could be looked at"),
+        (frozenset({"not-looked-at", "pickle-limit", "beyond-limit"}), "not all of it could be looked at"),
         (frozenset({"zip-gap", "zip-name", "tar-name", "tar-link", "tar-sparse"}), "the archive has what weights do not need"),
     ),
 }

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.python2_names import imported_as
 
 
 class Room(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from modelscope_cli.analysis.policy_levels import imported_as
 from modelscope_cli.analysis.shown_call import lettered
+from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.checkpoint import PickleTrace
 from modelscope_cli.core.scanned import TORCH, Scanned
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelscope_cli.checks.rule import Demand, Subject
 from modelscope_cli.core.place import SEPARATOR, short_name, typed
 from modelscope_cli.core.scan_codes import SAFE, SUSPICIOUS, UNKNOWN
-from modelscope_cli.report.document import Verdict
+from modelscope_cli.report.document import Phrase, Verdict
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.policy import Policy
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelscope_cli.errors import ModelscopeError
 
 MOST_NAMED = 3
+NOT_JUDGED = "not judged"
 UNSEEN = "not all of it could be looked at"
 NAME = "forbid-unsafe"
 NEVER = "never"  # as a level to fail on: only what could not be looked at fails
@@ -77,12 +78,18 @@ def asks(demands: Iterable[Demand]) -> bool:
 
 def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
     """Whether a file is suspicious or dangerous, as `mscope scan` judges it."""
-    from modelscope_cli.analysis.safety import worst
-
     judged = subject.safety() if subject.safety is not None else None
     if judged is None or not (judged.safeties or judged.problems):
         return demand.failed("not scanned", f"nothing was scanned{described(subject.checkpoint)}", "check the model itself")
-    level = worst(judged.safeties)
+    return verdict_of(judged, demand)
+
+
+def verdict_of(judged: Judged, demand: Demand) -> Verdict:
+    """What the rule says of files that were scanned."""
+    from modelscope_cli.analysis.safety import worst
+
+    unjudged = all([safety.verdict is None for safety in judged.safeties])
+    level = NOT_JUDGED if unjudged else worst(judged.safeties)
     wrong = judged.failing
     if wrong:
         said = "; ".join(
@@ -95,6 +102,10 @@ def forbid_unsafe(subject: Subject, demand: Demand) -> Verdict:
         first = judged.problems[0]
         told = first.message if first.message.startswith(UNSEEN) else f"{UNSEEN}: {first.message}"
         return demand.failed(level, f"{short_name(first.path)}: {told}" if first.path else told, first.hint or "")
+    if unjudged:
+        one = judged.safeties[0]
+        reason = Phrase((f"{os.path.basename(one.path)} is not judged: ", *one.why))
+        return demand.failed(level, reason, "name a model, or an archive or a folder of models")
     return demand.passed(level, f"{'they are' if len(judged.safeties) > 1 else 'it is'} {level}{_reason(judged, level)}")
 
 
@@ -130,6 +141,13 @@ def loosened(safety: Safety) -> dict[str, str]:
             before = standard_policy().judge(item.module, item.name).level
             if grave(before) > grave(item.judgement.level):
                 found[item.path] = before
+    if safety.scanned.targets and safety.policy.source:
+        from modelscope_cli.analysis.targets import judged, shown
+
+        for target in safety.scanned.targets:
+            before = judged(target, standard_policy()).level
+            if grave(before) > grave(judged(target, safety.policy).level):
+                found[shown(target)] = before
     if safety.scanned.operators and safety.policy.source:
         from modelscope_cli.analysis.operators import path_of
         from modelscope_cli.analysis.policy_operators import judge_operator

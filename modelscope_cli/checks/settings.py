@@ -97,19 +97,30 @@ def weaker(level: str, other: str) -> bool:
 
 
 def find_settings(start: str = ".") -> Settings:
-    """The settings of the nearest folder upwards that has any; empty ones when none has."""
+    """The settings of the folder, or of the nearest one above it in the same repository; empty ones when none has any.
+
+    Outside of a repository nothing above the folder counts: /tmp/mscope.toml may be anybody's.
+    """
     folder = os.path.abspath(start)
-    while True:
+    for place in _inside_repository(folder):
         for name in FILES:
-            path = os.path.join(folder, name)
+            path = os.path.join(place, name)
             if os.path.isfile(path):
                 found = read_settings(path, required=False)
                 if found is not None:
                     return found
-        above = os.path.dirname(folder)
-        if above == folder or os.path.exists(os.path.join(folder, ".git")):
-            return Settings()
-        folder = above
+    return Settings()
+
+
+def _inside_repository(folder: str) -> list[str]:
+    """The folder, and those above it up to the one with .git; it alone where there is none."""
+    places = [folder]
+    while not os.path.exists(os.path.join(places[-1], ".git")):
+        above = os.path.dirname(places[-1])
+        if above == places[-1]:
+            return [folder]
+        places.append(above)
+    return places
 
 
 def read_settings(path: str, *, required: bool = True) -> Settings | None:

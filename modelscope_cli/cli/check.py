@@ -25,7 +25,13 @@ from modelscope_cli.cli.rules import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelscope_cli.checks.settings import Settings
+    from modelscope_cli.cli.looking import Safeties
+    from modelscope_cli.cli.reading import Unread
+    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.formats.locate import Target
 
 FAILED = 1
 
@@ -162,7 +168,8 @@ def run(
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.render.plain import visible
 
-    targets, problems = find(paths, only=only, bounds=judge.bounds)
+    unread: list[Unread] = []
+    targets, problems = find(paths, only=only, bounds=judge.bounds, unread=unread)
     asked = judge.asked_of(targets)
     for target, settings in zip(targets, asked, strict=True):
         if not allow_none:
@@ -170,10 +177,11 @@ def run(
     publisher = Publisher(wanted, SCHEMA, color, Unit.auto, github=github, judging=True)
     publisher.targets(targets)
     publisher.refuse(judge.read_besides())
-    safeties = judge.safeties(paths) if any([asks(settings.demands) for settings in asked]) else None
+    every = [*asked, *(judge.asked_at(lost.path) for lost in unread)]
+    safeties = judge.safeties(paths) if any([asks(settings.demands) for settings in every]) else None
     failed = False
     looking_at = safeties.looking_at if safeties is not None else None
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at):
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at, unread=unread):
         publisher.model(checkpoint)
         if not asked[number].demands:
             say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
@@ -199,9 +207,39 @@ def run(
             publisher.model(result.subject.baseline)
         broken = broken or any([verdict.rule != FORBID_UNSAFE or not unlooked for verdict in result.failed])
         failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]
+    if safeties is not None and unread:
+        broken = judge_unread(unread, targets, asked, judge, safeties, publisher, problems) or broken
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed or broken:
         raise typer.Exit(FAILED if broken else UNREADABLE)
+
+
+def judge_unread(
+    unread: Sequence[Unread],
+    targets: Sequence[Target],
+    asked: Sequence[Settings],
+    judge: Judge,
+    safeties: Safeties,
+    publisher: Publisher,
+    problems: list[ModelscopeError],
+) -> bool:
+    """Judge what lies where no model could be read, as far as that goes. Whether it breaks a rule."""
+    from modelscope_cli.checks.safety import asks
+    from modelscope_cli.checks.unread import to_report, verdicts
+    from modelscope_cli.cli.overwriting import judged_files
+
+    broken = False
+    for left in unread:
+        demands = (judge.asked_at(left.path) if left.number is None else asked[left.number]).demands
+        looked = safeties.unread(left, targets, unread) if asks(demands) else None
+        if looked is None or not looked.safeties:  # there is nothing at all
+            continue
+        publisher.refuse(judged_files(looked))
+        safeties.tell(looked, problems)
+        broken = broken or bool(looked.failing)
+        report = to_report(left.path, left.problem, looked, verdicts(demands, looked), judge.settings.origin)
+        publisher.add(lambda detail, report=report: report)  # type: ignore[misc]
+    return broken
 
 
 def refuse_none(path: str, asked: Settings) -> None:

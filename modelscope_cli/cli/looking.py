@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from modelscope_cli.formats.looking import Looking
 if TYPE_CHECKING:
     from modelscope_cli.checks.safety import Judged
     from modelscope_cli.cli.policies import Criteria
+    from modelscope_cli.cli.reading import Unread
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.core.window import Window
@@ -31,24 +33,27 @@ class Timed(Looking):
         self.clock: Clock | None = None  # that of a file that is being read
         self.about: Callable[[Scanned], str] = lambda _: ""  # what is wrong with a file, in words
 
-    def scan(self, window: Window, read: Read) -> Scanned:
-        work = partial(super().scan, window, read)
+    def scan(self, window: Window, read: Read, found: Scanned | None = None) -> Scanned:
+        found = found or Scanned(window.name, window.size)
+        work = partial(super().scan, window, read, found)
         clock = self.clock
         try:
             if clock is None:
                 with LateProgress(window.name), Clock(self.limits.seconds, window.name):
                     return guarded(work, window.name)
-            found = guarded(work, window.name)
+            guarded(work, window.name)
             if clock.timed or not clock.late():
                 return found
         except TimeUpError:
             pass
         except ModelscopeError as problem:
-            return unlooked(window, problem)
+            found.problem = problem  # what was found until then counts
+            return found
         if clock is not None:
             clock.begin()
         seconds = self.limits.seconds
-        return unlooked(window, LimitError("seconds", seconds, f"more than {seconds:,}", path=window.name))
+        found.problem = LimitError("seconds", seconds, f"more than {seconds:,}", path=window.name)
+        return found
 
     def warn(self, problem: ModelscopeError, path: str) -> None:
         """Add to the refusal of a file what is wrong with it besides."""
@@ -56,13 +61,6 @@ class Timed(Looking):
         said = self.about(scanned) if scanned is not None else ""
         if said:
             problem.hint = f"{said}; {problem.hint}" if problem.hint else said
-
-
-def unlooked(window: Window, problem: ModelscopeError) -> Scanned:
-    """A file that could not be gone through."""
-    found = Scanned(window.name, window.size)
-    found.problem = problem
-    return found
 
 
 class Safeties:
@@ -111,6 +109,38 @@ class Safeties:
 
         return once
 
+    def unread(self, left: Unread, targets: Sequence[Target], every: Sequence[Unread]) -> Judged:
+        """The verdicts on what lies at a path where no model was found, or where the one that was cannot be read.
+
+        `every` are all such: the rest of a folder is judged with the first of them, where no model of the folder was read.
+        """
+        from modelscope_cli.checks.safety import Judged
+        from modelscope_cli.cli.scan_paths import ScanPaths
+        from modelscope_cli.formats.archive_paths import leads_inside
+        from modelscope_cli.formats.locate import names_of
+
+        if isinstance(left.problem, LimitError) and left.problem.resource == "seconds":
+            self.look.give_up(left.problem)
+        target = targets[left.number] if left.number is not None else None
+        if target is not None and target.archive is not None and not self._named_inside(target):
+            scans, unread = self.look.archive(target.archive)
+        else:
+            names = [left.path] if target is None else names_of(target)
+            if target is not None and target.archive is not None:
+                names.remove(target.archive.file)  # of which a member was named
+            there = [
+                name for name in names if leads_inside(name) or os.path.lexists(name)
+            ]  # a set goes by a name that no file has
+            below = ScanPaths(there or [left.path], self.look.limits, ())
+            scans, unread = self.look.files([file for file, _ in below])
+            unread += below.problems
+        if target is not None and target.in_folder is not None:
+            others = [number for number, other in enumerate(targets) if other.in_folder is target.in_folder]
+            if others[0] == left.number and {*others} <= {one.number for one in every}:
+                beside = self.look.around(target, targets)
+                scans, unread = scans + beside.scans, unread + beside.unread
+        return Judged(self.bench.judge(scans), self.criteria.fail_on, unread, self.criteria.origin)
+
     def tell(self, judged: Judged, problems: list[ModelscopeError]) -> None:
         """Tell what could not be looked at, and what makes a verdict milder, each once."""
         from modelscope_cli.cli.problems import tell
@@ -118,7 +148,9 @@ class Safeties:
         self.criteria.tell(judged.safeties)
         for problem in judged.problems:
             said = hash((problem.path, problem.message))
-            if said not in self.told and all(problem is not other for other in problems):
+            if said not in self.told and all(
+                (problem.path, problem.message) != (other.path, other.message) for other in problems
+            ):
                 self.told.add(said)
                 tell(problem)
                 problems.append(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import typer
 
@@ -23,14 +23,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def find(paths: list[str], *, only: bool, bounds: Limits | None = None) -> tuple[list[Target], list[ModelscopeError]]:
-    """The model files behind paths, and the paths behind which there is none, which are told at once."""
+class Unread(NamedTuple):
+    """A path where no model was found, or the one that was (the `number`th of the targets) cannot be read."""
+
+    path: str
+    problem: ModelscopeError
+    number: int | None = None
+
+
+def find(
+    paths: list[str], *, only: bool, bounds: Limits | None = None, unread: list[Unread] | None = None
+) -> tuple[list[Target], list[ModelscopeError]]:
+    """The model files behind paths, and why there is none behind others, which is told at once and added to `unread`."""
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.core.limits import DEFAULT_LIMITS
     from modelscope_cli.formats.locate import locate
 
+    lost: list[str] = []
     with LateProgress(paths[0] if len(paths) == 1 else "") as progress:
-        targets, problems = locate(paths, only=only, limits=bounds or DEFAULT_LIMITS, unpacking=progress.unpacking)
+        targets, problems = locate(paths, only=only, limits=bounds or DEFAULT_LIMITS, unpacking=progress.unpacking, lost=lost)
+    if unread is not None:
+        unread += map(Unread, lost, problems)
     for problem in problems:
         suggest_command(problem)
         tell(problem)
@@ -44,8 +57,9 @@ def readable(
     *,
     lenient: bool,
     looking_at: Callable[[Target], Timed | None] | None = None,
+    unread: list[Unread] | None = None,
 ) -> Iterator[tuple[int, Checkpoint]]:
-    """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems.
+    """(number of the target, checkpoint) of those that can be read; the others are told and added to the problems, and to `unread`.
 
     `looking_at` gives what scans a target while it is read.
 
@@ -68,6 +82,8 @@ def readable(
                 look.warn(problem, target.path)
             tell(problem)
             problems.append(problem)
+            if unread is not None:
+                unread.append(Unread(target.path, problem, number))
             outcome.failed.append((target, problem.message))
             continue
         if kept is not None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Overview
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.checks.check import Check
+    from modelscope_cli.checks.rule import Demand
+    from modelscope_cli.checks.safety import Judged
+    from modelscope_cli.cli.reading import Unread
     from modelscope_cli.report.document import Report, Section
 
 MARKDOWN = "markdown"
@@ -104,14 +107,16 @@ def run(
     from modelscope_cli.cli.problems import UNREADABLE
     from modelscope_cli.cli.reading import find, readable
 
-    targets, problems = find(paths, only=only, bounds=judge.bounds)
+    unread: list[Unread] = []
+    targets, problems = find(paths, only=only, bounds=judge.bounds, unread=unread)
     asked = judge.asked_of(targets)
     publisher = Publisher(wanted, SCHEMA, Color.never, unit, github=github)
     publisher.targets(targets)
     publisher.refuse(judge.read_besides())
     safeties = judge.safeties(paths)
     failed, totals = False, Totals()
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=safeties.looking_at):
+    looking_at = safeties.looking_at
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=looking_at, unread=unread):
         publisher.model(checkpoint)
         overview = inspect(checkpoint)
         totals.add(overview)
@@ -123,6 +128,14 @@ def run(
             publisher.model(result.subject.baseline)
         drawn = pictures(overview) if publisher.pictured else ()
         failed = publisher.add(Making(overview, result, drawn, safety().safeties)) or failed
+    for left in unread:
+        looked = safeties.unread(left, targets, unread)
+        if all([one.verdict is None for one in looked.safeties]):  # there is nothing, or nothing that is judged
+            continue
+        publisher.refuse(judged_files(looked))
+        safeties.tell(looked, problems)
+        settings = judge.asked_at(left.path) if left.number is None else asked[left.number]
+        publisher.add(Unjudged(left, looked, settings.demands))
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
@@ -151,6 +164,22 @@ class Making:
             since = diff_report.to_report(result.subject.diff, detail)
         drawn = self.drawn if detail == PICTURED else ()
         return to_report(self.overview, detail, verdicts=judged, since=since, pictures=drawn, safeties=self.safeties)
+
+
+class Unjudged:
+    """Makes the report of what lies where no model could be read, in as much detail as is asked for."""
+
+    def __init__(self, left: Unread, judged: Judged, demands: Sequence[Demand]):
+        self.left = left
+        self.judged = judged
+        self.demands = demands
+
+    def __call__(self, detail: str) -> Report:
+        from modelscope_cli.analysis.unread import to_report
+        from modelscope_cli.checks.unread import verdicts
+
+        said = verdicts(self.demands, self.judged) if self.demands else None
+        return to_report(self.left.path, self.left.problem, self.judged.safeties, detail, said)
 
 
 def pictures(overview: Overview) -> list[Section]:

@@ -193,6 +193,10 @@ class Judge:
             )
         return asked
 
+    def asked_at(self, path: str) -> Settings:
+        """What is asked of what lies at a path where no model was found."""
+        return self.settings.for_paths([path]).over(self.flags)
+
     def safeties(self, paths: Sequence[str]) -> Safeties:
         """What scans and judges the files behind paths. A policy that is not understood is wrong usage."""
         from modelscope_cli.cli.looking import Safeties

@@ -31,8 +31,8 @@ safe: only what torch's weights-only loader and honest files need. unknown: name
 suspicious: what no honest file needs. dangerous: loading it can run what its author wanted. \
 Folders are gone through with all that is in them, but for .git.
 
-Exit codes: 0 fine, 1 a verdict at or above --fail-on (whatever else could not be read or written), 2 wrong usage, 3 something \
-could not be read or written, or a file that was named is of a kind that is not judged.
+Exit codes: 0 fine (what is left out of a folder is listed), 1 a verdict at or above --fail-on (whatever else could not be read or \
+written), 2 wrong usage, 3 something could not be read or written, or a file that was named is of a kind that is not judged.
 
 \b
 Examples:
@@ -89,7 +89,7 @@ def scan(
             "--output",
             metavar="FILE",
             help="Write to a file, - for stdout; may be given again. The suffix decides: .md .html .json .sarif .csv .tsv. "
-            "No file that is scanned is written over, but for JSON and SARIF of mscope itself.",
+            "No file that is scanned is written over, but for JSON, SARIF and JUnit of mscope itself.",
             rich_help_panel=OUTPUT,
             show_default=False,
         ),
@@ -145,21 +145,22 @@ def run(
             else:
                 safeties.append(safety)
                 wrong = safety.problem or (safety.scanned.problem if asked and safety.verdict is None else None)
-            if wrong is not None and asked:
-                tell(fitting(wrong))
+            if wrong is not None:
                 problems.append(wrong)
-            elif wrong is not None:
-                in_folders.append(path)
+                if asked:
+                    tell(fitting(wrong))
+                else:
+                    in_folders.append(path)
     unread += files.problems
     told = told_folders(files.problems)
     if in_folders:
         told.append(unread_in_folders(in_folders))
-    told += [fitting(problem) for problem in set_problems(paths, bounds)]
+    others = [fitting(problem) for problem in set_problems(paths, bounds)]
     if not safeties and not unread:
-        told.append(files.nothing())
-    for problem in told:
+        others.append(files.nothing())
+    for problem in told + others:  # of many files a line: documents have a problem of each
         tell(problem)
-    problems += told
+    problems += files.problems + others
     criteria.tell(safeties)
     failed = False
     if safeties or unread:
@@ -209,7 +210,7 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
         with Clock(bounds.seconds, path):
             return Safety(guarded(scan, path), policy)
     except ModelscopeError as problem:
-        if not found.streams and not found.signs and not found.operators:
+        if not found.has_something:
             raise
         found.problem = problem  # the time was up, or the memory: what was found until then counts
         return Safety(found, policy)

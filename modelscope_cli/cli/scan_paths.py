@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from modelscope_cli.cli.overwriting import EARLIER, Outputs
+from modelscope_cli.cli.overwriting import EARLIER, Outputs, is_below
+from modelscope_cli.core.scanned import LINK, LeftOut
 from modelscope_cli.errors import ModelscopeError, SourceError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class ScanPaths:
         self.paths = paths
         self.bounds = bounds
         self.outputs = Outputs(outputs, [path for path in paths if os.path.isdir(path)])
-        self.left_out: list[tuple[str, str]] = []
+        self.left_out: list[LeftOut] = []
         self.problems: list[ModelscopeError] = []
         self.met = Met()
 
@@ -38,7 +39,7 @@ class ScanPaths:
                 for file in files_below(path, self.problems.append, self.bounds, self.met, self.leave_out):
                     if self.outputs.take(file):
                         self.met.forget(file)
-                        self.leave_out(file, EARLIER)
+                        self.leave_out(LeftOut(file, EARLIER))
                     else:
                         yield file, False
             elif leads_inside(path):
@@ -46,9 +47,22 @@ class ScanPaths:
             elif self.met.is_new(path, self.leave_out):
                 yield path, True
 
-    def leave_out(self, place: str, why: str) -> None:
-        """Note what nobody looks at."""
-        self.left_out.append((place, why))
+    def leave_out(self, left: LeftOut) -> None:
+        """Note what is passed over. Nothing is missed where a link leads to a folder that is gone through by its own name."""
+        if left.what == LINK and (home := self._home_of(left.place)):
+            left = LeftOut(left.place, f"a link to a folder in {home}, which was looked at")
+        self.left_out.append(left)
+
+    def _home_of(self, link: str) -> str:
+        """The folder that was named in which a link leads to another; "" for none, or where what is a repository's own begins."""
+        from modelscope_cli.formats.files_below import GIT
+
+        real = os.path.realpath(link)
+        for path in self.paths:
+            root = os.path.realpath(path)
+            if os.path.isdir(root) and is_below(real, root) and GIT not in os.path.relpath(real, root).split(os.sep):
+                return path
+        return ""
 
     def _inside(self, path: str) -> Iterator[tuple[str, bool]]:
         """What a path into an archive means: a file in it, or all those of a folder in it. The archive stays open meanwhile."""
@@ -68,7 +82,7 @@ class ScanPaths:
 
     def nothing(self) -> ModelscopeError:
         """That there is nothing to scan is no verdict: a folder may have been misspelt."""
-        first = "; ".join(f"{place}: {why}" for place, why in self.left_out[:FEW])
+        first = "; ".join(f"{left.place}: {left.why}" for left in self.left_out[:FEW])
         return SourceError("no files to scan", path=self.paths[0], hint=first or "is it the folder you mean?")
 
 

@@ -2,12 +2,13 @@
 
     f(*g(…))                      arguments, or a state, that another call returned: nobody sees what they are
     list(obj), dict(obj)          goes through an object of the file: torch.nn.ParameterDict answers with any of its attributes
+    f(obj), f([obj]), {obj: …}    whoever is given an object of the file calls methods of it, which the file may have set
     obj[key] = …, obj.append(…)   on an object that pickle fills by its state alone: runs methods of a class that is harmless else
     Layer(…)                      runs __init__ of a class whose objects pickle makes without it
-    f(obj), Class(obj)            whatever is given an object of the file calls methods of it, which the file may have set
 
-The last three are odd only where the class, and the function, are known to be harmless: one that nobody has judged may be pickled in
-any way. Sources: Lib/pickle.py (save_reduce, save_list, save_dict), copyreg.__reduce_ex__, torch/nn/modules/container.py.
+All but the first two are odd only where the class, and the function, are known to be harmless: one that nobody has judged may be
+pickled in any way. States have a file of their own (odd_attributes.py). Sources: Lib/pickle.py (save_reduce, save_list, save_dict),
+copyreg.__reduce_ex__, torch/nn/modules/container.py, torch/_tensor.py (Tensor.__reduce_ex__).
 """
 
 from __future__ import annotations
@@ -15,20 +16,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.pickle_callers import ECHOES, REBUILDING_TYPES, STATES
+from modelscope_cli.containers.pickle_nodes import (
+    BUILTINS,
+    DICT_CLASSES,
+    INST,
+    OBJ,
+    REDUCE,
+    SET_CLASSES,
+    Call,
+    Global,
+    Mapping,
+    PersistentId,
+    SetOf,
+)
 
 FORGED_PICKLE, ODD_PICKLE = "forged-pickle", "odd-pickle"
 ODD_IF_HARMLESS = "odd-if-harmless"  # an odd pickle where the policy calls all the names harmless that stand behind the reason
 SHAPES = frozenset({FORGED_PICKLE, ODD_PICKLE, ODD_IF_HARMLESS})
 Shape = tuple[str, str, tuple[Global, ...]]  # kind, what is odd, names that decide
 
-REDUCE, OBJ, INST = 0x52, 0x6F, 0x69
 RUNNING_INIT = (REDUCE, OBJ, INST)
-CALLING = (*RUNNING_INIT, 0x81, 0x92)  # NEWOBJ and NEWOBJ_EX run a __new__, which is given the arguments
-WITHOUT_INIT = frozenset(  # functions that make an object of the class that they are given first
+MAKING = frozenset(  # functions that make an object of the class that they are given first, and do not run its __init__
     (module, name) for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
 )
-BUILTINS = ("builtins", "__builtin__")
 GOING_THROUGH = frozenset(
     {
         (module, name)
@@ -38,24 +49,49 @@ GOING_THROUGH = frozenset(
     | {("collections", name) for name in ("OrderedDict", "Counter", "deque", "ChainMap", "UserDict", "UserList")}
 )
 DEFAULTS = ("collections", "defaultdict")  # whose first argument is not gone through
+SHOWING = frozenset((module, name) for module in BUILTINS for name in ("str", "repr", "bytes", "bytearray"))
 TEXT = frozenset({("_codecs", "encode"), ("codecs", "encode")})  # bytes, as protocols 0 to 2 write them
-LISTS = frozenset((module, name) for module in BUILTINS for name in ("list", "tuple", "dict"))
-TABLES = frozenset({"_modules", "_parameters", "_buffers"})  # of a torch.nn.Module
-MOST_ATTRIBUTES = 10_000  # of a state that are looked at; objects have some ten, and what is longer is a dictionary
+LATIN = ("latin1", "latin-1")
+# What keeps what it is given, and calls none of it: containers, exceptions, and what makes objects of classes.
+KEEPING = (
+    MAKING
+    | DICT_CLASSES
+    | SET_CLASSES  # whose items are looked at by themselves
+    | {(module, name) for module in BUILTINS for name in ("list", "tuple", "slice", "iter")}
+    | {("collections", "deque"), ("itertools", "repeat"), ("functools", "partial"), ("_functools", "partial")}
+    | ECHOES
+)
+FAULTS = ("Error", "Exception", "Warning", "StopIteration")  # how the names of exceptions end
+READING_FAULTS = ("OSError", "IOError", "EnvironmentError", "UnicodeDecodeError", "UnicodeEncodeError", "UnicodeTranslateError")
 MODULES = ("torch.nn.", "torch.ao.", "torch.quantization.")
 NO_MODULES = ("torch.nn.parameter", "torch.nn.backends.thnn", "torch.nn.backends")
 SCALARS = frozenset((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core"))
+MOST_LOOKED_AT = 4_000_000  # nodes inside of arguments; no honest file has as many
 
 UNSEEN_ARGUMENTS = "a function is called with arguments that another call returns, so nobody sees them"
-UNSEEN_STATE = "an object is given a state that another call returns, so nobody sees its attributes"
-NO_TABLE = "a module is given a table of its parts that is an object: reading from it runs what the object says"
-OWN_DICT = "all attributes of an object are replaced, by the attribute __dict__"
+NO_TUPLE = "a function is called with arguments that are no tuple"
 NO_PAIRS = "a dictionary is made of what are no pairs, so nobody sees its entries"
-OWN_CLASS = "an object is given another class, by the attribute __class__"
+SHOWN = "text is made of what holds an object, which says by a method of its own how it is shown"
+TURNED = "a text is turned into another one by a codec that no pickler uses"
+REBUILT = "a tensor is rebuilt in a way that torch does not, which calls and sets what the file says"
 FILLED = "entries or items are put into an object that pickle fills by its state alone"
 BY_INIT = "an object is made by a call, which runs its __init__; pickle makes it without one"
 GIVEN = "a function is called with an object of the file, and calls methods of it"
+KEY = "an object of the file is a key or an item of a set: methods of it are called to compare it"
 OBJECT_SCALAR = "a NumPy scalar that is an object: it gives back what it is given"
+OLD_NAME = (
+    "a pickle of protocol 3 or later has a name of Python 2, so that a module of that name is imported from wherever one lies"
+)
+ODD_STORAGE = "a storage is named by an object of the file, methods of which torch calls"
+TOO_MUCH = "more arguments than are looked at"
+
+
+class Budget:
+    """What may still be looked at inside of arguments and states, all calls of a pickle together."""
+
+    def __init__(self) -> None:
+        self.left = MOST_LOOKED_AT
+        self.told = False  # whether it was said that there is more
 
 
 def may_be_odd(key: tuple[str, str]) -> bool:
@@ -63,56 +99,60 @@ def may_be_odd(key: tuple[str, str]) -> bool:
     return key in GOING_THROUGH or (key[0].startswith(MODULES) and key[0] not in NO_MODULES)
 
 
-def of_call(function: Any, args: Any, opcode: int) -> Iterator[Shape]:
-    """What is odd about function(*args) where the instruction is `opcode`."""
+def of_call(function: Any, args: Any, opcode: int, budget: Budget) -> Iterator[Shape]:
+    """What is odd about function(*args) where the instruction is `opcode`; 0 where a function calls another one."""
     if type(args) is Call or type(args) is PersistentId:
         yield FORGED_PICKLE, UNSEEN_ARGUMENTS, ()
         return
-    if type(function) is not Global or type(args) is not tuple:
+    if type(function) is not Global:
         return
+    if type(args) is not tuple:
+        yield ODD_PICKLE, NO_TUPLE, ()
+        args = tuple(args) if type(args) is list else tuple(args.items) if type(args) is SetOf else (args,)
     key = (function.module, function.name)
-    objects = [arg for arg in args if type(arg) is Call]
+    if key in REBUILDING_TYPES:
+        yield from _of_rebuilding(args)
     if key in GOING_THROUGH or key == DEFAULTS:
-        through = [arg for arg in objects if not _is_text(arg) and (key != DEFAULTS or arg is not args[0])]
+        through = [arg for arg in args if _is_gone_through(arg) and (key != DEFAULTS or arg is not args[0])]
         if through:
             yield FORGED_PICKLE, f"{function.name}() goes through an object, and so reads attributes that nobody names", ()
     if key in DICT_CLASSES and args and not _is_table(args[-1]):
         yield FORGED_PICKLE, NO_PAIRS, ()
-    if opcode in RUNNING_INIT and function.module.startswith(MODULES) and function.module not in NO_MODULES:
+    if opcode in RUNNING_INIT and is_of_modules(function):
         yield ODD_IF_HARMLESS, BY_INIT, (function,)
-    if opcode in CALLING and key not in WITHOUT_INIT:
-        for arg in objects:
-            cls = class_of(arg)
-            if cls is not None and is_object(arg):
-                yield ODD_IF_HARMLESS, GIVEN, (function, cls)
+    if key in TEXT and not ([type(arg) for arg in args] == [str, str] and args[1] in LATIN):
+        yield ODD_PICKLE, TURNED, ()
     if key in SCALARS and len(args) > 1 and type(args[-1]) in (Global, Call) and _may_be_objects(args[0]):
         yield ODD_PICKLE, OBJECT_SCALAR, ()
+    if not _holds(args):
+        return
+    if key in SHOWING and any([type(arg) in (list, tuple, Mapping, SetOf) for arg in args]):
+        yield from [(FORGED_PICKLE, SHOWN, ()) for _ in objects_in(args, budget)]
+    elif key in SET_CLASSES:
+        yield from of_keys(args[0] if type(args[0]) in (list, tuple) else (), budget)
+    elif key not in KEEPING and not is_exception(key):
+        seen = args[: STATES[key]] if key in STATES else args
+        yield from [(ODD_IF_HARMLESS, GIVEN, (function, cls)) for cls in classes_of(objects_in(seen, budget))]
 
 
-def _is_table(node: Any) -> bool:
-    """Whether it is what a dictionary is made of; single arguments of other kinds are a factory, or counted."""
-    if type(node) in (list, tuple):
-        return all([type(pair) in (list, tuple) and len(pair) == 2 for pair in node])
-    return type(node) not in (SetOf, str, bytes, bytearray)
+def _of_rebuilding(args: tuple[Any, ...]) -> Iterator[Shape]:
+    """Tensor.__reduce_ex__ gives a function that rebuilds a tensor, the class that it is to have, arguments, and attributes."""
+    if len(args) != 4 or type(args[2]) is not tuple or type(args[0]) is not Global or type(args[1]) is not Global:
+        yield FORGED_PICKLE, REBUILT, ()
+        return
+    function, cls = args[:2]
+    rebuilds = function.name.startswith("_rebuild_") and (function.module, function.name) not in REBUILDING_TYPES
+    if not function.module.startswith("torch.") or not rebuilds or not is_plain_state(args[3]):
+        yield ODD_IF_HARMLESS, REBUILT, (function, cls)
 
 
-def of_state(target: Any, state: Any) -> Iterator[Shape]:
-    """What is odd about a state that BUILD gives to `target`."""
-    parts = state if type(state) is tuple and len(state) <= 4 else ()
-    if any([type(one) is Call and _is_made_list(one) for one in (state, *parts)]):
-        yield FORGED_PICKLE, UNSEEN_STATE, ()
-    for part in (state, *parts):
-        if type(part) is not Mapping or len(part.pairs) > MOST_ATTRIBUTES:
-            continue
-        for name, value in part.pairs:
-            if name == "__class__" and type(value) in (Global, Call):
-                yield FORGED_PICKLE, OWN_CLASS, ()
-            elif name == "__dict__":  # which some classes write into a state of their own
-                cls = class_of(target) if type(target) is Call else None
-                slots = parts and part is parts[-1]
-                yield (FORGED_PICKLE, OWN_DICT, ()) if slots or cls is None else (ODD_IF_HARMLESS, OWN_DICT, (cls,))
-            elif type(name) is str and name in TABLES and type(value) is Call:
-                yield ODD_PICKLE, NO_TABLE, ()
+def of_keys(keys: Any, budget: Budget) -> Iterator[Shape]:
+    """What is odd about the keys of a dictionary, or the items of a set: they are compared, and some classes do that by methods."""
+    for key in keys:
+        for found in objects_in((key,), budget) if type(key) in (Call, tuple, SetOf) else ():
+            cls = class_of(found)
+            if cls is not None and not is_of_modules(cls) and not _is_data(found, budget):
+                yield ODD_IF_HARMLESS, KEY, (cls,)
 
 
 def of_filling(target: Call) -> Iterator[Shape]:
@@ -122,11 +162,37 @@ def of_filling(target: Call) -> Iterator[Shape]:
         yield ODD_IF_HARMLESS, FILLED, (cls,)
 
 
+def objects_in(nodes: tuple[Any, ...], budget: Budget) -> Iterator[Call]:
+    """The objects of the file among these, and in what they hold: lists, tuples, dictionaries, sets. Each container once."""
+    waiting = [nodes]
+    seen: set[int] = set()
+    while waiting and budget.left >= 0:
+        inside = waiting.pop()
+        budget.left -= len(inside)
+        for node in inside:
+            kind = type(node)
+            if kind is Call:
+                if is_object(node):
+                    yield node
+            elif kind in (list, tuple, SetOf, Mapping) and id(node) not in seen:
+                seen.add(id(node))
+                if kind is Mapping:
+                    waiting += node.pairs
+                else:
+                    waiting.append(node.items if kind is SetOf else node)
+
+
+def classes_of(objects: Iterator[Call]) -> list[Global]:
+    """The classes of objects, each once."""
+    found = {id(cls): cls for cls in map(class_of, objects) if cls is not None}
+    return list(found.values())
+
+
 def class_of(node: Call) -> Global | None:
     """The class, or the function, that an object is made by."""
     if type(node.function) is not Global:
         return None
-    if (node.function.module, node.function.name) in WITHOUT_INIT and type(node.args) is tuple and node.args:
+    if (node.function.module, node.function.name) in MAKING and type(node.args) is tuple and node.args:
         return node.args[0] if type(node.args[0]) is Global else None
     return node.function
 
@@ -136,7 +202,62 @@ def is_object(node: Call) -> bool:
     if type(node.function) is not Global:
         return False
     name = node.function.name
-    return node.made or (node.function.module, name) in WITHOUT_INIT or (type(node.state) is Mapping and name[:1].isupper())
+    return node.made or (node.function.module, name) in MAKING or (node.state is not None and name[:1].isupper())
+
+
+def is_of_modules(cls: Global) -> bool:
+    """Whether it is a class of torch's layers, or one that lies where they do."""
+    return cls.module.startswith(MODULES) and cls.module not in NO_MODULES
+
+
+def _is_data(node: Call, budget: Budget) -> bool:
+    """Whether the attributes of an object are numbers, text and what functions rebuild, so that its methods have nothing to call."""
+    waiting = [node.args, node.state, node.entries, node.items]
+    while waiting and budget.left >= 0:
+        budget.left -= 1
+        inside = waiting.pop()
+        kind = type(inside)
+        if kind is Global or kind is PersistentId or (kind is Call and (inside.made or type(inside.function) is not Global)):
+            return False
+        if kind is Call:
+            waiting += inside.args if type(inside.args) is tuple else [inside.args]
+            waiting.append(inside.state)
+        elif kind in (tuple, list):
+            waiting += inside
+        elif kind is SetOf:
+            waiting += inside.items
+        elif kind is Mapping:
+            waiting += [part for pair in inside.pairs for part in pair]
+    return budget.left >= 0
+
+
+def is_exception(key: tuple[str, str]) -> bool:
+    """Whether it is an exception of Python's own that keeps what it is given, whatever that is."""
+    return key[0] in (*BUILTINS, "exceptions") and key[1].endswith(FAULTS) and key[1] not in READING_FAULTS
+
+
+def is_plain_state(state: Any) -> bool:
+    """Whether it is a state as objects have it that say nothing about their own: attributes, perhaps with those of slots."""
+    if type(state) is tuple and len(state) == 2:
+        return all([part is None or type(part) is Mapping for part in state])
+    return state is None or type(state) is Mapping
+
+
+def _holds(args: tuple[Any, ...]) -> bool:
+    """Whether there is more than names, numbers and text: the quick answer for most calls."""
+    return any([type(arg) in (Call, list, tuple, Mapping, SetOf) for arg in args])
+
+
+def _is_gone_through(arg: Any) -> bool:
+    """Whether going through it runs what the file says: objects do, and dictionaries with attributes of their own."""
+    return (type(arg) is Call and not is_text(arg)) or (type(arg) is Mapping and arg.state is not None)
+
+
+def _is_table(node: Any) -> bool:
+    """Whether it is what a dictionary is made of; single arguments of other kinds are a factory, or counted."""
+    if type(node) in (list, tuple):
+        return all([type(pair) in (list, tuple) and len(pair) == 2 for pair in node])
+    return type(node) not in (SetOf, str, bytes, bytearray)
 
 
 def _may_be_objects(dtype: Any) -> bool:
@@ -148,9 +269,5 @@ def _may_be_objects(dtype: Any) -> bool:
     return type(kind) is not str or "O" in kind
 
 
-def _is_text(node: Call) -> bool:
+def is_text(node: Call) -> bool:
     return type(node.function) is Global and (node.function.module, node.function.name) in TEXT
-
-
-def _is_made_list(node: Call) -> bool:
-    return type(node.function) is Global and (node.function.module, node.function.name) in LISTS

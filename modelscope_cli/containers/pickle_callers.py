@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from modelscope_cli.containers.pickle_nodes import Global, Mapping
+from modelscope_cli.containers.pickle_nodes import BUILTINS, NEWOBJ, NEWOBJ_EX, Call, Global, Mapping
 
 Key = tuple[str, str]
 Given = list[tuple[Any, Any]]  # functions, each with the arguments that it is called with
-WITHOUT_INIT = (0x81, 0x92)  # NEWOBJ and NEWOBJ_EX make an object and do not run its __init__
 
 # Every mention of a name is counted, but for what a state dict is made of: it has some five of these a tensor.
 UNCOUNTED = frozenset({"torch", "collections"})  # packages
@@ -25,6 +24,12 @@ COUNTED_ALL_THE_SAME = frozenset(
     {("torch.storage", "_load_from_bytes"), ("torch.distributed.device_mesh", "DeviceMesh")}
     | {("torch.distributed._tensor.device_mesh", "DeviceMesh")}
 )
+
+ECHOES = frozenset(  # functions that give back what they are given
+    {("torch.jit._pickle", f"build_{kind}list") for kind in ("int", "tensor", "double", "bool")}
+    | {("torch.jit._pickle", "restore_type_tag")}
+)
+DEEPEST_ECHO = 8  # of one in another
 
 BY_BUILD, BY_APPEND, BY_ADD, BY_NEW = ("__setstate__",), ("extend", "append"), ("add",), ("__new__",)
 OF_CONTAINERS = frozenset({"append", "extend", "add"})  # which honest objects have as well, seldom as functions
@@ -34,11 +39,11 @@ BY_NAME = OF_CONTAINERS | {
 }  # fmt: skip
 LONGEST_STATE = 8  # items of a state that is a tuple; io.BytesIO has its attributes in the third, io.StringIO in the fourth
 OF_MODULES = frozenset({"_modules", "_parameters", "_buffers"})  # where torch.nn.Module looks for its attributes
+REBUILDING_TYPES = frozenset(
+    (module, name) for module in ("torch._tensor", "torch.tensor") for name in ("_rebuild_from_type", "_rebuild_from_type_v2")
+)
 STATES: dict[Key, int] = {  # functions that set the attributes of what they return: which argument has them
-    ("torch._tensor", "_rebuild_from_type"): 3,
-    ("torch._tensor", "_rebuild_from_type_v2"): 3,
-    ("torch.tensor", "_rebuild_from_type"): 3,
-    ("torch.tensor", "_rebuild_from_type_v2"): 3,
+    **dict.fromkeys(REBUILDING_TYPES, 3),
     ("torch._utils", "_rebuild_parameter_with_state"): 3,
     ("types", "SimpleNamespace"): 0,  # since Python 3.13
 }
@@ -74,15 +79,11 @@ def _reconstructor(args: tuple[Any, ...], opcode: int) -> Given:
 
 
 def _by_init(args: tuple[Any, ...], opcode: int) -> Given:
-    return [] if opcode in WITHOUT_INIT else _first_alone(args, opcode)
+    return [] if opcode in (NEWOBJ, NEWOBJ_EX) else _first_alone(args, opcode)
 
 
 CALLERS: dict[Key, Callable[[tuple[Any, ...], int], Given]] = {
-    **{
-        (module, name): _from_type
-        for module in ("torch._tensor", "torch.tensor")
-        for name in ("_rebuild_from_type", "_rebuild_from_type_v2")
-    },
+    **dict.fromkeys(REBUILDING_TYPES, _from_type),
     ("numpy.random._pickle", "__generator_ctor"): _generator,
     ("numpy.random._pickle", "__randomstate_ctor"): _generator,
     ("numpy.random._pickle", "__bit_generator_ctor"): _first_alone,
@@ -113,9 +114,24 @@ def attributes_in(state: Any) -> list[list[tuple[Any, Any]]]:
     parts = state if type(state) is tuple and len(state) <= LONGEST_STATE else (state,)
     found = [part.pairs for part in parts if type(part) is Mapping]
     for pairs in list(found):
-        if len(pairs) < 200:  # a module has some ten attributes
-            found += [value.pairs for key, value in pairs if type(value) is Mapping and type(key) is str and key in OF_MODULES]
+        found += [value.pairs for key, value in pairs if type(value) is Mapping and type(key) is str and key in OF_MODULES]
     return found
+
+
+def is_import(node: Any, depth: int = 0) -> bool:
+    """Whether a node is an imported name itself, or the class of a value: what it is given, all users of it see."""
+    if type(node) is Global:
+        return True
+    if type(node) is not Call or type(node.args) is not tuple or not node.args or depth > DEEPEST_ECHO:
+        return False
+    if type(node.function) is not Global:
+        return False
+    name = (node.function.module, node.function.name)
+    if name in ECHOES:
+        return is_import(node.args[0], depth + 1)
+    if name == ("logging", "getLogger"):  # the logger of the whole program
+        return True
+    return name[1] == "type" and name[0] in BUILTINS and len(node.args) == 1
 
 
 class CountingMemo(dict[int, Any]):

@@ -13,9 +13,10 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from modelscope_cli.containers.odd_shapes import ODD_PICKLE, Shape, may_be_odd, of_call, of_state
+from modelscope_cli.containers.odd_attributes import of_state, of_tensor_state, tables_in
+from modelscope_cli.containers.odd_shapes import ODD_PICKLE, TOO_MUCH, Budget, Shape, may_be_odd, of_call
 from modelscope_cli.containers.odd_states import ADDRESS, DETOUR, FORGED, PROTOCOLS, Dtypes, is_dtype, may_become_odd, odd_state
-from modelscope_cli.containers.pickle_callers import BY_BUILD, BY_NAME, CALLERS, OF_CONTAINERS, STATES, attributes_in
+from modelscope_cli.containers.pickle_callers import BY_BUILD, BY_NAME, CALLERS, OF_CONTAINERS, STATES, attributes_in, is_import
 from modelscope_cli.containers.pickle_nodes import DICT_CLASSES, SET_CLASSES, Call, Global, Mapping, SetOf, kind_of
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import LimitError
@@ -47,9 +48,11 @@ class PickleCalls:
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
         self.dtypes = Dtypes()
+        self.budget = Budget()
         self.shapes: set[tuple[str, ...]] = set()  # what is odd, and with which names: each is told once
 
     def _note(self, target: Any, shapes: Iterable[Shape], offset: int) -> None:
+        """Keep what is odd about a call or a state of `target`."""
         for kind, why, names in shapes:
             known = (why, *[name.path for name in names])
             if known in self.shapes:
@@ -59,6 +62,9 @@ class PickleCalls:
             self.shapes.add(known)
             if len(self.shapes) <= MOST_SHAPES + 1:
                 self.calls.append((offset, target, (why, *names), kind))
+        if self.budget.left < 0 and not self.budget.told:
+            self.budget.told = True
+            self._note(target, [(ODD_PICKLE, TOO_MUCH, ())], offset)
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         """The node for function(*args), called at `offset`. Dictionary classes become a Mapping at once."""
@@ -85,7 +91,7 @@ class PickleCalls:
         """The node for a call of a function that is known to make a container, to have a reader, or to call what it is given."""
         key = (function.module, function.name)
         if may_be_odd(key):
-            self._note(function, of_call(function, args, self.data[offset]), offset)
+            self._note(function, of_call(function, args, self.data[offset], self.budget), offset)
         if key in self.readers:
             return self.readers[key](args)
         if key in DICT_CLASSES:
@@ -107,12 +113,18 @@ class PickleCalls:
         if 0 <= place < len(args):
             if place and any([is_dtype(arg) for arg in args[:place]]):
                 self.calls.append((offset, result, (DETOUR,), FORGED))  # no other way to give it a state is honest
+            self._note(function, of_tensor_state(function, args[place]), offset)
             self._store_attributes(result, args[place], offset)
         return result
 
     def _note_build(self, target: Any, state: Any, offset: int) -> None:
         """A state that is given to the object of a call, or to a class itself."""
-        self._note(target, of_state(target, state), offset)
+        self._note(target, of_state(target, state, self.budget), offset)
+        for part in state if type(state) is tuple else (state,):
+            if type(part) is Mapping:
+                part.owner = target
+                for table in tables_in(part):
+                    table.owner = target
         if self.stored:
             self._use_stored(target, BY_BUILD, (state,), offset)
         owner = target.function if isinstance(target, Call) else target
@@ -121,7 +133,7 @@ class PickleCalls:
             odd = odd_state(target, state, self.dtypes)
             if odd is not None:
                 self.calls.append((offset, target, (odd[1],), odd[0]))
-            elif times <= MOST_CALLS or may_become_odd(target, state):
+            elif times <= MOST_CALLS or may_become_odd(target, state) or is_import(target):
                 self.calls.append((offset, target, (state,), ""))
 
     # What is called by something else than an instruction --------------------------------------------------------------

@@ -8,6 +8,11 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+# Instructions that call, and the one that gives an object its state (Lib/pickle.py).
+REDUCE, OBJ, INST, NEWOBJ, NEWOBJ_EX, BUILD = 0x52, 0x6F, 0x69, 0x81, 0x92, 0x62
+COMPUTED = "(computed)"  # stands for the module of a name that is put together while the pickle is loaded
+BUILTINS = ("builtins", "__builtin__")  # the module as Python 3 calls it, and as Python 2 did
+
 
 class Global:
     """A name to import: `module` and `name`, the byte `offset` of its first mention, and the positions where it is called.
@@ -65,13 +70,17 @@ class Call:
 
 
 class Mapping:
-    """A dict, OrderedDict, defaultdict or Counter: `pairs` in order, later pairs win. `state` is its own attributes."""
+    """A dict, OrderedDict, defaultdict or Counter: `pairs` in order, later pairs win. `state` is its own attributes.
 
-    __slots__ = ("pairs", "state")
+    `owner` is the object that was given it as its state, or as a part of that.
+    """
+
+    __slots__ = ("owner", "pairs", "state")
 
     def __init__(self) -> None:
         self.pairs: list[tuple[Any, Any]] = []
         self.state: Any = None
+        self.owner: Any = None
 
     def get(self, key: str, default: Any = None) -> Any:
         """The last value under a string key."""
@@ -111,7 +120,7 @@ DICT_CLASSES = {
     ("builtins", "dict"), ("__builtin__", "dict"),
 }  # fmt: skip
 
-SET_CLASSES = {(module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")}
+SET_CLASSES = {(module, name) for module in BUILTINS for name in ("set", "frozenset")}
 
 
 def mapping(pairs: list[tuple[Any, Any]]) -> Mapping:

@@ -14,19 +14,21 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from modelscope_cli.containers.odd_shapes import of_call, of_filling
+from modelscope_cli.containers.odd_attributes import of_later
+from modelscope_cli.containers.odd_shapes import ODD_PICKLE, ODD_STORAGE, OLD_NAME, is_object, of_call, of_filling, of_keys
 from modelscope_cli.containers.pickle_callers import BY_NAME
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_machine import LONGEST_NUMBER, EndOfDataError, PickleMachine
-from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.python2_names import NEWEST, PYTHON2, PYTHON2_NAMES
 from modelscope_cli.errors import LimitError
 
-COMPUTED = "(computed)"
 MOST_PIDS = 400_000
 LONGEST_KEY = 4_096  # characters of the key of a storage
 LONGEST_INDEX = 4_300  # digits of a place in the memo: Python reads no longer numbers
 MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
 MOST_SIGNS = 4  # of a kind, in a pickle
+PARTIALS = ("functools.partial", "_functools.partial")  # which call later, with more
 
 
 class TolerantMachine(PickleMachine):
@@ -37,11 +39,14 @@ class TolerantMachine(PickleMachine):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self.size = sys.maxsize  # of the whole, as far as that is known: what goes beyond is nowhere
+        self.protocol = 0
         self.keys: set[str] = set()  # of the storages that persistent ids name
         self.signs: list[tuple[str, int, str]] = []  # codes of findings, where, and why
         self.persistent_load = self._load
 
     def _load(self, pid: Any, offset: int) -> Any:
+        if type(pid) is tuple and any([type(part) is Call and is_object(part) for part in pid]):
+            self._note(None, [(ODD_PICKLE, ODD_STORAGE, ())], offset)
         if type(pid) is tuple and len(pid) > 2 and len(self.keys) < MOST_PIDS:
             if pid[0] == "storage":
                 if type(pid[2]) is int and pid[2].bit_length() < 64:
@@ -60,12 +65,12 @@ class TolerantMachine(PickleMachine):
     # What no pickler writes -----------------------------------------------------------------------------------------
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
-        self._note(function, of_call(function, args, self.data[offset]), offset)
+        self._note(function, of_call(function, args, self.data[offset], self.budget), offset)
         return super()._reduce(function, args, offset)
 
     def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
-        if not stored and through not in BY_NAME:
-            self._note(callee, of_call(callee, args, 0), offset)
+        if not stored and through not in BY_NAME and through not in PARTIALS:
+            self._note(callee, of_call(callee, args, 0, self.budget), offset)
         super()._called_by(through, callee, args, offset, depth, stored=stored)
 
     def _newobj(self, pos: int) -> int:
@@ -80,8 +85,18 @@ class TolerantMachine(PickleMachine):
         if type(self.stack[-1]) is Call:
             self.stack[-1].made = True
             if type(kwargs) is Call:
-                self._note(self.stack[-1].function, of_call(None, kwargs, 0), pos - 1)
+                self._note(self.stack[-1].function, of_call(None, kwargs, 0, self.budget), pos - 1)
         return after
+
+    def _proto(self, pos: int) -> int:
+        self.protocol = max(self.protocol, self._take(pos, 1)[0])
+        return super()._proto(pos)
+
+    def _named(self, module: str, name: str, offset: int) -> Global:
+        found = super()._named(module, name, offset)
+        if self.protocol > NEWEST and (module in PYTHON2 or (module, name) in PYTHON2_NAMES):
+            self._note(found, [(ODD_PICKLE, OLD_NAME, (found,))], offset)
+        return found
 
     def _stack_global(self, pos: int) -> int:
         name, module = self.stack.pop(), self.stack.pop()
@@ -92,9 +107,17 @@ class TolerantMachine(PickleMachine):
             self._push(self._named(COMPUTED, shown, pos - 1))
         return pos
 
+    def _frozenset(self, pos: int) -> int:
+        after = super()._frozenset(pos)
+        self._note(self.stack[-1], of_keys(self.stack[-1].items, self.budget), pos - 1)
+        return after
+
     def _set_items(self, target: Any, items: list[Any]) -> None:
         pairs = list(zip(items[::2], items[1::2], strict=False))
         if isinstance(target, Mapping):
+            if target.owner is not None:
+                self._note(target, of_later(target.owner), self.end)
+            self._note(target, of_keys(items[::2], self.budget), self.end)
             target.pairs += pairs
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
@@ -104,6 +127,7 @@ class TolerantMachine(PickleMachine):
         if type(target) is list:
             target += items
         elif isinstance(target, SetOf):
+            self._note(target, of_keys(items, self.budget), self.end)
             target.items += items
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
@@ -210,7 +234,7 @@ def number_of(line: bytes | bytearray) -> int:
 
 TolerantMachine.rare = {
     **PickleMachine.rare,
-    0x93: TolerantMachine._stack_global, 0x49: TolerantMachine._int, 0x4C: TolerantMachine._long, 0x46: TolerantMachine._float,
+    0x80: TolerantMachine._proto,    0x93: TolerantMachine._stack_global, 0x49: TolerantMachine._int, 0x4C: TolerantMachine._long, 0x46: TolerantMachine._float,
     0x8B: TolerantMachine._long4, 0x81: TolerantMachine._newobj, 0x92: TolerantMachine._newobj_ex,
-    0x96: TolerantMachine._bytearray8, 0x67: TolerantMachine._get, 0x70: TolerantMachine._put,
+    0x91: TolerantMachine._frozenset, 0x96: TolerantMachine._bytearray8, 0x67: TolerantMachine._get, 0x70: TolerantMachine._put,
 }  # fmt: skip

@@ -43,6 +43,7 @@ class Limits(NamedTuple):
     scanned_depth: int = 8  # archives, compressed streams and pickles in one another that a scan goes into
     scanned_parts: int = 40_000  # members and other parts of one file that a scan looks at
     scanned_pickles: int = 2_000  # pickles in a row, templates of a text, hidden members: how many of each a scan follows
+    scanned_names: int = 20_000  # different names that the configurations in one file have a program call, all together
     searched_bytes: int = 8 << 20  # of a source, a text or a gap that a scan searches (of JSON and HDF5 up to 128 times)
     template_characters: int = 1 << 18  # of one chat template that a scan judges
     seconds: int = 10  # of the processor, to read one file (each file of a set anew); 0: as long as it takes

@@ -67,20 +67,30 @@ SCAN_CODES = {
     ),
     "keras-import": ScanCode(
         DANGEROUS,
-        "A Keras configuration that asks for any function",
-        "It names a module of Python's standard library, which Keras before 3.9 imports and calls with what the configuration says.",
+        "A Keras configuration that asks for functions which do harm",
+        "It names a module and a function that start programs, load code, download or unpickle, of Python, of Keras itself or of another "
+        "library. Keras before 3.9 imports and calls whatever is named, later ones still look up their own.",
+        _LEAVE,
+    ),
+    "keras-odd-import": ScanCode(
+        SUSPICIOUS,
+        "A Keras configuration that asks for what is no part of a model",
+        "It names a function that changes settings, or one of a library that can be misused. Keras before 3.9 imports and calls whatever "
+        "is named.",
         _LEAVE,
     ),
     "keras-operation": ScanCode(
         SUSPICIOUS,
-        "A Keras operation that touches files or loads code",
-        "The configuration names a function of TensorFlow that reads or writes files, loads a library or calls Python.",
+        "A Keras layer that touches files or loads code",
+        "The configuration names a function of TensorFlow that reads or writes files, loads a library or calls Python, or has a layer read "
+        "its words from a path or an address.",
         _LEAVE,
     ),
     "export-code": ScanCode(
         DANGEROUS,
-        "An expression that is code",
-        "torch.export.load evaluates the texts of a program's shapes as Python, and this one is more than mathematics.",
+        "A text that becomes code",
+        "torch.export.load evaluates the shapes of a program as Python, and writes its names and guards into Python source that it "
+        "runs. This text is more than mathematics or a name.",
         _LEAVE,
     ),
     "native-code": ScanCode(
@@ -138,9 +148,16 @@ SCAN_CODES = {
     ),
     "export-target": ScanCode(
         SUSPICIOUS,
-        "A program that calls what is no operator",
-        "torch.export.load looks up the name, and running the program calls it.",
+        "A program that calls what no graph needs",
+        "torch.export.load looks up the name, and running the program calls it: it is no operator, or one that touches files.",
         _LEAVE,
+    ),
+    "template-reach": ScanCode(
+        SUSPICIOUS,
+        "A chat template that reaches into the template engine",
+        "It takes something of Jinja's own objects, such as cycler, or calls what it took by an index. No chat template needs that, and "
+        "it is how templates leave an engine without a sandbox.",
+        "Do not chat with this model through a program that takes the template from the file; give it a template of your own.",
     ),
     "script-getattr": ScanCode(
         SUSPICIOUS,
@@ -153,7 +170,7 @@ SCAN_CODES = {
         DANGEROUS,
         "A configuration that has anything called",
         "It names a function that starts programs, runs code or touches files. hydra calls what stands behind _target_, yaml.load what "
-        "stands behind a tag !!python/….",
+        "stands behind a tag !!python/…, HyperPyYAML what stands behind !new: or !apply:.",
         "Do not load the file with a program that builds objects from its configuration.",
     ),
     "suspicious-target": ScanCode(
@@ -236,7 +253,8 @@ SCAN_CODES = {
     "too-many-names": ScanCode(
         SUSPICIOUS,
         "More names than are judged",
-        "No honest pickle imports ten thousand names, and no honest graph has as many kinds of operators; those beyond are not judged.",
+        "No honest pickle imports ten thousand names, no honest graph has as many kinds of operators, and no configuration names as many "
+        "functions, or any of a thousand letters; what is beyond is not judged.",
         _LEAVE,
     ),
     "second-pickle": ScanCode(
@@ -367,6 +385,12 @@ SCAN_CODES = {
         "hydra (_target_) or yaml.load (!!python/…) imports them and calls them with what stands beside.",
         "Look at the names, or judge them in a policy file.",
     ),
+    "keras-unjudged": ScanCode(
+        UNKNOWN,
+        "A Keras configuration that asks for what nobody has judged",
+        "Layers and functions of other libraries, or of Keras and no part of models: Keras before 3.9 imports their modules.",
+        "Look at the names, or judge them in a policy file.",
+    ),
     "computed-target": ScanCode(
         UNKNOWN,
         "A configuration that has something called",
@@ -406,8 +430,8 @@ SCAN_CODES = {
     ),
     "script-operators": ScanCode(
         UNKNOWN,
-        "TorchScript with operators of another library",
-        "What these operators do is decided by a library that has to be loaded first.",
+        "TorchScript with operators or classes of another library",
+        "What these operators and classes do is decided by a library that has to be loaded first, or by one of the system.",
         "Look at the library that brings them.",
     ),
     "foreign-operators": ScanCode(
@@ -440,10 +464,16 @@ SCAN_CODES = {
         "It is larger or deeper than what is looked at.",
         "Raise the limit that the message names with --limit.",
     ),
+    "beyond-limit": ScanCode(
+        UNKNOWN,
+        "Beyond a limit",
+        "The file, or a part of it, is larger, deeper or slower than what is looked at. What could be looked at was.",
+        "If you trust the file, raise the limit that the message names with --limit.",
+    ),
     "not-read": ScanCode(
         UNKNOWN,
         "Could not be read",
-        "It seems to be a model and is damaged, or beyond a limit. What could be looked at was.",
+        "It seems to be a model and is damaged. What could be looked at was.",
         _AGAIN,
     ),
     "not-looked-at": ScanCode(

@@ -33,15 +33,35 @@ class Sign(NamedTuple):
     offset: int | None = None
 
 
+def limit_in(said: str) -> str:
+    """The limit that a sentence says to raise at its end, "" where it says nothing of that."""
+    head, _, end = said.rpartition("(--limit ")
+    return end.removesuffix("=N)") if head and end.endswith("=N)") else ""
+
+
 class Unseen(NamedTuple):
-    """A part that was not looked at, and why. `minor` ones are of no kind that anything could run, or `source`: code that nothing loads."""
+    """A part that was not looked at, and why. `minor` ones are what nothing is known to run, or `source`: code that nothing loads."""
 
     where: str
     why: str
     minor: bool = False
     source: bool = False
 
+    @property
+    def limit(self) -> str:
+        """The limit that kept it from being looked at, "" where it was something else."""
+        return limit_in(self.why)
 
+
+class LeftOut(NamedTuple):
+    """What a walk through folders passes over, and why. `what` it is in a word; "" where nothing of it was missed after all."""
+
+    place: str
+    why: str
+    what: str = ""
+
+
+FOLDER, LINK = "folder", "link to a folder"
 UNTOLD = "(not told)"
 
 
@@ -64,8 +84,11 @@ class Operator(NamedTuple):
     guess: bool = False
 
 
+KERAS = "keras"
+
+
 class Target(NamedTuple):
-    """A name in a configuration that a program looks up and calls: by the key `_target_`, or by a `tag` of YAML for Python's objects."""
+    """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for Keras, whose tag is KERAS."""
 
     where: str
     name: str
@@ -92,3 +115,9 @@ class Scanned:
         self.problem: ModelscopeError | None = None
         self.begins = ""  # "pickle" or "tar", where the file itself is one from its first byte
         self.looked = False  # whether the walk knew its kind and went through all of it, reader or not
+
+    @property
+    def has_something(self) -> bool:
+        """Whether anything was found that is judged, and so counts whatever kept the rest from being looked at."""
+        certain = any(not operator.guess for operator in self.operators)
+        return bool(self.streams or self.signs or self.texts or certain or self.targets)

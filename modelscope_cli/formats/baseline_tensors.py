@@ -211,14 +211,53 @@ def files_of(table: TensorTable, rows: list[range]) -> list[Sequence[int]]:
 
 
 def check_data(table: TensorTable, parts: list[Part]) -> None:
-    """Storages cannot take more of a file than it has data."""
+    """Storages cannot take more of a file than it has data. Some of a storage may be padding, but nothing that a tensor reaches."""
+    files, all_stored = table.storage.files, table.storage.stored
     taken = [0] * len(parts)
-    for file, stored in zip(table.storage.files, table.storage.stored, strict=True):
+    for file, stored in zip(files, all_stored, strict=True):
         taken[file] += stored
-    for part, stored in zip(parts, taken, strict=True):
-        data = part.sections.get("data", 0) + part.sections.get("padding", 0)  # some of a storage may be padding
-        if stored > data:
-            raise part.entry.wrong(f"its tensors take {stored:,} bytes, its data has {data:,}")
+    padded = set()  # files of which some of the storages must be padding
+    for number, part in enumerate(parts):
+        data = part.sections.get("data", 0)
+        if taken[number] > data + part.sections.get("padding", 0):
+            raise part.entry.wrong(f"its tensors take {taken[number]:,} bytes, its data has {data:,}")
+        if taken[number] > data:
+            padded.add(number)
+            taken[number] = 0
+    reached = _reached(table, {storage for storage, file in enumerate(files) if file in padded}) if padded else {}
+    for storage, nbytes in reached.items():
+        taken[files[storage]] += min(nbytes, all_stored[storage])
+    for number in padded:
+        data = parts[number].sections.get("data", 0)
+        if taken[number] > data:
+            raise parts[number].entry.wrong(f"its tensors take {taken[number]:,} bytes, its data has {data:,}")
+
+
+def _reached(table: TensorTable, storages: set[int]) -> dict[int, int]:
+    """How many bytes of each storage lie between the ends of a view."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for row in range(len(table)):
+        for view in table.views(row):
+            if view.storage in storages and 0 not in view.shape:
+                spans.setdefault(view.storage, []).append((view.offset, view.offset + _reach(view)))
+    reached: dict[int, int] = {}
+    for storage, found in spans.items():
+        end = total = 0
+        for start, stop in sorted(found):
+            total += max(0, stop - max(start, end))
+            end = max(end, stop)
+        reached[storage] = total
+    return reached
+
+
+def _reach(view: View) -> int:
+    """Bytes from the first element of a view to behind its last; all that there can be where the dtype has no size."""
+    strides = view.strides
+    count = math.prod(view.shape)
+    if strides is not None:
+        count = 1 + sum((extent - 1) * stride for extent, stride in zip(view.shape, strides, strict=True))
+    nbytes = view.dtype.nbytes(count)
+    return LARGEST if nbytes is None else nbytes
 
 
 def read_dtype(fields: Fields) -> DType:

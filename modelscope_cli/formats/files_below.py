@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
+from modelscope_cli.core.scanned import FOLDER, LINK, LeftOut
 from modelscope_cli.core.window import source_error
 from modelscope_cli.errors import LimitError, ModelscopeError
 
 GIT = ".git"  # what is in it comes with no download, and no program that loads models looks there
 OWN = "a repository's own files: left out, name it to have it scanned"
-LINK = "a link to a folder: left out, name it to have it scanned"
+LINKED = "a link to a folder: left out, name it to have it scanned"
+
+
+def unheard(left: LeftOut) -> None:
+    """Nobody wants to know what is left out."""
 
 
 class Met:
@@ -20,7 +25,7 @@ class Met:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, str], str] = {}
 
-    def is_new(self, path: str, left_out: Callable[[str, str], None] = lambda path, why: None) -> bool:
+    def is_new(self, path: str, left_out: Callable[[LeftOut], None] = unheard) -> bool:
         """Whether it was not met before; now it was. What is not there is new: reading it says what is wrong.
 
         `left_out` hears of another name, a link or a hard link, of a file that was met.
@@ -35,7 +40,7 @@ class Met:
             self._known[identity] = path
             return True
         if os.path.abspath(first) != os.path.abspath(path):
-            left_out(path, f"one file with {first}, which was looked at")
+            left_out(LeftOut(path, f"one file with {first}, which was looked at"))
         return False
 
     def forget(self, path: str) -> None:
@@ -48,9 +53,9 @@ def files_below(
     told: Callable[[ModelscopeError], None],
     limits: Limits = DEFAULT_LIMITS,
     met: Met | None = None,
-    left_out: Callable[[str, str], None] = lambda path, why: None,
+    left_out: Callable[[LeftOut], None] = unheard,
 ) -> Iterator[str]:
-    """The files in the order of their names. What cannot be listed is `told`; `left_out` hears of folders and why."""
+    """The files in the order of their names. What cannot be listed is `told`; `left_out` hears of what is passed over."""
     met = met or Met()
     entries = 0
 
@@ -63,7 +68,7 @@ def files_below(
         for name in sorted(folders):
             path = os.path.join(place, name)
             if name == GIT or os.path.islink(path):
-                left_out(path, OWN if name == GIT else LINK)
+                left_out(LeftOut(path, OWN, FOLDER) if name == GIT else LeftOut(path, LINKED, LINK))
         folders[:] = sorted(name for name in folders if name != GIT)
         entries += len(folders)
         if depth >= limits.folder_depth and any(not os.path.islink(os.path.join(place, name)) for name in folders):

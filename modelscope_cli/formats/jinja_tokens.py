@@ -30,10 +30,11 @@ class Token(NamedTuple):
 
 
 NOTHING = Token("", "")
+SHOWN, SAID = Token("block", "{{"), Token("block", "{%")  # what the first token of a block is: an expression, or a statement
 
 
 def blocks_of(text: str) -> list[list[Token]]:
-    """The tokens of every expression and statement. Raises ValueError, with words, where the text is none that Jinja takes."""
+    """The tokens of every expression and statement, behind what it is. Raises ValueError, in words, for what Jinja does not take."""
     blocks = []
     position = 0
     while opening := OPENING.search(text, position):
@@ -49,7 +50,7 @@ def blocks_of(text: str) -> list[list[Token]]:
             position = last.end() if last else len(text)
             continue
         tokens, position = tokens_of(text, opening.end(), "}}" if opening[0] == "{{" else "%}")
-        blocks.append(tokens)
+        blocks.append([SHOWN if opening[0] == "{{" else SAID, *tokens])
     return blocks
 
 

@@ -16,7 +16,7 @@ FOREIGN_MODELS = (
     Kind("ort", "an ONNX Runtime model", ".ort", "ORTM at byte 4", NETRON, r"....ORTM"),
     Kind("keras-h5", "a Keras model in HDF5", ".h5 .hdf5 .keras", "an HDF5 file with attributes that Keras writes", NETRON_AND_SCAN),
     Kind("hdf5", "an HDF5 file", ".h5 .hdf5", "89 HDF 0D 0A 1A 0A, at the start or behind a user block",
-         "h5ls or h5dump lists what is in it"),
+         f"h5ls or h5dump lists what is in it; {SCAN}"),
     Kind("keras-zip", "a Keras 3 model", ".keras", "a zip with config.json and model.weights.h5", NETRON_AND_SCAN),
     Kind("savedmodel", "a TensorFlow SavedModel", "saved_model.pb", "a protobuf of a schema version and MetaGraphDefs",
          NETRON_AND_SCAN),

@@ -52,9 +52,11 @@ def locate(
     only: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     unpacking: Callable[[int, int], None] | None = None,
+    lost: list[str] | None = None,
 ) -> Located:
     """Targets in the order of the paths, each once; paths that lead nowhere are problems. `only` takes a shard by itself.
 
+    `lost` gets these paths, one a problem.
     `unpacking(done, whole)` is told how many bytes of an archive have been unpacked.
     """
     found: list[Target] = []
@@ -65,6 +67,8 @@ def locate(
             targets = _targets(path, only, limits, unpacking)
         except ModelscopeError as problem:
             problems.append(problem)
+            if lost is not None:
+                lost.append(path)
             continue
         for target in targets:
             first = target.shards[0] if target.shards else target.path

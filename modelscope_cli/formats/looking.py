@@ -53,22 +53,34 @@ class Looking:
         self.limits = limits
         self._known: dict[Identity | str, Scanned] = {}
         self._by_name: dict[str, Scanned] = {}
+        self.reading: tuple[str, int] | None = None  # (name, bytes) of the file that a reader is at
 
     def __call__(self, window: Window, limits: Limits, read: Read) -> Checkpoint:
         """Read a file and scan it, also where it cannot be read. Raises what the reader raises."""
+        self.reading = window.name, window.size
         try:
             checkpoint = read(window, limits)
         except ModelscopeError as problem:
+            self.reading = None
             self._take(window, partial(_raised, problem))
             raise
+        self.reading = None
         self._take(window, lambda *_: checkpoint)
         return checkpoint
 
-    def scan(self, window: Window, read: Read) -> Scanned:
-        """What is in a file."""
+    def scan(self, window: Window, read: Read, found: Scanned | None = None) -> Scanned:
+        """What is in a file; put into `found` as it is found, if that is given."""
         from modelscope_cli.formats.scanning import scan_window
 
-        return scan_window(window, self.limits, read)
+        return scan_window(window, self.limits, read, found)
+
+    def give_up(self, problem: ModelscopeError) -> None:
+        """The reader came to no end of the file it was at: that file is not begun again."""
+        if self.reading is not None:
+            name, nbytes = self.reading
+            found = self._by_name[name] = Scanned(name, nbytes)
+            found.problem = problem
+            self.reading = None
 
     def own(self, checkpoint: Checkpoint, target: Target) -> Looked:
         """What is in the files of a checkpoint; nothing of one that only describes a model."""
@@ -76,11 +88,21 @@ class Looking:
         if is_description(checkpoint):
             return looked
         if target.archive is not None and not any([file.path in self._by_name for file in checkpoint.files]):
-            looked.add(self._take(root(target.archive).window, read_window))
-            return looked
+            return self.archive(target.archive)
         for file in checkpoint.files:
             looked.add(self._file(file.path, file.nbytes))
         return looked
+
+    def files(self, paths: Iterable[str]) -> Looked:
+        """What is in some files."""
+        looked = Looked([], [])
+        for path in paths:
+            looked.add(self._file(path))
+        return looked
+
+    def archive(self, archive: Archive) -> Looked:
+        """What is in the file that an archive is, or lies in."""
+        return Looked([self._take(root(archive).window, read_window)], [])
 
     def around(self, target: Target, targets: Iterable[Target]) -> Looked:
         """What is in the files of the folder that was named, but for those of its other targets, which speak for themselves."""

@@ -18,20 +18,20 @@ from modelscope_cli.containers.judging_machine import JudgingMachine
 from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.pickle_frames import IMPORT
 from modelscope_cli.containers.pickle_machine import CHUNK
-from modelscope_cli.containers.pickle_nodes import Call, Global
-from modelscope_cli.containers.tolerant_machine import COMPUTED
+from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
+from modelscope_cli.formats.torch_legacy import MAGIC_NUMBER
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 STACKED = 5  # pickles that torch.load reads of a stacked file
 LINES = frozenset(b"PVIFLSgpci")  # instructions whose argument is a line
 MOST_OF_A_LINE = 256 << 20  # bytes that are searched for its end, a PIECE at a time
 PIECE = 1 << 20
+EXAMPLES = re.compile(r"(?:^|/)(?:data/sample_inputs/|serialized_example_inputs\.pt)", re.IGNORECASE)  # of torch.export
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
@@ -86,13 +86,19 @@ class Series:
         before: list[JudgingMachine] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
         while not announced and not _is_pickle(machine, problem):
             ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
-            if isinstance(problem, LimitError) and machine.opcodes >= SEVERAL and not self._is_endless_line(machine):
-                self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.told}")
+            if isinstance(problem, LimitError) and (
+                problem.resource
+                == "imports"  # the first name is one too many, where others have used up what a file may import
+                or (machine.opcodes >= SEVERAL and not self._is_endless_line(machine))
+            ):
+                self._unfollowed(problem)
             if ended or len(before) >= most:
                 return False
             before.append(machine)
             machine, problem = self.one()
         if announced and problem is not None and not machine.globals and machine.opcodes < 3:
+            if isinstance(problem, LimitError) and problem.resource == "imports":
+                self._unfollowed(problem)
             return False
         stacked = type(machine.result) is int and machine.result == MAGIC_NUMBER
         for each in before:
@@ -116,6 +122,16 @@ class Series:
             self._rest(count)
         self.look_inside()
         return True
+
+    def _named(self, problem: ModelscopeError) -> ModelscopeError:
+        """What is left of a limit is no number that anybody knows: the limit itself is told."""
+        if isinstance(problem, LimitError) and problem.resource in ("opcodes", "imports"):
+            limit = getattr(self.walk.limits, problem.resource)
+            return LimitError(problem.resource, limit, f"more than {limit:,}", path=problem.path, offset=problem.offset)
+        return problem
+
+    def _unfollowed(self, problem: LimitError) -> None:
+        self.walk.unseen(self.where, f"what may be a pickle could not be followed to its end: {problem.told}")
 
     def look_inside(self) -> None:
         """Look at what its calls unpickle in turn."""
@@ -151,16 +167,16 @@ class Series:
         imports = max(0, min(self.walk.limits.imports, self.walk.imports))
         bounds = self.walk.limits._replace(opcodes=max(0, self.walk.opcodes), imports=imports)
         if not bounds.opcodes:
-            raise LimitError("opcodes", self.walk.limits.opcodes, "more in all its pickles together", path=name)
+            raise LimitError("opcodes", self.walk.limits.opcodes, f"more than {self.walk.limits.opcodes:,}", path=name)
         machine = JudgingMachine(self.data, name, bounds, None, self.more, self.position, readers)
         machine.size = self.window.size
         problem: ModelscopeError | None = None
         try:
             machine.run()
         except ModelscopeError as error:
-            problem = error.without_frames()
+            problem = self._named(error.without_frames())
         except RecursionError:
-            problem = LimitError("nesting", self.walk.limits.nesting, "too much", path=name)
+            problem = LimitError("nesting", self.walk.limits.nesting, f"more than {self.walk.limits.nesting:,}", path=name)
         except BaseException:  # the time is up: what was found so far counts
             if named(machine):
                 self.walk.found.streams.append(Stream(self.where, machine.trace("it took too long"), self.loader))
@@ -178,6 +194,10 @@ class Series:
             self.walk.index = machine.result, trace
         self.keys |= machine.keys
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
+        if EXAMPLES.search(self.where):
+            from modelscope_cli.formats.scan_program import scan_examples
+
+            scan_examples(self.walk, self.where, machine.result)
         for sign, offset, why in machine.signs:
             self.walk.sign(sign, self.where, why, offset)
         for offset, doubt in machine.doubts:
@@ -188,7 +208,10 @@ class Series:
             self.walk.sign(code, self.where, f"the pickle could not be followed to its end: {why}", machine.end)
             self._behind_break(machine)
         if machine.end - machine.start > self.walk.limits.pickle_bytes:
-            self.walk.unseen(self.where, "the pickle is longer than the limit pickle_bytes (--limit pickle_bytes=N)")
+            self.walk.unseen(
+                self.where,
+                f"a pickle longer than the limit of {self.walk.limits.pickle_bytes:,} bytes (--limit pickle_bytes=N)",
+            )
 
     def _behind_break(self, machine: JudgingMachine) -> None:
         """What stands behind an instruction that cannot be followed here could be followed by another program."""

@@ -163,9 +163,11 @@ def _oddness(part: Window, blob: Blob, end: int, last: int, *, thing: bool) -> s
 
 
 def search(walk: Walk, window: Window) -> None:
-    """Search the numbers of a `.distcp` for what an index could point to; of large ones no more than the beginning."""
+    """Search the numbers of a `.distcp` for what an index could point to; of large ones no more than the beginning, which is said."""
     left = PIECES * walk.limits.searched_bytes
-    for start, length in sorted(walk.blobs)[:MOST_SEARCHED]:
+    blobs = sorted(walk.blobs)
+    passed = sum(length for _, length in blobs[MOST_SEARCHED:])  # bytes that are not searched
+    for start, length in blobs[:MOST_SEARCHED]:
         try:
             directory = read_zip_directory(window.cut(start, length, window.name), walk.limits)
         except ModelscopeError:
@@ -174,10 +176,14 @@ def search(walk: Walk, window: Window) -> None:
             if member.stored < LEAST or not STORAGE.fullmatch(member.name) or member.name.endswith(RUN):
                 continue
             stop = start + member.start + min(member.stored, left)
+            passed += max(0, member.stored - left)
             for at in range(start + member.start, stop, PIECE):
                 left -= min(PIECE, stop - at)
                 if _found(walk, window, at, min(PIECE + OVERLAP, stop - at), start + member.stop):
                     return
+    if passed:
+        most = f"no more than {PIECES * walk.limits.searched_bytes:,} bytes of numbers are searched (--limit searched_bytes=N)"
+        walk.unseen("the numbers of tensors", f"without its index, {passed:,} bytes of them: {most}", quiet=True)
 
 
 def _found(walk: Walk, window: Window, at: int, length: int, stop: int) -> bool:
@@ -192,6 +198,13 @@ def _found(walk: Walk, window: Window, at: int, length: int, stop: int) -> bool:
         carve(walk, window, f"byte {begin:,}", 1, [(begin, stop)], listed=0)
         return True
     starts = [begins.start() for begins in BEGINS.finditer(data, 0, PIECE)]
+    if len(starts) > MOST_TRIED:
+        where = f"byte {at + starts[MOST_TRIED]:,}"
+        walk.unseen(
+            where,
+            f"{len(starts) - MOST_TRIED:,} places where a pickle could begin: {MOST_TRIED} are tried in each MiB",
+            quiet=True,
+        )
     return any(_imports(walk, data[start:], f"byte {at + start:,}") for start in starts[:MOST_TRIED])
 
 

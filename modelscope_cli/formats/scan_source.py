@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.scan_package import MANIFEST, module_of, package_around, roots_of, served_files
-from modelscope_cli.formats.source_words import file_operators, foreign_operators, odd_getattr, risky_words
+from modelscope_cli.formats.source_words import (
+    bare,
+    file_operators,
+    foreign_classes,
+    foreign_operators,
+    odd_getattr,
+    risky_words,
+)
 
 if TYPE_CHECKING:
     from modelscope_cli.containers.zip_directory import Member
@@ -271,3 +278,7 @@ def _script(walk: Walk, where: str, text: str) -> None:
             where,
             f"TorchScript code that calls operators of {', '.join(foreign[:4])}, a library that has not been judged",
         )
+    classes = foreign_classes(bare(text))
+    if classes:
+        why = f"TorchScript code that makes objects of {', '.join(classes[:4])}, a library that has not been judged"
+        walk.sign("script-operators", where, why)

@@ -125,17 +125,16 @@ def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> b
             walk.unseen(where, f"what follows the first {length:,} bytes of a JSON document (--limit searched_bytes=N)")
         if not found:
             return True
-    data = window.read(0, window.size)
-    if window.size <= most or leaf.endswith(".json"):
-        document = document_of(data)
-        if document is msgspec.UNSET:
-            if data.strip() and leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
-                walk.unseen(where, "it is no JSON: nothing that reads JSON takes it", quiet=True)
-            return False
-        if document is TOO_DEEP:
-            walk.unseen(where, "JSON that is nested too deeply")
-            return True
-        scan_document(walk, where, leaf, document, hidden=b"\\u" in data or encoding != "utf-8", data=data)
+    data = window.read(0, window.size)  # whatever it is called: torch.export.load takes all that is in models/ for JSON
+    document = document_of(data)
+    if document is msgspec.UNSET:
+        if data.strip() and leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
+            walk.unseen(where, "it is no JSON: nothing that reads JSON takes it", quiet=True)
+        return False
+    if document is TOO_DEEP:
+        walk.unseen(where, "JSON that is nested too deeply")
+        return True
+    scan_document(walk, where, leaf, document, hidden=b"\\u" in data or encoding != "utf-8", data=data)
     return True
 
 
@@ -197,13 +196,13 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
 
         walk.served[folder[: -len("mar-inf")]] = named_in(document)
     if hidden or b"_target_" in data:
-        from modelscope_cli.formats.scan_yaml import targets_in
+        from modelscope_cli.formats.scan_names import targets_in
 
         targets_in(walk, where, document)
     if hidden or b'"expr_str"' in data or b'"graph_module"' in data:
-        from modelscope_cli.formats.scan_export import scan_program
+        from modelscope_cli.formats.scan_program import scan_program
 
-        scan_program(walk, where, document, data, hidden=hidden)
+        scan_program(walk, where, document, data)
     if hidden or b"template" in data:
         _templates(walk, where, leaf, document)
 

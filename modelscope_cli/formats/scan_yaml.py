@@ -1,40 +1,51 @@
-"""Configurations that name what a program calls: `_target_` in YAML and JSON, and YAML's tags for objects of Python.
+"""YAML that names what a program calls: behind the key `_target_`, and in tags that make objects of Python.
 
-    _target_: torch.optim.Adam                    hydra.utils.instantiate imports and calls it, with the keys beside it as arguments;
-                                                  .nemo archives, Lightning and many training programs keep such files
+    _target_: os.system                           hydra (scan_names has the key and what it means)
     !!python/object/apply:os.system [id]          yaml.load calls it, unless told to be safe
-    !<tag:yaml.org,2002:python/name:os.system>    the same tags as they are written in full, or by a handle of a %TAG line
+    !<tag:yaml.org,2002:python/name:os.system>    the same in full, or by a handle: %TAG !e! tag:yaml.org,2002:py
+    !new:speechbrain.nnet.CNN.Conv1d              HyperPyYAML (SpeechBrain) calls what follows !new:, !apply:, !name:, !module:
 
-YAML is searched, not parsed, and read as its double-quoted texts are (\\x5f is _). A value that is put together from others cannot
-be told. Facts: hydra/_internal/instantiate/_instantiate2.py; yaml/constructor.py, scanner.py (scan_tag_uri takes %XX for a letter).
+YAML is searched, not parsed, because those who parse it differ: what any of PyYAML, libyaml and ruamel takes for a key, a value or a tag
+is one here. So a text inside a text counts, too. Comments do not, but for what stands behind a quote in them: a line that begins
+with # may be part of a text in quotes that ends there. Every search is linear, whatever the file.
+
+Facts: yaml/scanner.py (scan_line_break, scan_tag_uri, check_value, scan_flow_scalar_non_spaces), yaml/parser.py (process_directives),
+yaml/constructor.py; hyperpyyaml/core.py.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from modelscope_cli.core.scanned import Target
+from modelscope_cli.formats.scan_names import KEY, MOST_VALUES, NAME, add_name, add_targets
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-KEY = "_target_"
-MOST_TARGETS = 2_000  # of a file
-MOST_NODES = 2_000_000
-LONGEST = 200  # characters of a name
-COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
-ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\n[ \t]*)")
-COLON = re.compile(r"[\"']?[ \t]*:(?=\s|[\"'\[{])\s*")
-ANCHOR = re.compile(r"&([^\s,\[\]{}]+)[ \t]+([^\s,\[\]{}]+)")
-PROPERTY = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+|[|>][-+0-9]*[ \t]*\n\s*)*")
-VALUE = re.compile(r"""["']?([^\s"',\[\]{}#]*)["']?[ \t]*(?=[\n,\]}]|[ \t]#|\Z)""")
-NOTHING = frozenset(("", "???", "null", "~", "None"))  # that call nothing
-NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+|[^\W\d]\w*")
+BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", "\n"))
+# Up to what may be the end of a text in quotes: nothing but these follows one.
+COMMENT = re.compile(r"""(?:^|(?<=[ \t]))#(?:[^"'\n]|["'](?![\s,\]}:"'#]|\Z))*+""", re.MULTILINE)
+ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\n[ \t]*+)")
+GAP = re.compile(r"(?:\s|#[^\n]*+)*+")
+LINE_GAP = re.compile(r"[^\S\n]*+(?:#[^\n]*+)?(?=\n)")
+PROPERTY = {"&": re.compile(r"&[^\s,\[\]{}]*+"), "!": re.compile(r"!\S*+")}  # a tag may have any of ,[]
+MOST_PROPERTIES = 4  # before a value; YAML allows an anchor and a tag
+BLOCK = re.compile(r"[|>][-+0-9]*+(?=[ \t]*+(?:\n|#|\Z))")
+VALUE = re.compile(r"""["']?((?:\$\{[^{}\n]{0,500}+\}|[^\s"',\[\]{}#])*+)["']?(?=[ \t]*+(?:[\n,\]}]|\Z)|[ \t]++#)""")
+OTHER_KEY = re.compile(r"""[\w."'/-]++[ \t]*+:(?=\s|\Z)""")
+ANCHOR = re.compile(r"""&([^\s,\[\]{}"'&]++)(?=\s)""")
+ALIAS = re.compile(r"""\*([^\s,\[\]{}"'&:*]++)""")
 TAG = re.compile(r"(?:!!|tag:yaml\.org,2002:)python/([\w/]+)(?::([^\s,\[\]{}>]*))?")
-HANDLE = re.compile(r"^%TAG[ \t]+\S+[ \t]+(\S*(?:yaml\.org|%)\S*)", re.MULTILINE)
-WRITTEN = re.compile(r"!\S{0,400}")
+HYPER = re.compile(r"(?<![\w!])!(new|apply|name|module):([\w.]++)")
+HANDLE = re.compile(r"^\ufeff?%TAG[ \t]+!(?:([\w-]*+)!)?[ \t]+(\S++)", re.MULTILINE)
+LONGEST_TAG = 400  # characters of one that is written with a handle
+USUAL = ((None, "!"), ("", "tag:yaml.org,2002:"))  # handles as they are without a %TAG
+MOST_HANDLES = 64
+WRITTEN = re.compile(r"^%TAG[^\n]*+|!\S*+", re.MULTILINE)
 PLAIN = frozenset(
     ("none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict")
 )  # data
@@ -42,83 +53,159 @@ PLAIN = frozenset(
 
 def scan_yaml(walk: Walk, where: str, text: str) -> None:
     """Look at a text in YAML."""
-    if KEY not in text and "python" not in text and "\\" not in text and "%" not in text:
+    if KEY not in text and "python" not in text and "\\" not in text and "%" not in text and not HYPER.search(text):
         return
-    text = COMMENT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    told = ESCAPE.sub(_unescaped, text) if "\\" in text else text
-    if told.count(KEY) > text.count(KEY):
-        walk.sign("escaped-text", where, f"YAML in it writes letters of the key {KEY} as escapes, which hides it from a search")
-    _targets(walk, where, told)
-    _tags(walk, where, WRITTEN.sub(lambda match: unquote(match[0]), told) if "%" in told else told)
+    text = text.replace("\r\n", "\n").translate(BREAKS)
+    text = COMMENT.sub("#", text) if "#" in text else text
+    texts = [text]
+    if "\\" in text:
+        plain = ESCAPE.sub(_unescaped, text)
+        if plain != text:
+            texts.append(plain)
+            if plain.count(KEY) > text.count(KEY):
+                said = f"YAML in it writes letters of the key {KEY} as escapes, which hides it from a search"
+                walk.sign("escaped-text", where, said)
+    for each in texts:
+        if KEY in each:
+            search = _Search(each)
+            add_targets(walk, where, list(search.values()), search.lookup)
+        _tags(walk, where, WRITTEN.sub(_written, each) if "%" in each else each)
 
 
 def _unescaped(match: re.Match[str]) -> str:
     number = int(next((digits for digits in match.groups() if digits), "0"), 16)
-    return chr(number) if 0 < number < 0x110000 else ""
+    return chr(number) if 0 < number < 0x110000 and not 0xD800 <= number < 0xE000 else ""
 
 
-def _targets(walk: Walk, where: str, text: str) -> None:
-    """What stands behind each key."""
-    anchors = dict(ANCHOR.findall(text)) if "*" in text else {}
-    at = text.find(KEY)
-    while at >= 0:
-        begin = at + len(KEY)
-        match = COLON.match(text, begin)
-        value = None
-        if match is not None:
-            inside = PROPERTY.match(text, match.end())
-            found = VALUE.match(text, inside.end() if inside else match.end())
-            value = found[1] if found is not None else None
-            if value and value.startswith("*"):
-                value = str(anchors.get(value[1:], value)).strip("\"'")
-        if match is not None or not text[begin : begin + 1].isalnum():
-            told(walk, where, value)
-        at = text.find(KEY, begin)
+def _written(match: re.Match[str]) -> str:
+    return unquote(match[0]) if match[0][0] == "!" else "%TAG" + unquote(match[0][4:])
 
 
-def told(walk: Walk, where: str, value: str | None) -> None:
-    """Keep a name that is looked up, or say that it cannot be told."""
-    if value in NOTHING:
-        return
-    if value is None or not NAME.fullmatch(value):
-        walk.sign("computed-target", where, f"what its key {KEY} names is put together from other values, or no name")
-    elif len(walk.found.targets) >= MOST_TARGETS:
-        walk.unseen(where, f"more than {MOST_TARGETS:,} names behind keys {KEY}")
-    elif (target := Target(where, value[:LONGEST])) not in walk.targets:
-        walk.targets.add(target)
-        walk.found.targets.append(target)
+class _Search:
+    """What stands behind the key in a text without comments."""
+
+    def __init__(self, text: str):
+        self.text = text
+        self.runs = dict.fromkeys(PROPERTY, (0, 0))  # the last anchor and tag that was gone over: many keys may stand in one
+        self.lines = (0, 0)  # the last gap, in whose comments keys may stand
+        self.anchors: dict[str, tuple[list[int], list[str | None]]] = {}  # name → where it is set, what it stands for
+        if "*" in text:
+            for match in ANCHOR.finditer(text):
+                places, values = self.anchors.setdefault(match[1], ([], []))
+                for value in self.behind(match.end()):
+                    places.append(match.start())
+                    values.append(value)
+
+    def values(self) -> Iterator[str | None]:
+        """Each value; None for one that cannot be told."""
+        text = self.text
+        at = text.find(KEY)
+        while at >= 0:
+            end = at + len(KEY)
+            if not (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
+                yield from self.of_key(end)
+            at = text.find(KEY, end)
+        keys = {name for name, (_, values) in self.anchors.items() if KEY in values}
+        if keys:
+            for match in ALIAS.finditer(text):
+                if match[1] in keys:
+                    yield from self.of_key(match.end())
+
+    def of_key(self, end: int) -> Iterator[str | None]:
+        """What stands behind a key that ends there, if it is one."""
+        text = self.text
+        quoted = text[end : end + 1] in ('"', "'")
+        _, colon = self.gap(end + quoted)
+        if text[colon : colon + 1] != ":":
+            return
+        behind = text[colon + 1 : colon + 2]
+        if quoted or not behind or behind.isspace() or behind in "\"'[{":
+            yield from self.behind(colon + 1)
+
+    def behind(self, at: int) -> Iterator[str | None]:
+        """The value that begins there, and what may be one in the rest of a comment before it."""
+        text = self.text
+        begin, lines = at, False
+        for _ in range(MOST_PROPERTIES + 1):
+            between, at = self.gap(at)
+            if "#" in between:
+                yield from [name for name in NAME.findall(between) if "." in name]
+            lines = lines or "\n" in between
+            if text[at : at + 1] in ("&", "!"):
+                at = self.past(at)
+            elif text[at : at + 1] in ("|", ">") and (block := BLOCK.match(text, at)):
+                at = block.end()
+            else:
+                break
+        if lines and OTHER_KEY.match(text, at):
+            return  # nothing stands behind it, or a mapping
+        found = VALUE.match(text, at)
+        value = found[1] if found is not None else None
+        if value and value.startswith("*"):
+            places, values = self.anchors.get(value[1:], ([], []))
+            place = bisect_right(places, begin)
+            if place:
+                yield values[place - 1]
+                return
+        yield value
+
+    def gap(self, at: int) -> tuple[str, int]:
+        """Blanks, lines and comments that begin there, as far as they were not gone over with the last ones, and where they end."""
+        line = LINE_GAP.match(self.text, at)
+        if line is not None and self.lines[0] <= line.end() < self.lines[1]:
+            return f"{line[0]}\n", self.lines[1]
+        match = GAP.match(self.text, at)
+        between = match[0] if match else ""
+        if "\n" in between:
+            self.lines = (at, at + len(between))
+        return between, at + len(between)
+
+    def past(self, at: int) -> int:
+        """Where an anchor or a tag ends."""
+        kind = self.text[at]
+        begin, end = self.runs[kind]
+        if not begin <= at < end:
+            match = PROPERTY[kind].match(self.text, at)
+            end = match.end() if match else at + 1
+            self.runs[kind] = (at, end)
+        return end
+
+    def lookup(self, keys: set[str]) -> dict[str, list[str]]:
+        """The values of some keys, wherever they stand."""
+        found: dict[str, list[str]] = {key: [] for key in keys}
+        for match in NAME.finditer(self.text):
+            told = found.get(match[0])
+            if told is not None and len(told) < MOST_VALUES:
+                told += [value for value in self.of_key(match.end()) if value]
+        return found
 
 
 def _tags(walk: Walk, where: str, text: str) -> None:
     """Tags that make objects of Python."""
-    for handle in HANDLE.finditer(text):
-        target = Target(where, "", handle[0][:LONGEST])
-        if target not in walk.targets and len(walk.found.targets) < MOST_TARGETS:
-            walk.targets.add(target)
-            walk.found.targets.append(target)
     for match in TAG.finditer(text):
-        if match[1] in PLAIN:
+        _tag(walk, where, match)
+    for match in HYPER.finditer(text):
+        add_name(walk, where, match[2], f"!{match[1]}")
+    if "%TAG" not in text:
+        return
+    handles: dict[str, list[str]] = {}
+    for count, match in enumerate(HANDLE.finditer(text)):
+        if (match[1], match[2]) in USUAL:
             continue
-        target = Target(where, (match[2] or "")[:LONGEST], f"!!python/{match[1][:40]}")
-        if target not in walk.targets and len(walk.found.targets) < MOST_TARGETS:
-            walk.targets.add(target)
-            walk.found.targets.append(target)
+        if count >= MOST_HANDLES:
+            walk.sign(
+                "too-many-names", where, f"YAML with more than {MOST_HANDLES} %TAG lines; those that follow were not judged"
+            )
+            break
+        handles.setdefault("!" if match[1] is None else f"!{match[1]}!", []).append(match[2])
+    if handles:
+        for use in re.finditer("|".join(map(re.escape, sorted(handles, reverse=True))), text):
+            for prefix in handles[use[0]]:
+                full = TAG.match(prefix + text[use.end() : use.end() + LONGEST_TAG])
+                if full is not None:
+                    _tag(walk, where, full)
 
 
-def targets_in(walk: Walk, where: str, document: Any) -> None:
-    """The same key in a document of JSON."""
-    waiting = [document]
-    seen = 0
-    while waiting:
-        node = waiting.pop()
-        seen += 1
-        if seen > MOST_NODES:
-            walk.unseen(where, f"what follows the first {MOST_NODES:,} values of a JSON document")
-            return
-        if isinstance(node, dict):
-            if KEY in node:
-                value = node[KEY]
-                told(walk, where, "" if value is None else value if isinstance(value, str) else None)
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
+def _tag(walk: Walk, where: str, match: re.Match[str]) -> None:
+    if match[1] not in PLAIN:
+        add_name(walk, where, match[2] or "", f"!!python/{match[1][:40]}")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FIRST_BYTES = 512
 RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
 OPENED = (b"\x93NUMPY", b"PK\x03\x04")
-TORCH_PICKLES = ("data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl")
+BYTECODE = "bytecode.pkl"  # of TorchScript for mobile
+TORCH_PICKLES = ("data.pkl", "constants.pkl", BYTECODE, "attributes.pkl")
 STORAGE = re.compile(
     r"(.*/|)(?:data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+?)(?:\.storage)?", re.DOTALL | re.IGNORECASE
 )
@@ -98,6 +99,10 @@ class Archive:
         if not inner.size:  # nothing could be had of it
             return set()
         leaf = member.name.lower().rpartition("/")[2]
+        if leaf == BYTECODE:
+            from modelscope_cli.formats.scan_bytecode import scan_bytecode
+
+            scan_bytecode(self.walk, inner, where)
         known = self.walk.known.get(f"{self.window.name}:{member.name}") if not self.depth else None
         if known is not None and known.nbytes == member.size:
             self.walk.found.streams.append(Stream(where, known, TORCH))
@@ -152,7 +157,8 @@ class Archive:
             return self.window.cut(member.start, member.stored, where)
         left = max(0, self.walk.budget)
         if left < min(member.size, self.walk.limits.pickle_bytes):
-            raise LimitError("scanned_bytes", self.walk.limits.scanned_bytes, f"{member.size:,} bytes more", path=where)
+            most = self.walk.limits.scanned_bytes
+            raise LimitError("scanned_bytes", most, f"more than {most:,}", path=where)
         try:
             data = self.directory.read(member, self.walk.limits.pickle_bytes, "pickle_bytes")
         except (

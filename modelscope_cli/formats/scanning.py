@@ -3,7 +3,7 @@
     file ── read as the model it seems to be ──▶ problem, metadata
          └─ walk ──▶ zip members, tar members, .npy and joblib arrays, blobs of a .distcp, compressed streams … each by content
                      └─▶ pickles (scan_pickles), texts (scan_text), chat templates (scan_templates), Python (scan_source),
-                         signs of disagreeing parsers (scan_zip_gaps), programs of torch.export and compiled code (scan_export),
+                         signs of disagreeing parsers (scan_zip_gaps), programs of torch.export (scan_program) and compiled code (scan_export),
                          operators of ONNX and TensorFlow (scan_graphs)
 
 Both are done: a file that no reader takes is never said to be safe, and a reader that is content has not seen every member. The
@@ -66,7 +66,7 @@ def scan_window(window: Window, limits: Limits, read: Read, found: Scanned | Non
     except ModelscopeError as problem:
         found.problem = problem
     except RecursionError:
-        found.problem = LimitError("nesting", limits.nesting, "too much", path=window.name)
+        found.problem = LimitError("nesting", limits.nesting, f"more than {limits.nesting:,}", path=window.name)
     walk.content(window, "", 0)
     walk.follow(window)
     walk.finish()
@@ -109,13 +109,16 @@ class Walk:
         self.sources: list[Source] = []  # Python files, until it is known what names them, and everything else was looked at
         self.source_bytes = 4 * limits.searched_bytes  # of them that may still be searched
         self.judged: set[str] = set()  # those of them that an archive runs by its nature
-        self.targets: set[Target] = set()  # names in configurations, each once
+        self.targets: set[Target] = set()  # names in configurations, each once a place
+        self.names: set[tuple[str, str]] = set()  # of them, each once, with how it is asked for
+        self.names_left_out = False  # whether there were more than the limit
         self.packages: list[str] = []  # where in an archive a torch.package begins that was unpacked
         self.served: dict[str, set[str]] = {}  # by folder: the Python files that a manifest of TorchServe in it names
         self.index: tuple[Any, PickleTrace] | None = None  # the object that the index of a distributed checkpoint is
         self.blobs: set[tuple[int, int]] = set()  # (start, bytes) of those of a `.distcp`
         self.mapped: dict[str, set[str]] = {}  # by folder: the Python files that a configuration in it names
         self.programs: list[str] = []  # prefixes of archives of torch.export
+        self.quoted: dict[str, str] = {}  # by kind, texts that torch.export puts between quotes in source
         self.counts: dict[str, int] = {}  # signs by their code
         self.places: dict[str, int] = {}  # where in `found.unseen` a place stands
         self.ends: dict[str, int] = {}  # by place: where the last member of a tar stops, which was looked at by itself
@@ -314,7 +317,7 @@ class Walk:
         for code, count in self.counts.items():
             if count > MOST_SIGNS:
                 self.found.signs.append(Sign(code, "", f"{count - MOST_SIGNS:,} more of this kind, which are not listed"))
-        if not self.kinds and not self.found.texts and not self.found.operators:
+        if not self.kinds and not self.found.has_something:
             self.found.looked = False  # a container of nothing that is judged: of texts, or of what is known by no name
 
     def sign(self, code: str, where: str, message: str, offset: int | None = None) -> None:
@@ -328,12 +331,13 @@ class Walk:
         if isinstance(why, ModelscopeError):
             why = why.told if isinstance(why, LimitError) else why.message
         found = self.found.unseen
+        left = Unseen(where, why, quiet, source)
         place = self.places.get(where)
         if place is not None:
             if found[place].minor and not quiet:
-                found[place] = Unseen(where, why, quiet, source)
+                found[place] = left
         elif len(found) < MOST_UNSEEN and not (quiet and len(found) > MOST_UNSEEN // 2):
             self.places[where] = len(found)
-            found.append(Unseen(where, why, quiet, source))
+            found.append(left)
         elif not quiet and all(one.minor for one in found):
-            found[-1] = Unseen(where, why, quiet, source)
+            found[-1] = left

@@ -41,8 +41,11 @@ FILE_OPERATORS = re.compile(
 )
 OWN_OPERATORS = (
     "prim", "aten", "quantized", "_quantized", "torchvision", "torchaudio", "_caffe2", "prepacked", "mkldnn_prepacked",
-    "profiler", "inductor", "_c10d_functional",
+    "profiler", "inductor", "_c10d_functional", "sparse", "metal", "metal_prepacked", "vulkan_prepacked",
 )  # fmt: skip
+# Libraries whose classes hold packed weights and no more; torch's others open libraries of the system (_nnapi) or connections (c10d).
+OWN_CLASSES = ("quantized", "rnn", "sparse", "xnnpack", "mkldnn", "metal", "vulkan")
+CLASSES = re.compile(r"\btorch[\s)]*\.[\s]*classes[\s)]*\.\s*(\w+)")
 OPERATORS = re.compile(r"\bops[\s)]*\.\s*(\w+)[\s)]*\.\s*\w+")
 NAMES_OF_FILES = re.compile(r"_?save|from_file|load|(?:read|write)_file|sox_io_\w+")
 ANY_OF_FILES = re.compile(r"\.\s*(?:_?save|from_file|load)\s*\(")
@@ -159,6 +162,11 @@ def odd_getattr(text: str) -> bool:
         if not plain and not bracketed:
             break
     return GETATTR.search(code) is not None
+
+
+def foreign_classes(text: str) -> list[str]:
+    """The libraries whose classes a source of TorchScript, or its bytecode, makes objects of."""
+    return sorted({f"torch.classes.{name}" for name in CLASSES.findall(text) if name not in OWN_CLASSES})
 
 
 def foreign_operators(text: str) -> list[str]:

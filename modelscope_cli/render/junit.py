@@ -31,10 +31,15 @@ def render(document: Document, look: Look) -> bytes:
     suites = Element("testsuites", name=_class(document.schema))
     several = len(document.reports) + len(document.problems) > 1
     names: Counter[str] = Counter()
-    for report in document.reports:
-        _report(suites, report, look.unit, several, names)
+    unread = {problem.path: problem for problem in reversed(document.problems)}
+    told = set()
+    for report in document.reports:  # of a file that could not be read, and was judged all the same, there is one suite
+        own = unread.get(report.title) if report.failed else None
+        told.add(id(own))
+        _report(suites, report, look.unit, several, names, own)
     for problem in document.problems:
-        _problem(suites, problem, document.schema, several, names)
+        if id(problem) not in told:
+            _problem(suites, problem, document.schema, several, names)
     for suite in suites:
         _count(suite)
     _count(suites)
@@ -42,11 +47,15 @@ def render(document: Document, look: Look) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suites, encoding="unicode")}\n'.encode()
 
 
-def _report(suites: Element, report: Report, unit: str, several: bool, names: Counter[str]) -> None:
+def _report(
+    suites: Element, report: Report, unit: str, several: bool, names: Counter[str], problem: Problem | None = None
+) -> None:
     suite = SubElement(suites, "testsuite", name=visible(report.title) or "checkpoint")
     where = report.title if several else ""
     case = _case(suite, report.schema, READABLE, where, names)
-    if report.failed:
+    if problem is not None:
+        _error(case, problem)
+    elif report.failed:
         errors = list(map(_sentence, findings(report, "error"))) or ["not everything could be read"]
         _outcome(case, "failure", "; ".join(errors), READABLE, "\n".join(errors))
     wrong = [] if report.failed else findings(report, "error")  # what is wrong with a file that could be read
@@ -75,6 +84,10 @@ def _verdict(case: Element, verdict: Verdict, unit: str) -> None:
 def _problem(suites: Element, problem: Problem, schema: str, several: bool, names: Counter[str]) -> None:
     suite = SubElement(suites, "testsuite", name=visible(problem.path or "input"))
     case = _case(suite, schema, READABLE, problem.path or "" if several else "", names)
+    _error(case, problem)
+
+
+def _error(case: Element, problem: Problem) -> None:
     where = f"at byte {problem.offset:,}" if problem.offset is not None else ""
     lines = [problem.message, where, problem.hint or ""]
     _outcome(case, "error", problem.message, problem.error, "\n".join(map(visible, filter(None, lines))))

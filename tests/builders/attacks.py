@@ -312,6 +312,34 @@ EXPRESSIONS = (
     "f\"{s0}\"",
 )
 
+# Guards of a program, which torch.export puts into a function, once as source and once between double quotes.
+GUARDS = (
+    "open('x', 'w').write('x')",
+    "1#\n)\nopen('x', 'w')\ndef g():\n  (2",
+    "L['x'].size()[0] == 4 or open('x')",
+    "L['x'].size()[0] != 'a\"+str(open(1))+\"b'",
+    "L['a\"+open(1)+\"b'].size()[0] == 4",
+    "L[\"a'+open(1)+'b\"].size()[0] == 4",
+    "L['a\"); import os #'].size()[0] == 4",
+    "L['a\" or ']['or open(1)) #'].size()[0] == 4",
+    "L['\\x22+open\\x281)'].size()[0] == 4",
+    "L['x'].size().__class__",
+    "L['x'].tolist()",
+    "L['x']('y')",
+    "L('x')",
+    "L['x'] == 'y'",
+    "(open)(1)",
+    "math.sqrt(open)",
+    "torch.load('x')",
+    "[x for x in L]",
+    "f'{open(1)}'",
+    "max (exec)('1')",
+    "lambda: 1",
+    "x = 1",
+    "1; 2",
+    "L['x'].size()\n[0]",
+)
+
 # Python that does the same as os.system or eval and does not say so in these words.
 SOURCES = (
     "from os import system\nsystem('id')\n",
@@ -329,6 +357,15 @@ SOURCES = (
     "\U0001d428\U0001d42c.system('id')\n",
     "\U0001d41e\U0001d42f\U0001d41a\U0001d425('1')\n",
     "# coding: utf-7\n+AGU-val(1)\n",
+)
+# The same in the bytecode of modules for mobile, and what a library other than torch's would have to bring: (operator, verdict, code).
+MOBILE = (
+    ("aten::from_file", "dangerous", "script-files"),
+    ("aten::save", "dangerous", "script-files"),
+    ("image::write_file", "dangerous", "script-files"),
+    ("evil::run", "unknown", "script-operators"),
+    ("aten::add", "safe", None),
+    ("prepacked::conv2d_clamp_run", "safe", None),
 )
 # Operators of TorchScript that read or write files.
 SCRIPTS = (

@@ -137,3 +137,9 @@ def coreml_model(*layers: bytes) -> bytes:
 
 def coreml_custom(name: str) -> bytes:
     return part(500, part(10, name.encode()))
+
+
+def as_text(*nodes: str) -> bytes:
+    """A SavedModel of TensorFlow, as text."""
+    inside = "".join(f"    node {{ name: 'n' {node} }}\n" for node in nodes)
+    return f"saved_model_schema_version: 1\nmeta_graphs {{\n  graph_def {{\n{inside}  }}\n}}\n".encode()

@@ -92,7 +92,8 @@ def test_a_baseline_that_cannot_be_read_does_not_lose_the_report():
 def test_one_bad_file_does_not_lose_the_others(here):
     (here / "set" / "other.pt").write_bytes(b"")
     document = json.loads(report("set", "broken.pth", "decoder.pth", "-f", "json", code=3).out)
-    assert [one["path"] for one in document["checkpoints"]] == ["set/model.safetensors", "decoder.pth"]
+    assert [one["path"] for one in document["checkpoints"]] == ["set/model.safetensors", "decoder.pth", "broken.pth"]
+    assert [row["verdict"] for row in document["checkpoints"][2]["safety"]] == ["unknown"]
     assert [error["path"] for error in document["errors"]] == ["set/other.pt", "broken.pth"]
 
 

@@ -18,7 +18,7 @@ from tests.fuzz.record import Record, load, save
 
 EXECUTED = re.compile(rb"^stat::number_of_executed_units: (\d+)", re.MULTILINE)
 STATUS = re.compile(rb"^#(\d+)\s+\w+\s+cov: (\d+) ft: \d+ corp: (\d+)")
-SECONDS_AN_INPUT = 10
+SECONDS_AN_INPUT = 60  # six times those of `--limit seconds`: watched code is that much slower
 TICKS = os.sysconf("SC_CLK_TCK")
 OPTIONS = (f"-timeout={SECONDS_AN_INPUT}", "-rss_limit_mb=2048", "-report_slow_units=5", "-print_final_stats=1")
 

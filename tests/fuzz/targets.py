@@ -20,7 +20,11 @@ from modelscope_cli.formats.registry import read_window
 from tests.builders.samples import SAMPLES
 from tests.property.reading import check_analyses, read_bytes
 
-LIMITS = DEFAULT_LIMITS._replace(seconds=5) if "seconds" in DEFAULT_LIMITS._fields else DEFAULT_LIMITS
+# What `mscope scan` goes by, beside the content: the first byte of an input chooses among these.
+NAMES = (
+    "a.yaml", "a.py", "a.jinja", "config.json", "saved_model.pbtxt", "__0_0.distcp", "model.mar", "tokenizer_config.json", "a.npy", "model.keras",
+    "saved_model.pb", "model.meta", "keras_metadata.pb",
+)  # fmt: skip
 
 
 class FuzzTarget(NamedTuple):
@@ -106,7 +110,7 @@ def baselines() -> list[bytes]:
 def read_baseline(data: bytes) -> None:
     """It speaks of other files, so its own length does not count."""
     try:
-        checkpoint = read_window(MemoryWindow(data, "model.baseline.json"), LIMITS)
+        checkpoint = read_window(MemoryWindow(data, "model.baseline.json"), DEFAULT_LIMITS)
     except ModelscopeError:
         return
     check_analyses(checkpoint)
@@ -121,7 +125,7 @@ def directory(kind: str) -> FuzzTarget:
 
         read = read_zip_directory if kind == "zip" else read_tar_directory
         try:
-            read(MemoryWindow(data, f"a.{kind}"), LIMITS)
+            read(MemoryWindow(data, f"a.{kind}"), DEFAULT_LIMITS)
         except ModelscopeError:
             return
 
@@ -134,16 +138,41 @@ def scanning() -> FuzzTarget:
     def seeds() -> list[bytes]:
         from tests.builders.attacks import ATTACKS, GRAPHS
 
-        return [*SAMPLES.values(), *[row[0] for row in (*ATTACKS.values(), *GRAPHS.values())]]
+        return [*SAMPLES.values(), *[row[0] for row in ATTACKS.values()], *[row[1] for row in GRAPHS.values()]]
 
     def run(data: bytes) -> None:
-        from tests.scanned import scanned
+        from tests.scanned import check_scan
 
-        try:
-            safety = scanned(data)
-        except ModelscopeError:
-            return
-        assert safety.verdict or safety.unseen or safety.found or not safety.imports
+        check_scan(data)
+
+    return FuzzTarget(seeds, run)
+
+
+def scanning_by_name() -> FuzzTarget:
+    """The same of kinds that a scan knows by their names, most of them texts."""
+
+    def seeds() -> list[bytes]:
+        from tests.builders.attack_files import FILES
+        from tests.builders.attacks import GRAPHS, SOURCES
+        from tests.builders.graph_file import as_text
+        from tests.builders.templates import COMPUTED, HONEST, PLAIN
+
+        files = [(path, data) for attack in FILES.values() for path, data in attack.files.items()]
+        files += [("a.py", source.encode()) for source in SOURCES]
+        files += [("a.jinja", template.encode()) for template in (*PLAIN, *COMPUTED, *HONEST)]
+        files += [(name, data) for name, data, *_ in GRAPHS.values()]
+        files += [("tokenizer_config.json", json.dumps({"chat_template": PLAIN[0]}).encode())]
+        files += [("saved_model.pbtxt", as_text('op: "WriteFile" name: "w"'))]
+        places = {Path(name).suffix: place for place, name in reversed([*enumerate(NAMES)])}
+        places |= {name: place for place, name in enumerate(NAMES)}
+        found = [(places.get(path, places.get(Path(path).suffix)), data) for path, data in files]
+        return [bytes((place,)) + data for place, data in found if place is not None]
+
+    def run(data: bytes) -> None:
+        from tests.scanned import check_scan
+
+        if data:
+            check_scan(data[1:], NAMES[data[0] % len(NAMES)])
 
     return FuzzTarget(seeds, run)
 
@@ -199,6 +228,7 @@ TARGETS: dict[str, FuzzTarget] = {
     "archive-tar": in_folder("a.tar.gz", lambda: packed_set("tar"), "a.tar.gz"),
     "naming": naming(),
     "scan": scanning(),
+    "scan-by-name": scanning_by_name(),
     "zip-directory": directory("zip"),
     "tar-directory": directory("tar"),
 }

@@ -69,7 +69,8 @@ def test_a_bomb(bounded, monkeypatch, tmp_path, bomb):
 @pytest.mark.parametrize("bomb", ["names.pkl", "names.zip", "pickles.zip", "strange.pkl"])
 def test_a_bomb_for_the_commands_that_read_and_scan(bounded, monkeypatch, bomb, command):
     monkeypatch.setenv("MEASURED", command)
-    assert bounded(BOMBS[bomb](), bomb).code == 3
+    judged = VERDICTS[bomb][1] if command.startswith("check") else 3  # what a scan finds outranks what cannot be read
+    assert bounded(BOMBS[bomb](), bomb).code == judged
 
 
 def test_a_line_without_an_end_is_read_once(tmp_path):

@@ -11,8 +11,7 @@ from modelscope_cli.formats.wire import Kept, Shape, walk
 from tests.builders.attacks import GRAPHS
 from tests.builders.foreign import number, part, varint
 from tests.builders.graph_file import coreml_custom, coreml_model, tf_node
-from tests.property.test_scan import check
-from tests.scanned import scanned
+from tests.scanned import check_scan, scanned
 
 FILES = {attack: (name, data) for attack, (name, data, _, _) in GRAPHS.items()} | {"core ml": ("a.mlmodel", coreml_model(coreml_custom("Mine")))}
 EXAMPLES = settings(max_examples=60, deadline=4_000, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None)
@@ -22,8 +21,8 @@ EXAMPLES = settings(max_examples=60, deadline=4_000, suppress_health_check=[Heal
 def test_every_truncation_and_every_flip(attack):
     name, data = FILES[attack]
     for position in range(len(data)):
-        check(data[:position], name)
-        check(data[:position] + bytes([data[position] ^ 1 << position % 8]) + data[position + 1 :], name)
+        check_scan(data[:position], name)
+        check_scan(data[:position] + bytes([data[position] ^ 1 << position % 8]) + data[position + 1 :], name)
 
 
 @pytest.mark.parametrize("attack", FILES)
@@ -34,7 +33,7 @@ def test_bytes_replaced(attack, edits):
     changed = bytearray(data)
     for position, byte in edits:
         changed[position % len(changed)] = byte
-    check(bytes(changed), name)
+    check_scan(bytes(changed), name)
 
 
 FIELDS = st.one_of(

@@ -14,35 +14,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelscope_cli.analysis.safety_report import to_report
-from modelscope_cli.render.json import render
-from modelscope_cli.render.registry import Look
-from modelscope_cli.render.sarif import render as render_sarif
-from modelscope_cli.report.document import EVERYTHING, READABLE, Document
 from tests.builders.attacks import ATTACKS
 from tests.builders.samples import SAMPLES
-from tests.scanned import scanned
+from tests.scanned import check_scan, scanned
 
+NAMES = ["a.pt", "a.pkl", "a.npy", "a.distcp", "a.h5", "a.json", "a.py", "a.yaml", "a.pbtxt", "a.jinja", "a.keras", "a.mar"]
 EXAMPLES = settings(
     max_examples=80, deadline=4_000, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
 )
 
 
-def check(data: bytes, name: str) -> None:
-    """There is a verdict, and it can be written."""
-    safety = scanned(data, name)
-    assert safety.verdict in (None, "safe", "unknown", "suspicious", "dangerous")
-    assert safety.why
-    to_report([safety], READABLE, name)
-    document = Document("mscope.scan/1", [to_report([safety, safety], EVERYTHING, name)])
-    assert render(document, Look())
-    assert render_sarif(document, Look())
-
-
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_eighth_truncation(name):
     for length in range(0, len(SAMPLES[name]), 8):
-        check(SAMPLES[name][:length], name)
+        check_scan(SAMPLES[name][:length], name)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -52,22 +37,22 @@ def test_bytes_replaced(name, edits):
     data = bytearray(SAMPLES[name])
     for position, byte in edits:
         data[position % len(data)] = byte
-    check(bytes(data), name)
+    check_scan(bytes(data), name)
 
 
 @EXAMPLES
-@given(st.binary(max_size=400), st.sampled_from(["a.pt", "a.pkl", "a.npy", "a.json", "a.distcp", "a.h5", "a.py"]))
+@given(st.binary(max_size=400), st.sampled_from(NAMES))
 def test_any_bytes(data, name):
-    check(data, name)
-    check(b"\x80\x04" + data, name)
+    check_scan(data, name)
+    check_scan(b"\x80\x04" + data, name)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attacks_with_bytes_before_stop_changed(attack):
     data = ATTACKS[attack][0]
     for position in range(len(data)):
-        check(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :], "a.pkl")
-        check(data[:position], "a.pkl")
+        check_scan(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :], "a.pkl")
+        check_scan(data[:position], "a.pkl")
 
 
 @EXAMPLES
