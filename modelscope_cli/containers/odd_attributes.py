@@ -56,11 +56,20 @@ def of_state(target: Any, state: Any, budget: Budget) -> Iterator[Shape]:
     parts = state if type(state) is tuple and len(state) <= 4 else ()
     if any([type(one) is Call and _is_made_list(one) for one in (state, *parts)]):
         yield FORGED_PICKLE, UNSEEN_STATE, ()
-    if cls is not None and type(state) is not Mapping and (of_modules or _is_odd(cls, state, budget)):
+    if (
+        cls is not None
+        and type(state) is not Mapping
+        and ((of_modules and not _in_a_row(cls, state)) or _is_odd(cls, state, budget))
+    ):
         yield ODD_IF_HARMLESS, NO_ATTRIBUTES, (cls,)
     for part in (state, *parts):
         if type(part) is Mapping:
             yield from _of_attributes(target, cls, part, slots=bool(parts) and part is parts[-1])
+
+
+def _in_a_row(cls: Global, state: Any) -> bool:
+    """Whether it is a quantised layer, some of which write their attributes without names (torch.ao.nn.quantized.modules.conv)."""
+    return ".quantized." in cls.module and type(state) is tuple and len(state) in (3, 15)
 
 
 def of_tensor_state(function: Global, state: Any) -> Iterator[Shape]:

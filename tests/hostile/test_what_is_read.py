@@ -34,6 +34,7 @@ def opened(tmp_path, monkeypatch):
     (work / "secret.json").write_text("{}")
     (work / "weights.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
     (tmp_path / "secret.toml").write_text("[scan]\n")
+    (tmp_path / ".git").mkdir()
     (tmp_path / "mscope.toml").write_text('[scan]\npolicy = "ours.toml"\n')
     (tmp_path / "ours.toml").write_text('[[deny]]\nnames = ["shop.*"]\nreason = "ours"\n')
 
