@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelscope_cli.containers.pickle_machine import Call, Global, Mapping, PickleMachine, SetOf
+from modelscope_cli.containers.pickle_machine import PickleMachine
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, SetOf
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import CorruptFileError, LimitError
 from tests.builders import pickle_code as code

@@ -10,39 +10,18 @@ hashed: hashing a tuple whose halves are shared forty times over would not end i
 0 to 5 are known (facts: CPython Lib/pickletools.py). The memo is a dict, not an array: its indices are claims of the file.
 
 The loop at the heart is written for speed (some 32 opcodes a tensor): the twenty opcodes that torch.save writes are
-spelled out in it, the rest are methods found through a table.
+spelled out in it, the rest are methods found through a table (pickle_opcodes.py).
 """
 
 from __future__ import annotations
 
-import codecs
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from modelscope_cli.containers.odd_shapes import may_be_odd, of_filling
-from modelscope_cli.containers.pickle_callers import (
-    BY_ADD,
-    BY_APPEND,
-    BY_NEW,
-    CALLERS,
-    STATES,
-    CountingMemo,
-    is_counted,
-)
-from modelscope_cli.containers.pickle_calls import PickleCalls, Readers
-from modelscope_cli.containers.pickle_nodes import (
-    DICT_CLASSES,
-    LONGEST_NAME,
-    MARK,
-    SET_CLASSES,
-    Call,
-    Global,
-    Mapping,
-    SetOf,
-    kind_of,
-    shortened,
-)
+from modelscope_cli.containers.pickle_calls import Readers
+from modelscope_cli.containers.pickle_nodes import MARK, Global
+from modelscope_cli.containers.pickle_opcodes import EndOfDataError, PersistentLoad, PickleOpcodes
 from modelscope_cli.core.checkpoint import CallUse, GlobalUse, PickleTrace
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.errors import CorruptFileError, LimitError
@@ -51,19 +30,14 @@ CHECK_EVERY = 4_096  # bytes
 CHUNK = 1 << 16  # how much is read at a time when the length of the pickle is not known beforehand
 _unpack_index = struct.Struct("<I").unpack_from
 LONGEST_FIXED = 9  # bytes of an instruction with an argument of fixed length
-LONGEST_LINE = 1 << 20  # bytes of a name or a number as text
 LONGEST_REASON = 200  # characters of an error of Python's
-LONGEST_NUMBER = 4_000  # decimal digits; longer ones take quadratic time to convert
 
 
-PersistentLoad = Callable[[Any, int], Any]
 Refill = Callable[[int], bytes]  # how many bytes are wanted → those bytes, or b"" at the end
 
 
-class PickleMachine(PickleCalls):
+class PickleMachine(PickleOpcodes):
     """One run over one pickle stream. `result` is the object, `end` the position behind STOP."""
-
-    rare: dict[int, Callable[[Any, int], int]]  # the methods of the less usual instructions; set below
 
     def __init__(
         self,
@@ -75,21 +49,12 @@ class PickleMachine(PickleCalls):
         start: int = 0,
         readers: Readers | None = None,
     ):
-        super().__init__(data, where, limits, readers)
-        self.persistent_load = persistent_load or self._no_persistent_load
+        super().__init__(data, where, limits, persistent_load, readers)
         self.refill = refill
-        self.start = start
-        self.end = start
+        self.start = self.end = start
         self.opcodes = 0
         self.objects = 0
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.globals: dict[tuple[str, str], Global] = {}
         self.firsts: dict[int, int] = {}  # instructions that torch.save does not write: where each stands first
-        self.frame_end = 0  # where the last frame ends: nothing may reach across it
-        self.check_at = 0  # the position from which on something is to be checked
-        self.line_from, self.without_line = -1, 0  # a line that began there has no end before here
         self.result: Any = None
 
     def run(self) -> Any:
@@ -294,387 +259,11 @@ class PickleMachine(PickleCalls):
         hint = f"up to there it would import {', '.join(uses[:6])}" if uses else None
         return CorruptFileError(what, path=self.where, offset=self.end, hint=hint)
 
-    def _no_persistent_load(self, pid: Any, offset: int) -> Any:
-        raise TypeError("a persistent id, which has no meaning here")
-
-    # Operands ---------------------------------------------------------------------------------------------------------
-
-    def _take(self, pos: int, length: int) -> bytes | bytearray:
-        """`length` operand bytes at `pos`."""
-        if pos + length > len(self.data):
-            raise EndOfDataError
-        return self.data[pos : pos + length]
-
-    def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
-        """Bytes behind a little-endian count of `width` bytes, and the position behind them."""
-        length = int.from_bytes(self._take(pos, width), "little")
-        if length > self.limits.pickle_bytes and length > len(self.data):
-            raise CorruptFileError(f"a string of {length:,} bytes in the pickle", path=self.where, offset=pos)
-        return self._take(pos + width, length), pos + width + length
-
-    def _line(self, pos: int, most: int = LONGEST_LINE) -> tuple[bytes | bytearray, int]:
-        """A text operand up to the newline, and the position behind it. Names and numbers are never longer than `most` bytes."""
-        end = self.data.find(b"\n", max(pos, self.without_line) if self.line_from == pos else pos)
-        if (len(self.data) if end < 0 else end) - pos > most:
-            raise ValueError(f"a line of more than {most:,} bytes")
-        if end < 0:
-            self.line_from, self.without_line = pos, len(self.data)  # what comes to it is all that is left to search
-            raise EndOfDataError
-        return self.data[pos:end], end + 1
-
-    # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
-
-    def _proto(self, pos: int) -> int:
-        if self._take(pos, 1)[0] > 5:
-            raise ValueError(f"pickle protocol {self.data[pos]}, the newest known is 5")
-        return pos + 1
-
-    def _frame(self, pos: int) -> int:
-        length = int.from_bytes(self._take(pos, 8), "little")
-        if pos - 1 < self.frame_end:
-            raise ValueError("a frame begins before the last one has ended")
-        self.frame_end = pos + 8 + length
-        self.check_at = pos + 8
-        return pos + 8
-
-    def _global(self, pos: int) -> int:
-        module, after = self._line(pos)
-        name, after = self._line(after)
-        self._push(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1))
-        return after
-
-    def _push(self, found: Global) -> None:
-        found.pushed += 1
-        self.stack.append(found)
-
-    def _stack_global(self, pos: int) -> int:
-        name, module = self.stack.pop(), self.stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise TypeError(f"an import named by {kind_of(module)} and {kind_of(name)}, not two strings")
-        self._push(self._named(module, name, pos - 1))
-        return pos
-
-    def _named(self, module: str, name: str, offset: int) -> Global:
-        if len(module) > LONGEST_NAME or len(name) > LONGEST_NAME:
-            module, name = shortened(module), shortened(name)
-        if (module, name) not in self.globals and len(self.globals) >= self.limits.imports:
-            raise LimitError(
-                "imports", self.limits.imports, f"more than {self.limits.imports:,}", path=self.where, offset=offset
-            )
-        return self._known_as(module, name, offset)
-
-    def _known_as(self, module: str, name: str, offset: int) -> Global:
-        """The one node of a name."""
-        key = (module, name)
-        found = self.globals.get(key)
-        if found is None:
-            found = self.globals[key] = Global(module, name, offset)
-            found.plain = key not in DICT_CLASSES and key not in SET_CLASSES and key not in CALLERS and key not in STATES
-            if key in self.readers or may_be_odd(key):
-                found.plain = False
-            if is_counted(key):
-                found.watched = True
-                if type(self.memo) is not CountingMemo:
-                    self.memo = CountingMemo(self.memo)
-        return found
-
-    def _inst(self, pos: int) -> int:
-        module, after = self._line(pos)
-        name, after = self._line(after)
-        args = tuple(self._since_mark())
-        found = self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1)
-        found.pushed += 1
-        self.stack.append(self._reduce(found, args, pos - 1))
-        return after
-
-    def _obj(self, pos: int) -> int:
-        items = self._since_mark()
-        self.stack.append(self._reduce(items[0], tuple(items[1:]), pos - 1))
-        return pos
-
-    def _newobj(self, pos: int) -> int:
-        args = self.stack.pop()
-        if self.stored:
-            self._use_stored(self.stack[-1], BY_NEW, (self.stack[-1], args), pos - 1)
-        self.stack[-1] = self._reduce(self.stack[-1], args, pos - 1)
-        return pos
-
-    def _newobj_ex(self, pos: int) -> int:
-        kwargs, args = self.stack.pop(), self.stack.pop()
-        if self.stored:
-            self._use_stored(self.stack[-1], BY_NEW, (self.stack[-1], args), pos - 1)
-        made = self._reduce(self.stack[-1], args, pos - 1)
-        if isinstance(made, Call) and isinstance(kwargs, Mapping):
-            self._count_copy(kwargs.pairs)
-            made.entries = list(kwargs.pairs)
-        self.stack[-1] = made
-        return pos
-
-    def _extension(self, width: int) -> Callable[[int], int]:
-        def read(pos: int) -> int:
-            code = int.from_bytes(self._take(pos, width), "little")
-            self._push(self._named("copyreg", f"extension {code}", pos - 1))
-            return pos + width
-
-        return read
-
-    def _build(self, pos: int) -> int:
-        state = self.stack.pop()
-        target = self.stack[-1]
-        self._note_build(target, state, pos - 1)
-        if isinstance(target, Call | Mapping):
-            target.state = state
-        elif isinstance(target, Global):  # setting attributes on a class: kept as a node of its own
-            made = Call(target, ())
-            made.state = state
-            self.stack[-1] = made
-        if type(state) is Mapping or type(state) is tuple:
-            self._store_attributes(self.stack[-1], state, pos - 1)
-        return pos
-
-    def _since_mark(self) -> list[Any]:
-        mark = self.marks.pop()
-        items = self.stack[mark + 1 :]
-        del self.stack[mark:]
-        return items
-
-    def _set_items(self, target: Any, items: list[Any]) -> None:
-        pairs = list(zip(items[::2], items[1::2], strict=True))
-        for key, _ in pairs:
-            if type(key) in (list, Mapping, SetOf, bytearray):
-                raise TypeError(f"{kind_of(key)} as a dictionary key")
-        if isinstance(target, Mapping):
-            target.pairs += pairs
-        elif isinstance(target, Call):
-            self._note(target, of_filling(target), self.end)
-            if target.entries is None:
-                target.entries = []
-            target.entries += pairs
-        else:
-            raise TypeError(f"entries are set on {kind_of(target)}")
-
-    def _setitem(self, pos: int) -> int:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._set_items(self.stack[-1], [key, value])
-        if type(self.stack[-1]) is Call:
-            self._store_entries(self.stack[-1], [key, value], pos - 1)
-        return pos
-
-    def _setitems(self, pos: int) -> int:
-        items = self._since_mark()
-        self._set_items(self.stack[-1], items)
-        if type(self.stack[-1]) is Call:
-            self._store_entries(self.stack[-1], items, pos - 1)
-        return pos
-
-    def _dict(self, pos: int) -> int:
-        made = Mapping()
-        self._set_items(made, self._since_mark())
-        self.stack.append(made)
-        return pos
-
-    def _add_items(self, target: Any, items: list[Any]) -> None:
-        if type(target) is list:
-            target += items
-        elif isinstance(target, SetOf):
-            target.items += items
-        elif isinstance(target, Call):
-            self._note(target, of_filling(target), self.end)
-            if target.items is None:
-                target.items = []
-            target.items += items
-        else:
-            raise TypeError(f"items are appended to {kind_of(target)}")
-
-    def _append(self, pos: int) -> int:
-        item = self.stack.pop()
-        if self.stored:
-            self._use_stored(self.stack[-1], BY_APPEND, (item,), pos - 1)
-        self._add_items(self.stack[-1], [item])
-        return pos
-
-    def _appends(self, pos: int) -> int:
-        items = self._since_mark()
-        if self.stored and items:
-            self._use_stored(self.stack[-1], BY_APPEND[:1], (items,), pos - 1)
-            self._use_stored(self.stack[-1], BY_APPEND[1:] + BY_ADD, (items[0],), pos - 1)
-        self._add_items(self.stack[-1], items)
-        return pos
-
-    def _list(self, pos: int) -> int:
-        self.stack.append(self._since_mark())
-        return pos
-
-    def _frozenset(self, pos: int) -> int:
-        self.stack.append(SetOf(self._since_mark()))
-        return pos
-
-    def _pop(self, pos: int) -> int:
-        last = self.stack.pop()
-        if last is MARK:
-            self.marks.pop()
-        elif type(last) is Global:
-            last.pushed -= 1
-        return pos
-
-    def _pop_mark(self, pos: int) -> int:
-        self._since_mark()
-        return pos
-
-    def _dup(self, pos: int) -> int:
-        last = self.stack[-1]
-        if type(last) is Global:
-            last.pushed += 1
-        self.stack.append(last)
-        return pos
-
-    def _persid(self, pos: int) -> int:
-        line, after = self._line(pos)
-        self.stack.append(self.persistent_load(line.decode("ascii"), pos - 1))
-        return after
-
-    def _int(self, pos: int) -> int:
-        line, after = self._line(pos)
-        if line in (b"00", b"01"):
-            self.stack.append(line == b"01")
-        else:
-            self.stack.append(_number(line))
-        return after
-
-    def _long(self, pos: int) -> int:
-        line, after = self._line(pos)
-        self.stack.append(_number(line.rstrip(b"L")))
-        return after
-
-    def _long1(self, pos: int) -> int:
-        digits, after = self._counted(pos, 1)
-        self.stack.append(int.from_bytes(digits, "little", signed=True))
-        return after
-
-    def _long4(self, pos: int) -> int:
-        length = int.from_bytes(self._take(pos, 4), "little", signed=True)
-        if not 0 <= length <= LONGEST_NUMBER // 3:
-            raise ValueError(f"a number of {length:,} bytes")
-        self.stack.append(int.from_bytes(self._take(pos + 4, length), "little", signed=True))
-        return pos + 4 + length
-
-    def _float(self, pos: int) -> int:
-        line, after = self._line(pos)
-        if len(line) > LONGEST_NUMBER:
-            raise ValueError(f"a number of {len(line):,} digits")
-        self.stack.append(float(line))
-        return after
-
-    def _binfloat(self, pos: int) -> int:
-        self.stack.append(struct.unpack(">d", self._take(pos, 8))[0])
-        return pos + 8
-
-    def _string(self, pos: int) -> int:
-        line, after = self._line(pos, self.limits.pickle_bytes)
-        if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
-            raise ValueError("a string without its quotes")
-        raw: bytes = codecs.escape_decode(line[1:-1])[0]
-        self.stack.append(_python2_text(raw))
-        return after
-
-    def _unicode(self, pos: int) -> int:
-        line, after = self._line(pos, self.limits.pickle_bytes)
-        self.stack.append(line.decode("raw-unicode-escape"))
-        return after
-
-    def _memo_text(self, pos: int) -> tuple[int, int]:
-        line, after = self._line(pos)
-        return _number(line), after
-
-    def _get(self, pos: int) -> int:
-        index, after = self._memo_text(pos)
-        self.stack.append(self.memo[index])
-        return after
-
-    def _put(self, pos: int) -> int:
-        index, after = self._memo_text(pos)
-        self.memo[index] = self.stack[-1]
-        return after
-
-    def _next_buffer(self, pos: int) -> int:
-        raise ValueError("an out-of-band buffer, which a file cannot have")
-
-    def _readonly_buffer(self, pos: int) -> int:
-        return pos
-
-
-class EndOfDataError(Exception):
-    """An operand goes past the bytes that are there."""
-
 
 def _use(found: Global) -> GlobalUse:
     loose = max(0, found.pushed - found.calls + found.indirect) if found.watched else None
     return GlobalUse(found.module, found.name, found.offset, found.calls, loose, found.sites or ())
 
 
-def _number(text: bytes | bytearray) -> int:
-    if len(text) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(text):,} digits")
-    return int(text)
-
-
-def _python2_text(raw: bytes | bytearray) -> str | bytes:
-    """Python 2 had one type for text and bytes: text where it decodes."""
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return bytes(raw)
-
-
-def _pushing(value: Any) -> Callable[[PickleMachine, int], int]:
-    def push(machine: PickleMachine, pos: int) -> int:
-        machine.stack.append(value)
-        return pos
-
-    return push
-
-
-def _pushing_new(make: Callable[[], Any]) -> Callable[[PickleMachine, int], int]:
-    def push(machine: PickleMachine, pos: int) -> int:
-        machine.stack.append(make())
-        return pos
-
-    return push
-
-
-def _pushing_counted(width: int, convert: Callable[[bytes | bytearray], Any]) -> Callable[[PickleMachine, int], int]:
-    def push(machine: PickleMachine, pos: int) -> int:
-        raw, after = machine._counted(pos, width)
-        machine.stack.append(convert(raw))
-        return after
-
-    return push
-
-
-def _text(raw: bytes | bytearray) -> str:
-    return raw.decode("utf-8", "surrogatepass")
-
-
-PickleMachine.rare = {
-    0x80: PickleMachine._proto, 0x95: PickleMachine._frame,
-    0x63: PickleMachine._global, 0x93: PickleMachine._stack_global, 0x69: PickleMachine._inst, 0x6F: PickleMachine._obj,
-    0x81: PickleMachine._newobj, 0x92: PickleMachine._newobj_ex, 0x62: PickleMachine._build,
-    0x82: lambda m, p: m._extension(1)(p), 0x83: lambda m, p: m._extension(2)(p), 0x84: lambda m, p: m._extension(4)(p),
-    0x7D: _pushing_new(Mapping), 0x5D: _pushing_new(list), 0x8F: _pushing_new(lambda: SetOf([])),
-    0x64: PickleMachine._dict, 0x6C: PickleMachine._list, 0x91: PickleMachine._frozenset,
-    0x73: PickleMachine._setitem, 0x75: PickleMachine._setitems, 0x61: PickleMachine._append, 0x65: PickleMachine._appends,
-    0x90: PickleMachine._appends,
-    0x30: PickleMachine._pop, 0x31: PickleMachine._pop_mark, 0x32: PickleMachine._dup,
-    0x4E: _pushing(None), 0x88: _pushing(True),
-    0x49: PickleMachine._int, 0x4C: PickleMachine._long, 0x8A: PickleMachine._long1, 0x8B: PickleMachine._long4,
-    0x46: PickleMachine._float, 0x47: PickleMachine._binfloat,
-    0x53: PickleMachine._string, 0x56: PickleMachine._unicode,
-    0x54: _pushing_counted(4, _python2_text), 0x55: _pushing_counted(1, _python2_text),
-    0x42: _pushing_counted(4, bytes), 0x43: _pushing_counted(1, bytes), 0x8E: _pushing_counted(8, bytes),
-    0x8D: _pushing_counted(8, _text), 0x96: _pushing_counted(8, bytes),
-    0x67: PickleMachine._get, 0x70: PickleMachine._put, 0x50: PickleMachine._persid,
-    0x97: PickleMachine._next_buffer, 0x98: PickleMachine._readonly_buffer,
-}  # fmt: skip
-
 _HOT = (0x71, 0x68, 0x72, 0x6A, 0x4B, 0x4D, 0x28, 0x74, 0x52, 0x58, 0x8C, 0x94, 0x85, 0x86, 0x87, 0x29, 0x89, 0x51, 0x4A, 0x2E)
-KNOWN = frozenset(_HOT) | frozenset(PickleMachine.rare)
+KNOWN = frozenset(_HOT) | frozenset(PickleOpcodes.rare)

@@ -18,8 +18,9 @@ from modelscope_cli.containers.odd_attributes import of_later
 from modelscope_cli.containers.odd_shapes import ODD_PICKLE, ODD_STORAGE, OLD_NAME, is_object, of_call, of_filling, of_keys
 from modelscope_cli.containers.pickle_callers import BY_NAME
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
-from modelscope_cli.containers.pickle_machine import LONGEST_NUMBER, EndOfDataError, PickleMachine
+from modelscope_cli.containers.pickle_machine import PickleMachine
 from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.pickle_opcodes import LONGEST_NUMBER, EndOfDataError
 from modelscope_cli.containers.python2_names import NEWEST, PYTHON2, PYTHON2_NAMES
 from modelscope_cli.errors import LimitError
 
