@@ -46,7 +46,33 @@ SIZES = (  # as torch's printers write them
     "(1 if L['x'].size()[0] <= 4 else 2) == (L['x'].size()[0] >> 1)",
 )
 CODE = "y=open('x','w').write('x')"
-ENDS = "p\"+str(open(bytes([120]),chr(119)))+\""  # a text between double quotes, in which source stands
+ENDS = 'p"+str(open(bytes([120]),chr(119)))+"'  # a text between double quotes, in which source stands
+FILES = (  # what graphs may call, and reads or writes files: by its name, whatever library has it
+    "torch.ops.aten.from_file.default",
+    "torch.ops.aten.from_file",
+    "torch.ops.aten.save.default",
+    "torch.ops.image.write_file.default",
+    "torch.ops.image.read_file",
+    "torch.ops.evil._save.out",
+    "torch.ops.torchaudio.sox_io_save_audio_file.default",
+    "torch.ops.debugprims.load_tensor.default",
+    "torch._ops.ops.image.write_file.default",
+    "torchvision.ops.image.write_file.default",  # torch looks at no more than the first letters
+    "torch.from_file",
+    "torch.serialization.load",
+)
+OWN = (
+    "aten",
+    "prims",
+    "higher_order",
+    "quantized",
+    "_quantized",
+    "quantized_decomposed",
+    "rngprims",
+    "inductor",
+    "mkldnn",
+    "torchvision",
+)
 LIBRARIES = {
     "ELF": b"\x7fELF\x02\x01\x01" + bytes(57),
     "Mach-O": b"\xcf\xfa\xed\xfe" + bytes(60),
@@ -68,13 +94,29 @@ def program(expression=None, *, target="torch.ops.aten.add.Tensor", spec="[1, {}
 
 def whole(**changes):
     """A program of one layer as torch 2.13 writes it; each of `changes` is put at its place."""
-    value = {"name": "x", "graph": {}, "kind": 1, "arg": {"as_tensor": {"name": "x"}}, "constant": {"as_int": 3}, "stack": "", **changes}
-    spec = changes.get("spec") or json.dumps([1, tree("tuple", "null", tree("tuple", "null", LEAF), tree("dict", value.get("keys", "[]")))])
+    value = {
+        "name": "x",
+        "graph": {},
+        "kind": 1,
+        "arg": {"as_tensor": {"name": "x"}},
+        "constant": {"as_int": 3},
+        "stack": "",
+        **changes,
+    }
+    spec = changes.get("spec") or json.dumps(
+        [1, tree("tuple", "null", tree("tuple", "null", LEAF), tree("dict", value.get("keys", "[]")))]
+    )
     node = {
         "target": value.get("target", "torch.ops.aten.uniform.default"),
-        "inputs": [{"name": "from", "arg": value["arg"], "kind": 1}, {"name": value.get("keyword", ""), "arg": value["constant"]}],
+        "inputs": [
+            {"name": "from", "arg": value["arg"], "kind": 1},
+            {"name": value.get("keyword", ""), "arg": value["constant"]},
+        ],
         "outputs": [{"as_tensor": {"name": value.get("output", "add")}}],
-        "metadata": {"stack_trace": "x\ny", "nn_module_stack": f"L__self__,,shop.Net;L__self___l,{value['stack']},torch.nn.Linear"},
+        "metadata": {
+            "stack_trace": "x\ny",
+            "nn_module_stack": f"L__self__,,shop.Net;L__self___l,{value['stack']},torch.nn.Linear",
+        },
         "name": value.get("node"),
     }
     graph = {
@@ -96,7 +138,9 @@ def whole(**changes):
         "treespec_namedtuple_fields": {"shop.Point": {"field_names": ["x"]}},
     }
     guards = value.get("guards", list(SIZES))
-    return json.dumps({"graph_module": module, "opset_version": {"aten": 10}, "range_constraints": {"s0": {}}, "guards_code": guards}).encode()
+    return json.dumps(
+        {"graph_module": module, "opset_version": {"aten": 10}, "range_constraints": {"s0": {}}, "guards_code": guards}
+    ).encode()
 
 
 LEAF = {"type": None, "context": None, "children_spec": []}
@@ -118,7 +162,12 @@ def test_expressions_of_shapes_are_safe(text):
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_an_expression_that_is_code(text):
-    for data in (packed(program(text)), old_export_bytes(b"", text=program(text)), program(text), packed(b" " * 99 + program(text))):
+    for data in (
+        packed(program(text)),
+        old_export_bytes(b"", text=program(text)),
+        program(text),
+        packed(b" " * 99 + program(text)),
+    ):
         safety = scanned(data, "m.pt2")
         assert (safety.verdict, "export-code" in codes(safety)) == ("dangerous", True)
 
@@ -163,8 +212,8 @@ def test_modules_that_inputs_name():
 
 
 def test_a_program_as_torch_writes_it():
-    odd = {"parameter": "md.en->de (x).#.it's", "module": "md._modules[\"it's\"].class", "stack": "L['self'].l, md.a\"b"}
-    mapped = {"as_string_to_argument": {"name": {"as_int": 1}, "a(": {"as_string": "\"("}}}
+    odd = {"parameter": "md.en->de (x).#.it's", "module": 'md._modules["it\'s"].class', "stack": "L['self'].l, md.a\"b"}
+    mapped = {"as_string_to_argument": {"name": {"as_int": 1}, "a(": {"as_string": '"('}}}
     for text in (whole(), whole(**odd), whole(arg=mapped), whole(parameter='p.a"b')):
         assert scanned(packed(text), "m.pt2").verdict == "safe"
 
@@ -174,7 +223,12 @@ def test_a_program_as_torch_writes_it():
     "input", "constant",
 ])  # fmt: skip
 def test_a_name_that_is_code(place):
-    shapes = {"arguments": ["x", CODE], "keys": json.dumps([CODE]), "input": {"as_string": f"' or {CODE} or '"}, "constant": {"as_int": CODE}}
+    shapes = {
+        "arguments": ["x", CODE],
+        "keys": json.dumps([CODE]),
+        "input": {"as_string": f"' or {CODE} or '"},
+        "constant": {"as_int": CODE},
+    }
     text = whole(**{place: shapes.get(place, ENDS)})
     for data in (packed(text), old_export_bytes(b"", text=text), packed(text.replace(b"o", b"\\u006f"))):
         safety = scanned(data, "m.pt2")
@@ -182,9 +236,9 @@ def test_a_name_that_is_code(place):
 
 
 def test_an_input_that_says_another_kind_than_it_is():
-    for value in ({"as_int": "' or open(1) or '"}, {"as_bool": ["x"]}, {"as_string": "a\"+open(1)+\"b"}, {"as_string": "\\x27"}):
+    for value in ({"as_int": "' or open(1) or '"}, {"as_bool": ["x"]}, {"as_string": 'a"+open(1)+"b'}, {"as_string": "\\x27"}):
         assert codes(scanned(packed(whole(input=value)), "m.pt2")) == {"export-code"}
-    assert scanned(packed(whole(input={"as_string": "it's \"so\"\n"})), "m.pt2").verdict == "safe"
+    assert scanned(packed(whole(input={"as_string": 'it\'s "so"\n'})), "m.pt2").verdict == "safe"
 
 
 @pytest.mark.parametrize("text", SIZES)
@@ -204,15 +258,18 @@ def test_guards_that_are_no_texts():
 
 def test_keys_of_the_inputs_that_it_was_exported_with():
     for name in ("data/sample_inputs/model.pt", "DATA/sample_inputs/x.pt"):
-        for key, verdict in (("a\"+open(1)+\"b", "dangerous"), ("it's", "safe"), ("pixel-values (px)", "safe")):
+        for key, verdict in (('a"+open(1)+"b', "dangerous"), ("it's", "safe"), ("pixel-values (px)", "safe")):
             inputs = torch_zip_bytes(((written(key), {key: "x"}), {}))
-            assert scanned(packed(whole(input={"as_string": "mean"}, guards=[]), records={name: inputs}), "m.pt2").verdict == verdict
-    raw = torch_zip_bytes(({b"a\"+open(1)+\"b": 1}, {}))
+            assert (
+                scanned(packed(whole(input={"as_string": "mean"}, guards=[]), records={name: inputs}), "m.pt2").verdict
+                == verdict
+            )
+    raw = torch_zip_bytes(({b'a"+open(1)+"b': 1}, {}))
     assert codes(scanned(packed(whole(), records={"data/sample_inputs/model.pt": raw}), "m.pt2")) == {"export-code"}
     signs = torch_zip_bytes(({"or open(1)) #": 1}, {}))
-    beside = packed(whole(input={"as_string": "a\" or "}), records={"data/sample_inputs/model.pt": signs})
+    beside = packed(whole(input={"as_string": 'a" or '}), records={"data/sample_inputs/model.pt": signs})
     assert codes(scanned(beside, "m.pt2")) == {"export-code"}
-    keyed = torch_zip_bytes({"a": ({"b\"+open(1)+\"": [1]},)})
+    keyed = torch_zip_bytes({"a": ({'b"+open(1)+"': [1]},)})
     assert "export-code" in codes(scanned(old_export_bytes(b"", inputs=keyed, text=whole()), "m.pt2"))
 
 
@@ -236,7 +293,11 @@ def test_imports_however_they_are_written(between):
     member = f'[{{"__enum__": true, "fqn":{between}"antigravity:Fly", "name": "X"}}]'
     escaped = member.replace("fqn", "\\u0066qn")
     factory = f'{{"default_factory_module":{between}"antigravity", "default_factory_name": "fly", "dict_context": []}}'
-    inner = [tree("dict", member), tree("dict", escaped), {"type": "collections.defaultdict", "context": json.loads(factory, strict=False)}]
+    inner = [
+        tree("dict", member),
+        tree("dict", escaped),
+        {"type": "collections.defaultdict", "context": json.loads(factory, strict=False)},
+    ]
     for described in [json.dumps([1, each]) for each in inner] + [f'[1, {{"context": {factory}}}]']:
         for place in ("spec", "out"):
             assert codes(scanned(packed(whole(**{place: described})), "m.pt2")) == {"export-import"}
@@ -246,19 +307,49 @@ def test_imports_however_they_are_written(between):
     assert scanned(packed(whole(spec=deep)), "m.pt2").verdict == "unknown"
 
 
-def test_operators_that_touch_files_or_lead_elsewhere():
-    odd = ["torch.ops.aten.from_file.default", "torch.ops.import_module", "torch.ops.load_library"]
+def test_operators_that_lead_elsewhere():
+    odd = ["torch.ops.import_module", "torch.ops.load_library"]
     for target in [*odd, "torch.ops.aten.add.Tensor.x.y", "torch.ops.aten.__class__.mro"]:
         assert codes(scanned(packed(whole(target=target)), "m.pt2")) == {"export-target"}
         assert codes(scanned(packed(whole(arg={"as_operator": target})), "m.pt2")) == {"export-target"}
     plain = ["torch._functorch.predispatch._add_batch_dim", "torch.ops._c10d_functional.all_reduce.default"]
+    plain += ["torch.ops._c10d_functional_autograd.all_to_all_single.default", "torch.ops._dtensor.shard_dim_alltoall.default"]
     for target in [*plain, "torch.ops.aten.__and__.Tensor"]:
         assert scanned(packed(whole(target=target)), "m.pt2").verdict == "safe"
 
 
+@pytest.mark.parametrize("target", FILES)
+def test_operators_that_touch_files(target):
+    for data in (
+        packed(whole(target=target)),
+        packed(whole(arg={"as_operator": target})),
+        old_export_bytes(b"", text=whole(target=target)),
+    ):
+        safety = scanned(data, "m.pt2")
+        assert (safety.verdict, codes(safety) - {"not-read"}) == ("dangerous", {"script-files"})
+
+
+@pytest.mark.parametrize("library", ["image", "shop", "c10d", "symm_mem"])
+def test_operators_of_other_libraries(library):
+    for changes in (
+        {"target": f"torch.ops.{library}.decode_jpeg.default"},
+        {"arg": {"as_operator": f"torch.ops.{library}.run"}},
+    ):
+        safety = scanned(packed(whole(**changes)), "m.pt2")
+        assert (safety.verdict, codes(safety)) == ("unknown", {"script-operators"})
+
+
+@pytest.mark.parametrize("library", OWN)
+def test_operators_of_torch_itself(library):
+    assert scanned(packed(whole(target=f"torch.ops.{library}.run.default")), "m.pt2").verdict == "safe"
+
+
 KEYS = ["graph_module", "guards_code", "name", "inputs", "in_spec", "fqn", "expr_str", "metadata", "nn_module_stack", "tensor_values",
         "as_int", "target", "forward_arg_names", "__enum__", "context", "children_spec", "as_string"]  # fmt: skip
-TEXTS = st.one_of(st.text(max_size=8), st.sampled_from(["[1, {}]", '[1, {"children_spec": [1, {"context": "[[]]"}]}]', "[[[", "L['x']", "(", '"']))
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["[1, {}]", '[1, {"children_spec": [1, {"context": "[[]]"}]}]', "[[[", "L['x']", "(", '"']),
+)
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)),
@@ -272,7 +363,9 @@ def test_any_document_gives_a_verdict(document):
     check_scan(json.dumps({"graph_module": {}, **document}).encode(), "model.json")
 
 
-@pytest.mark.parametrize("data", [b'"expr_str"', b'["expr_str", "graph_module"]', b'{"graph_module": "expr_str", "x": [["expr_str"]]}'])
+@pytest.mark.parametrize(
+    "data", [b'"expr_str"', b'["expr_str", "graph_module"]', b'{"graph_module": "expr_str", "x": [["expr_str"]]}']
+)
 def test_documents_that_are_no_programs(data):
     check_scan(data, "model.json")
 
@@ -283,7 +376,9 @@ def test_pickles_among_the_weights(name):
     inner = zip_bytes([Entry("archive/data.pkl", EVIL)])
     for data in (EVIL, inner, b"cos\nsystem\n(S'x'\ntR."):
         told = {"w": pickled_payload(leaf)}
-        entries = export_entries(told if folder == "weights" else {}, {name: data}, constants=told if folder != "weights" else None)
+        entries = export_entries(
+            told if folder == "weights" else {}, {name: data}, constants=told if folder != "weights" else None
+        )
         assert scanned(zip_bytes(entries), "m.pt2").verdict == "dangerous"
 
 

@@ -28,6 +28,7 @@ from tests.builders.pickle_code import (
     APPEND,
     BUILD,
     EMPTY_DICT,
+    FROZENSET,
     MARK,
     NEWOBJ,
     NEWOBJ_EX,
@@ -103,6 +104,11 @@ FORGED = {
     "a tensor that is rebuilt with arguments in a list": call(
         REBUILD, name("torch._utils._rebuild_tensor_v2"), name("torch.Tensor"), [1], {}
     ),
+    "arguments by name for a tensor": Code(name("torch.Tensor") + value(()) + value({"cdata": 1}) + NEWOBJ_EX),
+    "arguments by name for a storage, by a function": call("copyreg.__newobj_ex__", name("torch.UntypedStorage"), (8,), {"allocator": 1}),
+    "what a module does instead of its forward": instance("torch.nn.modules.module.Module", {"_compiled_call_impl": name("torch.Size")}),
+    "text of what a queue holds": call("builtins.str", [call("collections.deque", [instance(NAMESPACE)])]),
+    "text of what an exception holds": call("builtins.str", [call("builtins.ValueError", instance(NAMESPACE))]),
     "a tensor that is rebuilt as what is no class": call(REBUILD, name("torch._utils._rebuild_tensor_v2"), "x", (1,), {}),
 }
 ODD = {
@@ -138,6 +144,19 @@ ODD = {
     "an object deep in arguments": call("torch.Size", {"a": ([instance(NAMESPACE)],)}),
     "an object in a set, whose methods compare it": Code(b"(" + instance(SPEC, {"_hash_impl": name("torch.Size")}) + b"\x91"),
     "such an object as a key": entry_of(value({}), instance(SPEC, {"_hash_impl": name("torch.Size")}), 1),
+    "a dictionary with attributes for a tensor": call("torch.nn.parameter.Buffer", built(call("collections.OrderedDict"), {"detach": 1})),
+    "an object of a class in small letters": call("torch.Size", built(call("torch._dynamo.decorators._DimRange", 1, 2), {"a": 1})),
+    "arguments by name": Code(name(NAMESPACE) + value(()) + value({"a": 1}) + NEWOBJ_EX),
+    "a factory that is an object": call("collections.defaultdict", instance(NAMESPACE)),
+    "keys of a dictionary that is made by a call": call("builtins.dict", [(instance(SPEC, {"_hash_impl": name("torch.Size")}), 1)]),
+    "keys of an ordered one": call("collections.OrderedDict", [[instance(SPEC, {"_hash_impl": name("torch.Size")}), 1]]),
+    "what is counted": call("collections.Counter", [(instance(SPEC, {"_hash_impl": name("torch.Size")}), 1)]),
+    "an object in a queue": call("torch.Size", call("collections.deque", [instance(NAMESPACE)])),
+    "an object that its class initialises": call("copyreg._reconstructor", name(PARTS), name(PARTS), {"a": 1}),
+    "a hook of harmless names": instance("torch.nn.modules.module.Module", {"_forward_hooks": {"0": name("torch.nn.functional.relu")}}),
+    "bytes without measure": call("builtins.bytearray", 1 << 40),
+    "a number without measure": call("builtins.int", call("decimal.Decimal", "1e2000000000")),
+    "a fraction without measure": call("fractions.Fraction", "1e3000000000"),
     "a name of an attribute that is computed": Code(instance(NAMESPACE) + b"}" + call("_codecs.encode", "a", "latin1") + value(1) + SETITEM + BUILD),
     "a text by another codec": call("_codecs.encode", "n", "rot13"),
     "attributes that come later": Code(instance(NAMESPACE) + b"}q\x07b0h\x07" + value("a") + value(1) + SETITEM),
@@ -218,6 +237,26 @@ def test_more_arguments_than_are_looked_at_hide_nothing():
     hidden = entry_of(value({}), instance(SPEC, {"_hash_impl": name("torch.Size")}), 1)
     safety = scanned(b"\x80\x02" + long + again + hidden + b".", "model.pkl")
     assert (safety.verdict, codes(safety)) == ("suspicious", {"odd-pickle"})
+
+
+def test_a_state_dict_with_an_instruction_that_makes_objects_is_looked_at_again():
+    """All its names are those of a state dict, so that a reader that sees no arguments by name would be believed."""
+    from tests.builders.torch_code import ordered, tensor
+    from tests.builders.torch_file import torch_zip_bytes
+
+    hidden = Code(name("torch.UntypedStorage") + value((8,)) + value({"allocator": 1}) + NEWOBJ_EX)
+    data = torch_zip_bytes(ordered({"w": tensor(), "x": hidden}), {"0": 24})
+    assert scanned(data).verdict == "dangerous"
+
+
+@pytest.mark.parametrize("path", [REBUILD, "copyreg._reconstructor"])
+def test_functions_that_are_named_and_not_called(path):
+    assert scanned(pickled(name(path)), "model.pkl").verdict == "suspicious"
+
+
+def test_frozen_sets_may_be_keys():
+    frozen = Code(MARK + value(1) + value(2) + FROZENSET)
+    assert scanned(pickled(entry_of(value({}), frozen, 3), 4), "model.pkl").verdict == "safe"
 
 
 def test_lists_of_torchscript_where_there_is_none():

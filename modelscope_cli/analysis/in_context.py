@@ -16,6 +16,7 @@ from modelscope_cli.analysis.policy_references import REFERENCES
 from modelscope_cli.containers.literal_bytes import literal_bytes
 from modelscope_cli.containers.odd_shapes import FILLED, ODD_IF_HARMLESS, ODD_PICKLE, SHAPES, class_of, is_object
 from modelscope_cli.containers.odd_states import ADDRESS, FORGED, KINDS, PROTOCOLS, SCRIPT, Dtypes, odd_state
+from modelscope_cli.containers.pickle_callers import REBUILDING_TYPES
 from modelscope_cli.containers.pickle_nodes import BUILD, BUILTINS, NEWOBJ, NEWOBJ_EX, Call, Global
 from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.checkpoint import CallUse, PickleTrace
@@ -33,6 +34,10 @@ ARRAYS = frozenset(
 )
 # Harmless classes that pickle itself fills: they are dictionaries and lists.
 FILLABLE = frozenset({("collections", "deque"), ("collections", "UserDict"), ("collections", "UserList")})
+# Functions that honest files call and hand to nobody.
+CALLED_ONLY = REBUILDING_TYPES | frozenset(
+    (module, name) for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
+)
 MESHES = frozenset({("torch.distributed.device_mesh", "DeviceMesh"), ("torch.distributed._tensor.device_mesh", "DeviceMesh")})
 PARTIALS = ("functools.partial", "_functools.partial")
 LOADER = ("torch.storage", "_load_from_bytes")
@@ -93,6 +98,8 @@ def judge(
     if judgement.by:
         return judgement
     place = imported_as(module, name)
+    if (module, name) in CALLED_ONLY and (loose if loose is not None else not count):
+        return Judgement(SUSPICIOUS, "is named without being called, so that something else calls it")
     if count and place in ARRAYS:
         return Judgement(SUSPICIOUS, "lays an array over bytes or addresses of the file's choice when it is called")
     if judgement.reason == NUMBERS and count > len([call for call in calls if call.through in PARTIALS]):

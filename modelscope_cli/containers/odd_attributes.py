@@ -20,6 +20,7 @@ from modelscope_cli.containers.odd_shapes import (
     FORGED_PICKLE,
     ODD_IF_HARMLESS,
     ODD_PICKLE,
+    RANDOM,
     Budget,
     Shape,
     class_of,
@@ -36,6 +37,21 @@ from modelscope_cli.containers.pickle_nodes import BUILTINS, Call, Global, Mappi
 LISTS = frozenset((module, name) for module in BUILTINS for name in ("list", "tuple", "dict"))
 DICTIONARY_METHODS = frozenset(
     {"keys", "items", "values", "get", "update", "copy", "pop", "popitem", "setdefault", "clear", "move_to_end"}
+)
+
+CALLED = "_compiled_call_impl"  # what a module does instead of its forward; torch never saves it
+HOOKS = frozenset(
+    f"_{kind}_hooks"
+    for kind in (
+        "forward",
+        "forward_pre",
+        "backward",
+        "backward_pre",
+        "full_backward",
+        "state_dict",
+        "load_state_dict_pre",
+        "load_state_dict_post",
+    )
 )
 
 UNSEEN_STATE = "an object is given a state that another call returns, so nobody sees its attributes"
@@ -101,7 +117,13 @@ def _of_attributes(target: Any, cls: Global | None, part: Mapping, *, slots: boo
             if type(name) in (Call, Global, PersistentId):
                 yield (ODD_IF_HARMLESS, COMPUTED_NAME, known) if known else (ODD_PICKLE, COMPUTED_NAME, ())
             continue
-        if name == "__class__" and type(value) in (Global, Call):
+        if of_modules and name == CALLED and value is not None:
+            yield FORGED_PICKLE, INSTEAD, ()
+        elif of_modules and name in HOOKS and type(value) is Mapping:
+            yield from [
+                (ODD_IF_HARMLESS, INSTEAD, (*known, *_named_by(hook))) for _, hook in value.pairs if _may_be_called(hook)
+            ]
+        elif name == "__class__" and type(value) in (Global, Call):
             yield FORGED_PICKLE, OWN_CLASS, ()
         elif name == "__dict__":  # which some classes write into a state of their own
             yield (FORGED_PICKLE, OWN_DICT, ()) if slots or cls is None else (ODD_IF_HARMLESS, OWN_DICT, (cls,))
@@ -140,11 +162,15 @@ def _named_by(value: Any) -> tuple[Global, ...]:
 
 def _is_odd(cls: Global, state: Any, budget: Budget) -> bool:
     """Whether a state that is no dictionary is an object, or holds some where the class does not keep what it is given."""
-    if is_plain_state(state) or (cls.module, cls.name) in VALUES:
+    if is_plain_state(state) or (cls.module, cls.name) in VALUES or cls.module == "itertools":
         return False
     if type(state) in (Call, Global, PersistentId):
         return not (type(state) is Call and is_text(state))
-    return any(True for _ in objects_in((state,), budget))
+    found = objects_in((state,), budget)
+    if cls.module.startswith(RANDOM):  # a generator of bits and what it was seeded by
+        made = [class_of(one) if type(one) is Call else None for one in found]
+        return not all([cls is not None and cls.module.startswith(RANDOM) for cls in made])
+    return any(True for _ in found)
 
 
 def _is_made_list(node: Call) -> bool:

@@ -13,9 +13,10 @@ copyreg.__reduce_ex__, torch/nn/modules/container.py, torch/_tensor.py (Tensor._
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from modelscope_cli.containers.odd_states import DTYPE, VALUES
 from modelscope_cli.containers.pickle_callers import ECHOES, REBUILDING_TYPES, STATES
 from modelscope_cli.containers.pickle_nodes import (
     BUILTINS,
@@ -52,13 +53,22 @@ DEFAULTS = ("collections", "defaultdict")  # whose first argument is not gone th
 SHOWING = frozenset((module, name) for module in BUILTINS for name in ("str", "repr", "bytes", "bytearray"))
 TEXT = frozenset({("_codecs", "encode"), ("codecs", "encode")})  # bytes, as protocols 0 to 2 write them
 LATIN = ("latin1", "latin-1")
+PARTIALS = frozenset({("functools", "partial"), ("_functools", "partial")})
+RECONSTRUCTORS = frozenset((module, "_reconstructor") for module in ("copyreg", "copy_reg"))
+WITH_KEYWORDS = frozenset((module, "__newobj_ex__") for module in ("copyreg", "copy_reg"))
+COUNTER = ("collections", "Counter")
+ROOM = frozenset((module, name) for module in BUILTINS for name in ("bytes", "bytearray"))
+NUMBERS = frozenset((module, name) for module in BUILTINS for name in ("int", "long", "float"))
+FRACTION = ("fractions", "Fraction")
+MOST_ROOM = 1 << 31  # bytes
 # What keeps what it is given, and calls none of it: containers, exceptions, and what makes objects of classes.
 KEEPING = (
     MAKING
     | DICT_CLASSES
     | SET_CLASSES  # whose items are looked at by themselves
     | {(module, name) for module in BUILTINS for name in ("list", "tuple", "slice", "iter")}
-    | {("collections", "deque"), ("itertools", "repeat"), ("functools", "partial"), ("_functools", "partial")}
+    | {("collections", "deque"), ("itertools", "repeat")}
+    | PARTIALS
     | ECHOES
 )
 FAULTS = ("Error", "Exception", "Warning", "StopIteration")  # how the names of exceptions end
@@ -66,6 +76,8 @@ READING_FAULTS = ("OSError", "IOError", "EnvironmentError", "UnicodeDecodeError"
 MODULES = ("torch.nn.", "torch.ao.", "torch.quantization.")
 NO_MODULES = ("torch.nn.parameter", "torch.nn.backends.thnn", "torch.nn.backends")
 SCALARS = frozenset((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core"))
+RANDOM = "numpy.random."
+STATED = VALUES | {DTYPE}  # functions of numpy whose results are given a state
 MOST_LOOKED_AT = 4_000_000  # nodes inside of arguments; no honest file has as many
 
 UNSEEN_ARGUMENTS = "a function is called with arguments that another call returns, so nobody sees them"
@@ -83,6 +95,10 @@ OLD_NAME = (
     "a pickle of protocol 3 or later has a name of Python 2, so that a module of that name is imported from wherever one lies"
 )
 ODD_STORAGE = "a storage is named by an object of the file, methods of which torch calls"
+KEYWORDS = "an object is made with arguments by name, which no harmless class is pickled with"
+BASE = "an object is made by the __init__ of a class that is no plain container"
+FACTORY = "a dictionary makes what is missing by an object of the file"
+HUGE = "a number or a text that takes all memory, or all time, to be made"
 TOO_MUCH = "more arguments than are looked at"
 
 
@@ -122,6 +138,17 @@ def of_call(function: Any, args: Any, opcode: int, budget: Budget) -> Iterator[S
         yield ODD_IF_HARMLESS, BY_INIT, (function,)
     if key in TEXT and not ([type(arg) for arg in args] == [str, str] and args[1] in LATIN):
         yield ODD_PICKLE, TURNED, ()
+    if (
+        key in RECONSTRUCTORS
+        and len(args) == 3
+        and type(args[1]) is Global
+        and args[1].module not in (*BUILTINS, "collections")
+    ):
+        yield ODD_IF_HARMLESS, BASE, tuple([arg for arg in args[:2] if type(arg) is Global])
+    if key in WITH_KEYWORDS:
+        yield from of_keywords(args[0] if args else None, args[2] if len(args) > 2 else None)
+    if _is_huge(key, args):
+        yield ODD_PICKLE, HUGE, ()
     if key in SCALARS and len(args) > 1 and type(args[-1]) in (Global, Call) and _may_be_objects(args[0]):
         yield ODD_PICKLE, OBJECT_SCALAR, ()
     if not _holds(args):
@@ -130,9 +157,24 @@ def of_call(function: Any, args: Any, opcode: int, budget: Budget) -> Iterator[S
         yield from [(FORGED_PICKLE, SHOWN, ()) for _ in objects_in(args, budget)]
     elif key in SET_CLASSES:
         yield from of_keys(args[0] if type(args[0]) in (list, tuple) else (), budget)
+    elif key in DICT_CLASSES:
+        pairs = args[-1] if type(args[-1]) in (list, tuple) else ()
+        yield from of_keys(
+            pairs if key == COUNTER else [pair[0] for pair in pairs if type(pair) in (list, tuple) and pair], budget
+        )
+        made = class_of(args[0]) if key == DEFAULTS and type(args[0]) is Call else None
+        if made is not None and (made.module, made.name) not in PARTIALS:
+            yield ODD_IF_HARMLESS, FACTORY, (made,)
     elif key not in KEEPING and not is_exception(key):
         seen = args[: STATES[key]] if key in STATES else args
-        yield from [(ODD_IF_HARMLESS, GIVEN, (function, cls)) for cls in classes_of(objects_in(seen, budget))]
+        found = list(objects_in(seen, budget))
+        if any([type(one) is Mapping for one in found]):
+            yield ODD_IF_HARMLESS, GIVEN, (function,)
+        for cls in classes_of(found):
+            if not (
+                function.module.startswith(RANDOM) and cls.module.startswith(RANDOM)
+            ):  # numpy's own: a generator of bits for one of numbers
+                yield ODD_IF_HARMLESS, GIVEN, (function, cls)
 
 
 def _of_rebuilding(args: tuple[Any, ...]) -> Iterator[Shape]:
@@ -150,9 +192,27 @@ def of_keys(keys: Any, budget: Budget) -> Iterator[Shape]:
     """What is odd about the keys of a dictionary, or the items of a set: they are compared, and some classes do that by methods."""
     for key in keys:
         for found in objects_in((key,), budget) if type(key) in (Call, tuple, SetOf) else ():
-            cls = class_of(found)
-            if cls is not None and not is_of_modules(cls) and not _is_data(found, budget):
+            cls = class_of(found) if type(found) is Call else None
+            if type(found) is Call and cls is not None and not is_of_modules(cls) and not _is_data(found, budget):
                 yield ODD_IF_HARMLESS, KEY, (cls,)
+
+
+def of_keywords(cls: Any, keywords: Any) -> Iterator[Shape]:
+    """What is odd about arguments by name for a class: torch takes addresses so (torch.Tensor(cdata=…))."""
+    if type(cls) is Global and not (keywords is None or (type(keywords) is Mapping and not keywords.pairs)):
+        known = cls.module.partition(".")[0] == "torch"
+        yield (FORGED_PICKLE, KEYWORDS, ()) if known else (ODD_IF_HARMLESS, KEYWORDS, (cls,))
+
+
+def _is_huge(key: tuple[str, str], args: tuple[Any, ...]) -> bool:
+    """Whether a call of few bytes makes something without measure."""
+    if not args:
+        return False
+    if key in ROOM:
+        return type(args[0]) is int and args[0] > MOST_ROOM
+    if key == FRACTION:
+        return type(args[0]) is str and "e" in args[0].lower()
+    return key in NUMBERS and type(args[0]) is Call and not is_text(args[0])
 
 
 def of_filling(target: Call) -> Iterator[Shape]:
@@ -162,29 +222,37 @@ def of_filling(target: Call) -> Iterator[Shape]:
         yield ODD_IF_HARMLESS, FILLED, (cls,)
 
 
-def objects_in(nodes: tuple[Any, ...], budget: Budget) -> Iterator[Call]:
-    """The objects of the file among these, and in what they hold: lists, tuples, dictionaries, sets. Each container once."""
-    waiting = [nodes]
+def objects_in(nodes: tuple[Any, ...], budget: Budget) -> Iterator[Call | Mapping]:
+    """The objects of the file among these, and dictionaries with attributes of their own; also in what they hold, each once.
+
+    Lists, tuples, dictionaries and sets hold things, and so do calls of what keeps its arguments.
+    """
+    waiting: list[Any] = [nodes]
     seen: set[int] = set()
     while waiting and budget.left >= 0:
         inside = waiting.pop()
         budget.left -= len(inside)
         for node in inside:
             kind = type(node)
-            if kind is Call:
-                if is_object(node):
-                    yield node
-            elif kind in (list, tuple, SetOf, Mapping) and id(node) not in seen:
+            if kind is Call and is_object(node):
+                yield node
+            elif kind in (list, tuple, SetOf, Mapping, Call) and id(node) not in seen:
                 seen.add(id(node))
                 if kind is Mapping:
                     waiting += node.pairs
-                else:
+                    if node.state is not None:
+                        yield node
+                elif kind is not Call:
                     waiting.append(node.items if kind is SetOf else node)
+                elif type(node.function) is Global and type(node.args) is tuple:
+                    key = (node.function.module, node.function.name)
+                    if key in KEEPING or is_exception(key):
+                        waiting.append(node.args)
 
 
-def classes_of(objects: Iterator[Call]) -> list[Global]:
+def classes_of(objects: Iterable[Call | Mapping]) -> list[Global]:
     """The classes of objects, each once."""
-    found = {id(cls): cls for cls in map(class_of, objects) if cls is not None}
+    found = {id(cls): cls for cls in [class_of(node) for node in objects if type(node) is Call] if cls is not None}
     return list(found.values())
 
 
@@ -201,8 +269,10 @@ def is_object(node: Call) -> bool:
     """Whether it is an object of a class, with whatever attributes the file gives it; not data that a function rebuilds."""
     if type(node.function) is not Global:
         return False
-    name = node.function.name
-    return node.made or (node.function.module, name) in MAKING or (node.state is not None and name[:1].isupper())
+    key = (node.function.module, node.function.name)
+    if node.made or key in MAKING:
+        return True
+    return not (node.state is None and node.entries is None and node.items is None) and key not in STATED
 
 
 def is_of_modules(cls: Global) -> bool:

@@ -20,7 +20,10 @@ Given = list[tuple[Any, Any]]  # functions, each with the arguments that it is c
 
 # Every mention of a name is counted, but for what a state dict is made of: it has some five of these a tensor.
 UNCOUNTED = frozenset({"torch", "collections"})  # packages
-COUNTED_ALL_THE_SAME = frozenset(
+REBUILDING_TYPES = frozenset(
+    (module, name) for module in ("torch._tensor", "torch.tensor") for name in ("_rebuild_from_type", "_rebuild_from_type_v2")
+)
+COUNTED_ALL_THE_SAME = REBUILDING_TYPES | frozenset(
     {("torch.storage", "_load_from_bytes"), ("torch.distributed.device_mesh", "DeviceMesh")}
     | {("torch.distributed._tensor.device_mesh", "DeviceMesh")}
 )
@@ -39,9 +42,6 @@ BY_NAME = OF_CONTAINERS | {
 }  # fmt: skip
 LONGEST_STATE = 8  # items of a state that is a tuple; io.BytesIO has its attributes in the third, io.StringIO in the fourth
 OF_MODULES = frozenset({"_modules", "_parameters", "_buffers"})  # where torch.nn.Module looks for its attributes
-REBUILDING_TYPES = frozenset(
-    (module, name) for module in ("torch._tensor", "torch.tensor") for name in ("_rebuild_from_type", "_rebuild_from_type_v2")
-)
 STATES: dict[Key, int] = {  # functions that set the attributes of what they return: which argument has them
     **dict.fromkeys(REBUILDING_TYPES, 3),
     ("torch._utils", "_rebuild_parameter_with_state"): 3,

@@ -106,7 +106,7 @@ class PickleCalls:
         if key in SET_CLASSES:
             items = args[0] if args and type(args[0]) in (list, tuple) else []
             self._count_copy(items)
-            return SetOf(list(items))
+            return SetOf(list(items), function.name == "frozenset")
         self._calls_on(function, args, offset)
         result = Call(function, args)
         place = STATES.get(key, -1)

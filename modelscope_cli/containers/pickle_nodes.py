@@ -91,12 +91,13 @@ class Mapping:
 
 
 class SetOf:
-    """A set or frozenset."""
+    """A set, or a frozenset, which can be a key."""
 
-    __slots__ = ("items",)
+    __slots__ = ("frozen", "items")
 
-    def __init__(self, items: list[Any]):
+    def __init__(self, items: list[Any], frozen: bool = False):
         self.items = items
+        self.frozen = frozen
 
 
 class PersistentId:

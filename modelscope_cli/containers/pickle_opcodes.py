@@ -206,7 +206,7 @@ class PickleOpcodes(PickleCalls):
     def _set_items(self, target: Any, items: list[Any]) -> None:
         pairs = list(zip(items[::2], items[1::2], strict=True))
         for key, _ in pairs:
-            if type(key) in (list, Mapping, SetOf, bytearray):
+            if type(key) in (list, Mapping, bytearray) or (type(key) is SetOf and not key.frozen):
                 raise TypeError(f"{kind_of(key)} as a dictionary key")
         if isinstance(target, Mapping):
             target.pairs += pairs
@@ -271,7 +271,7 @@ class PickleOpcodes(PickleCalls):
         return pos
 
     def _frozenset(self, pos: int) -> int:
-        self.stack.append(SetOf(self._since_mark()))
+        self.stack.append(SetOf(self._since_mark(), frozen=True))
         return pos
 
     def _pop(self, pos: int) -> int:

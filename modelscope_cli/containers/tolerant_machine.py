@@ -15,7 +15,16 @@ from contextlib import suppress
 from typing import Any
 
 from modelscope_cli.containers.odd_attributes import of_later
-from modelscope_cli.containers.odd_shapes import ODD_PICKLE, ODD_STORAGE, OLD_NAME, is_object, of_call, of_filling, of_keys
+from modelscope_cli.containers.odd_shapes import (
+    ODD_PICKLE,
+    ODD_STORAGE,
+    OLD_NAME,
+    objects_in,
+    of_call,
+    of_filling,
+    of_keys,
+    of_keywords,
+)
 from modelscope_cli.containers.pickle_callers import BY_NAME
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_machine import PickleMachine
@@ -46,7 +55,7 @@ class TolerantMachine(PickleMachine):
         self.persistent_load = self._load
 
     def _load(self, pid: Any, offset: int) -> Any:
-        if type(pid) is tuple and any([type(part) is Call and is_object(part) for part in pid]):
+        if type(pid) is tuple and pid[:1] == ("storage",) and any(True for _ in objects_in(pid, self.budget)):
             self._note(None, [(ODD_PICKLE, ODD_STORAGE, ())], offset)
         if type(pid) is tuple and len(pid) > 2 and len(self.keys) < MOST_PIDS:
             if pid[0] == "storage":
@@ -85,6 +94,7 @@ class TolerantMachine(PickleMachine):
         after = super()._newobj_ex(pos)
         if type(self.stack[-1]) is Call:
             self.stack[-1].made = True
+            self._note(self.stack[-1].function, of_keywords(self.stack[-1].function, kwargs), pos - 1)
             if type(kwargs) is Call:
                 self._note(self.stack[-1].function, of_call(None, kwargs, 0, self.budget), pos - 1)
         return after

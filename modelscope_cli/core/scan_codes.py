@@ -149,7 +149,7 @@ SCAN_CODES = {
     "export-target": ScanCode(
         SUSPICIOUS,
         "A program that calls what no graph needs",
-        "torch.export.load looks up the name, and running the program calls it: it is no operator, or one that touches files.",
+        "torch.export.load looks up the name, and running the program calls it: it is no operator.",
         _LEAVE,
     ),
     "template-reach": ScanCode(
@@ -358,9 +358,9 @@ SCAN_CODES = {
     ),
     "script-files": ScanCode(
         DANGEROUS,
-        "TorchScript that touches files",
+        "A program of torch that touches files",
         "The model's own code calls an operator that reads or writes files: torch.jit.load runs such code in a __setstate__, "
-        "with weights_only=True too.",
+        "with weights_only=True too, and a program of torch.export calls it when it runs.",
         _LEAVE,
     ),
     "escaped-text": ScanCode(
@@ -430,7 +430,7 @@ SCAN_CODES = {
     ),
     "script-operators": ScanCode(
         UNKNOWN,
-        "TorchScript with operators or classes of another library",
+        "A program of torch with operators or classes of another library",
         "What these operators and classes do is decided by a library that has to be loaded first, or by one of the system.",
         "Look at the library that brings them.",
     ),

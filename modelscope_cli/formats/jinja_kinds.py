@@ -46,6 +46,34 @@ CUTTING = frozenset(
     ("split", "rsplit", "splitlines", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix")
 )  # add nothing
 PUTTING = frozenset(("append", "extend", "insert", "add", "update", "setdefault"))
+KEEPING = CUTTING | frozenset(  # no more letters than there were, in the same order: filters, methods, and what reads JSON
+    (
+        "trim",
+        "lower",
+        "upper",
+        "casefold",
+        "capitalize",
+        "title",
+        "swapcase",
+        "string",
+        "safe",
+        "escape",
+        "e",
+        "fromjson",
+        "from_json",
+    )
+)
+OF_DICTS = frozenset(
+    ("clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values")
+)  # what Python's dictionaries have is found before what is put into them
+METHODS = OF_DICTS | KEEPING | NUMBERS | PUTTING | frozenset(  # of texts, lists, dictionaries and numbers
+    ("as_integer_ratio", "center", "conjugate", "encode", "expandtabs", "format", "format_map", "from_bytes", "fromhex", "hex", "isascii",
+     "isidentifier", "isprintable", "istitle", "is_integer", "bit_count", "join", "ljust", "maketrans", "partition", "remove", "replace",
+     "reverse", "rjust", "rpartition", "sort", "to_bytes", "translate", "zfill")
+)  # fmt: skip
+FIELDS_TOO = frozenset(  # methods whose names are those of fields of messages and schemas as well
+    ("count", "copy", "e", "format", "index", "items", "keys", "length", "title", "values")
+)
 TAKING = frozenset(("get", "pop", "popitem"))
 AT_FIRST = frozenset(("selectattr", "rejectattr", "groupby", "sum"))  # filters whose first argument is an attribute
 AT_LAST = frozenset(("sort", "unique", "min", "max", "join"))  # and those to which one may follow the first argument

@@ -23,13 +23,17 @@ from modelscope_cli.formats.jinja_kinds import (
     ELEMENTS,
     ENGINE,
     ENGINES,
+    FIELDS_TOO,
     INPUTS,
+    KEEPING,
     LOOP,
     LOOSE,
     MADE,
+    METHODS,
     MOST_ROUNDS,
     MOST_WORDS,
     NUMBERS,
+    OF_DICTS,
     OF_LOOP,
     OPAQUE,
     OWN,
@@ -48,6 +52,7 @@ from modelscope_cli.formats.jinja_tree import Flow, Macro, Place, Tree
 
 BY_A_NAME = "takes an attribute by a name that it puts together"
 INTO_JINJA = "reaches into Jinja's own objects"
+PUT_AND_CALLED = "calls what it put under a name"
 
 
 class Values:
@@ -72,6 +77,8 @@ class Values:
         self._put = [0, 0]  # into lists of the template, and into what it was handed
         self._telling = False
         self._changed = True
+        self._empty = False  # a text is put together of something of which nothing is known
+        self._settled = False  # and nothing will be: it may be any
         for flow in tree.flows:
             for place in flow.places:
                 if not place.attribute:
@@ -80,11 +87,13 @@ class Values:
         self._follow()
 
     def _follow(self) -> None:
-        for _ in range(MOST_ROUNDS):
-            self._changed = False
+        for _ in range(2 * MOST_ROUNDS):
+            self._changed = self._empty = False
             for flow in self._tree.flows:
                 self._take(flow)
-            if not self._changed:
+            if not self._changed and self._empty and not self._settled:
+                self._settled = True
+            elif not self._changed:
                 self._telling = True
                 for flow in self._tree.flows:
                     self._take(flow)
@@ -211,7 +220,10 @@ class Values:
         if "-" in signs or COUNT in values:
             return COUNT
         if not all(values):
-            return 0
+            self._empty = True
+            if not self._settled:
+                return 0
+            values = [value or LOOSE for value in values]
         whole = 0
         for value in values:
             whole |= value
@@ -221,7 +233,7 @@ class Values:
         whole = self._union(nodes)
         if not {"*", "%"} & set(signs):
             return COUNT
-        return whole | MADE | LOOSE if whole & TEXTS else whole
+        return whole | MADE | LOOSE if whole & TEXTS or (whole & DATA and whole & LOOSE) else whole
 
     def _inside(self, value: int) -> int:
         """What is taken out of it: by a loop, a number, or a name that cannot be seen."""
@@ -329,16 +341,21 @@ class Values:
 
     def _attribute(self, value: int, name: str) -> int:
         self._plain(value, name)
+        made = (
+            MADE | LOOSE if name in METHODS and name not in FIELDS_TOO else 0
+        )  # a method as a text has letters that are known
+        if name == "grouper":  # of the filter groupby
+            made = value & TEXTS
         if value & LOOP:
             return COUNT | (self._looped if name in ("previtem", "nextitem") else 0) | (DATA | LOOSE if value & DATA else 0)
         if value & OWN:
             taken = self._fields.get(name, 0) | self._fields.get(ANY, 0)
-            return taken | (DATA | LOOSE | self._put[1] if value & DATA else 0)
+            return taken | made | (DATA | LOOSE | self._put[1] if value & DATA else 0)
         if value & CALLED:
             return self._inside(value)
         if value & (DATA | OPAQUE):
-            return DATA | LOOSE | self._put[1]
-        return self._inside(value)
+            return DATA | LOOSE | self._put[1] | made
+        return self._inside(value) | made
 
     def _plain(self, value: int, name: str) -> None:
         """Tell of a name that is no part of a message."""
@@ -372,8 +389,9 @@ class Values:
         whole = given.whole
         if value & LOOP:
             return whole if name == "cycle" else COUNT
-        if name in self._spaces and value & SPACE and not self._fields.get(name, 0) & CALLED:
-            self._reach("calls what it put under a name")
+        put = self._called_field(value, name)
+        if put & CALLED:
+            return self._call(put, given)
         if name in NUMBERS:
             return COUNT
         if name in VIEWS:
@@ -389,13 +407,29 @@ class Values:
             self._doubt("formats by a text that it puts together")
         if value & CALLED and name in ("next", "reset"):
             return self._inside(value)
-        return self._changed_text(value, whole & ~TEXT if name in CUTTING else whole)
+        return self._changed_text(name, value, whole & ~TEXT if name in CUTTING else whole)
 
-    def _changed_text(self, value: int, given: int) -> int:
-        """What comes of a text by a method or a filter: what others said stays that, as long as no word of the template gets in."""
+    def _called_field(self, value: int, name: str) -> int:
+        """What a template's own macro is put under this name, if it is called by it; tell of anything else that is."""
+        known = name in self._spaces if value & SPACE else name in self._fields and name not in OF_DICTS
+        if value & (OWN | DATA) and known and (value & OWN or name not in METHODS):
+            put = self._fields.get(name, 0)
+            if put & CALLED and not put & (DATA | ENGINE):
+                return put
+            if value & LOOSE and name in METHODS:
+                self._doubt(PUT_AND_CALLED)  # or it is a text's method
+            else:
+                self._reach(PUT_AND_CALLED)
+        elif value & OWN and ANY in self._fields and name not in METHODS:
+            self._reach(PUT_AND_CALLED)
+        return 0
+
+    def _changed_text(self, name: str, value: int, given: int) -> int:
+        """What comes of a text by a method or a filter: what others said stays that, as long as it is only cut, and no word gets in."""
         if not value:
-            return 0
-        plain = value & DATA and not (value | given) & (TEXTS | ENGINE | CALLED | OWN | SEQUENCE)
+            self._empty = True
+            return MADE | LOOSE if self._settled else 0
+        plain = name in KEEPING and value & DATA and not (value | given) & (TEXTS | ENGINE | CALLED | OWN | SEQUENCE)
         return DATA | LOOSE if plain else MADE | LOOSE | (value & DATA)
 
     def _put_into(self, root: str, value: int, given: Given) -> None:
@@ -419,22 +453,25 @@ class Values:
         if name in AT_FIRST or name in AT_LAST:
             self._by_attribute(name, given)
         if name in NUMBERS:
-            return COUNT
+            return COUNT | (given.whole if name in ("int", "float") else 0)  # or what is said for no number
         if name == "sum":
             return value & ~LOOSE | given.whole if len(given.values) > 1 or "start" in given.named else COUNT
         if name in ELEMENTS:
             return self._inside(value)
+        if name in ("batch", "slice"):
+            return (self._inside(value) | given.whole) & ~LOOSE | SEQUENCE  # filled up with it
         if name in SELECTING:
             return (value if name in ("items", "dictsort") else self._inside(value)) & ~LOOSE | SEQUENCE
         if name == "groupby":
-            return (self._inside(value) | value) & ~LOOSE | SEQUENCE
+            instead = Given(given.nodes[1:], given.values[1:], given.named_nodes, given.named).whole
+            return (self._inside(value) | value | instead) & ~LOOSE | SEQUENCE
         if name in ("default", "d"):
             return value | given.whole
         if name == "reverse":
             return value | MADE if value & LOOSE and value & TEXTS else value
         if name == "join":
             return MADE | LOOSE
-        return self._changed_text(value, given.whole)
+        return self._changed_text(name, value, given.whole)
 
     def _map(self, value: int, given: Given) -> int:
         each = self._inside(value)

@@ -31,18 +31,23 @@ from modelscope_cli.formats.generated_source import (
     shown,
     texts_of,
 )
+from modelscope_cli.formats.source_words import NAMES_OF_FILES, OWN_OPERATORS
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 MOST_SHOWN, MOST_TOLD = 4, 1_000
 KNOWN_TARGETS = re.compile(
-    r"torch\.ops\.(?:(?!load|import_module|_)\w+|_c10d_functional|_quantized)\.\w+(?:\.\w+)?|torch\._?sym_\w+|math\.\w+"
+    r"torch\.ops\.(?:(?!load|import_module|_)\w+|_c10d_functional(?:_autograd)?|_dtensor|_quantized)\.\w+(?:\.\w+)?"
+    r"|torch\._?sym_\w+|math\.\w+"
     r"|_operator\.(?!methodcaller|attrgetter|itemgetter|call\b)\w+|torch\._functorch\.predispatch\.(?:_\w+|lazy_load_decompositions)"
 )
 BITWISE = re.compile(r"torch\.ops\.aten\.__i?(?:and|or|xor|lshift|rshift)__\.\w+")  # of masks, in most language models
 LOOKED_UP = re.compile(r"torch|math|_operator")
-TOUCHES_FILES = re.compile(r"torch\.ops\.(?:aten\.(?:from_file|save)|debugprims\.load_tensor)(?:\..*)?")
+OWN_LIBRARIES = frozenset(OWN_OPERATORS) | {  # torch's own that graphs call and TorchScript does not
+    "higher_order", "prims", "rngprims", "inductor_prims", "quantized_decomposed", "quantization", "mkldnn", "mkl", "onednn", "onnx",
+    "onnx_symbolic", "export", "torch_attn", "flex_lib", "streams", "fsdp", "c10d_functional", "_c10d_functional_autograd", "_dtensor",
+}  # fmt: skip
 KEYWORDS = frozenset(("from", "in", "lambda"))  # what operators call arguments; where it is one, Python refuses the source
 NAMES = frozenset(("tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values", "custom_obj_values"))
 FREE = frozenset(("metadata", "as_string_to_argument", "opset_version", "range_constraints", "treespec_namedtuple_fields"))
@@ -192,12 +197,15 @@ class Program:
 
     def tell(self) -> None:
         """What it looks up and imports."""
-        odd = sorted(name for name in self.targets if not is_operator(name))
-        files = sorted(name for name in self.targets if TOUCHES_FILES.fullmatch(name))
+        files = sorted(name for name in self.targets if touches_files(name))
+        others = self.targets.difference(files)
+        odd = sorted(name for name in others if not is_operator(name))
+        libraries = sorted({library for library in map(library_of, others.difference(odd)) if library} - OWN_LIBRARIES)
         foreign = sorted(name for name in self.imports if not is_usual(name))
         for code, names, said in (
             ("export-target", odd, "its graph calls {}, which is no operator"),
-            ("export-target", files, "its graph calls {}, which reads or writes files"),
+            ("script-files", files, "its graph calls {}: it reads or writes files when the program runs"),
+            ("script-operators", libraries, "its graph calls operators of {}, a library that has not been judged"),
             ("export-import", foreign, "its inputs or outputs name {}, which loading imports"),
         ):
             if names:
@@ -240,6 +248,20 @@ def is_operator(name: str) -> bool:
     """Whether a name that torch looks up is an operator, or a function of numbers."""
     known = KNOWN_TARGETS.fullmatch(name) is not None and "__" not in name
     return known or BITWISE.fullmatch(name) is not None
+
+
+def library_of(name: str) -> str | None:
+    """aten of torch.ops.aten.add.Tensor; None of what is a function of numbers."""
+    return name.split(".", 3)[2] if name.startswith("torch.ops.") else None
+
+
+def touches_files(name: str) -> bool:
+    """Whether a name that torch looks up is an operator that reads or writes files, of any library, or another way to one."""
+    parts = name.split(".")
+    if parts[2:4] == ["debugprims", "load_tensor"]:
+        return True
+    called = parts[3:4] if is_operator(name) else parts[1:]
+    return any(NAMES_OF_FILES.fullmatch(part) is not None for part in called)
 
 
 JUDGES: dict[str, Callable[[Program, Any], None]] = {

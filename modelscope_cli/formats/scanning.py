@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.containers.pickle_nodes import INST, NEWOBJ, NEWOBJ_EX, OBJ
 from modelscope_cli.containers.tar_directory import looks_like_tar
 from modelscope_cli.containers.unpacked import Budget
 from modelscope_cli.core.checkpoint import Checkpoint, GlobalUse, PickleTrace
@@ -75,13 +76,16 @@ def scan_window(window: Window, limits: Limits, read: Read, found: Scanned | Non
 
 def _is_followed(trace: PickleTrace) -> bool:
     """Whether a reader came to the end of a pickle, and it is a plain state dict, in which a reader sees all that there is to see."""
-    return trace.problem is None and all([(use.module, use.name) in PLAIN or _is_storage(use) for use in trace.globals])
+    if trace.problem is not None or not MAKING_OBJECTS.isdisjoint(trace.firsts):
+        return False
+    return all([(use.module, use.name) in PLAIN or (_is_storage(use) and not use.calls) for use in trace.globals])
 
 
 def _is_storage(use: GlobalUse) -> bool:
     return use.module in ("torch", "torch.cuda", "torch.storage") and use.name.endswith("Storage")
 
 
+MAKING_OBJECTS = frozenset({NEWOBJ, NEWOBJ_EX, OBJ, INST})  # instructions that no state dict needs
 PLAIN = frozenset(
     {("collections", "OrderedDict")}
     | {("torch._utils", name) for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")}

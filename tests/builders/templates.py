@@ -34,6 +34,16 @@ REACHING = (
     "{{ messages.x.y()('z') }}",
     "{% set f = messages[k] %}{{ f('x') }}",
     "{% set ns = namespace() %}{% set ns.f = messages[0].x %}{{ ns.f('x') }}",
+    "{% set d = {'f': messages[0].x} %}{{ d.f('x') }}",
+    "{% set d = {'strip': messages[0].x} %}{{ d.strip('x') }}",
+    "{% set d = dict(f=messages[0].x) %}{{ d.f('x') }}",
+    "{% set d = {} %}{% set _ = d.update(f=messages[0].x) %}{{ d.f('x') }}",
+    "{% set d = {} %}{% set _ = d.update([['f', messages[0].x]]) %}{{ d.f('x') }}",
+    "{% set _ = messages[0].update(f=messages[0].x) %}{{ messages[0].f('x') }}",
+    "{% set l = [{'f': messages[0].x}] %}{{ l[0].f('x') }}",
+    "{% set n = namespace(d={'f': messages[0].x}) %}{{ n.d.f('x') }}",
+    "{% macro g(d) %}{{ d.f('x') }}{% endmacro %}{{ g({'f': messages[0].x}) }}",
+    "{% macro f() %}{% endmacro %}{% set a = {'f': f} %}{% set d = {'f': messages[0].x} %}{{ d.f('x') }}",
 )
 COMPUTED = (
     "{% set x='_'*2 %}{{ ''[x+'class'+x] }}",
@@ -72,6 +82,41 @@ COMPUTED = (
     "{{ [()]|join(',', attribute=k) }}",
     "{{ ('{0.@@class@@}'|replace('@','_')).format(messages) }}",
     "{% set f='{0.'~'_'*2~'class'~'_'*2~'}' %}{{ f.format(messages) }}",
+    *(
+        "{% set b = messages[0].role.format_map|string %}{{ ''[" + key + "] }}"
+        for key in (
+            "b",
+            "b[23]*2",
+            "b[23].ljust(2, b[23])",
+            "b[23].rjust(2, b[23])",
+            "b|center(90)",
+            "b[23].join(b)",
+            "b|replace(b[23], b)",
+            "b|format(b)",
+            "b[23].zfill(3)",
+            "b % b",
+            "b.expandtabs(3)",
+            "b.translate(b)",
+            "b ~ b",
+            "b|indent(1)",
+        )
+    ),
+    *(  # the letters of what is handed in, in other places than they had
+        "{{ ''[" + key + "] }}"
+        for key in (
+            "messages[0].role*2",
+            "messages[0].role.ljust(2, messages[0].x)",
+            "x.y.join(x.z)",
+            "x.y|format(x.z)",
+            "x.y % x.z",
+        )
+    ),
+    "{{ ''[messages[0].role['format_map']|pprint] }}",
+    "{{ ''[([].append|string)[3].ljust(2, '_')] }}",
+    "{% set k={}.popitem|string|truncate(0, true, '')+'__CLASS__'|lower %}{{ ''[k] }}",
+    "{% set k={}.nix|string+'__CLASS__'|lower %}{{ ''[k] }}",
+    "{% macro m(k) %}{{ ''[k] }}{% endmacro %}{% set n=namespace(f=m) %}{{ n.f('__CLASS__'|lower) }}",
+    "{% set d=[{'strip': messages[0].x}] %}{{ d[k].strip('x') }}",
     "{% debug %}",
     "{% include '/etc/passwd' %}",
     "{{ 'no end",
@@ -105,7 +150,22 @@ HONEST = (
     "{% generation %}{{ strftime_now('%d %b %Y') ~ '{}, {}'.format(1, 2) }}{% endgeneration %}{% if not x %}{% break %}{% endif %}",
     "{% macro m(x, indent=2) %}{{ caller(x) }}{% endmacro %}{% call(y) m(messages) %}"
     "{{ y | sort(attribute='role') | map(attribute='content') | join('\n') }}{% endcall %}",
+    "{% set text = message.content|replace('<think>', '')|trim %}{% set text = ([text, x.y]|join('\n')).strip() %}"
+    "{{ text[:5] if 'a' in text or text == message.content else text }}{{ text.ljust(9, x.z) * 2 }}",
+    "{% for call in message.tool_calls %}{% set name = call.function.name.strip().lower()|string %}"
+    "{{ tools[name] if name in tools }}{% for k in call.arguments %}{{ k ~ call.arguments[k.strip()] }}{% endfor %}{% endfor %}",
+    "{% set one = {'title': tool.title, 'name': tool.name, 'items': tool.items} %}{{ one.items()|list ~ one.name.upper() ~ one.get('name') }}"
+    "{{ message.role.title() ~ tool.to_text() ~ descriptions[tool.title] ~ descriptions[call.index] }}",
+    "{% for row in messages|batch(2)|list %}{{ row[0].content }}{% endfor %}{{ messages[x.n|int(0)].role }}"
+    "{% for role, all in messages|groupby('role') %}{{ descriptions[role] }}{% endfor %}",
     "{# a comment with {{ and ' #}{% raw %}{{ '{% endraw %}{{ bos_token + messages[0].content | trim }}",
+)
+
+# `__class__` letter by letter out of what Python shows of a method, put next to each other by ljust
+SHOWN = "<built-in method format_map of str object at"
+LETTERS = "(messages[0].role.format_map|string)[23]" + "".join(
+    f".ljust({length}, (messages[0].role.format_map|string)[{SHOWN.index(letter)}])"
+    for length, letter in enumerate("_class__", 2)
 )
 
 # Ways to make `__class__` without writing it, and to carry it (as MADE) to where an attribute is taken by it.
@@ -123,6 +183,16 @@ MAKERS = (
     "messages[0].role|replace('user','__cl')~'ass__'",
     "bos_token",
     "special|default('x')",
+    LETTERS,
+    "'x'|int('__CLASS__'|lower)",
+    "'x'|float(default='__CLASS__'|lower)",
+    "(['a']|batch(2, '__CLASS__'|lower)|list)[0][1]",
+    "([1, 2, 3]|slice(2, fill_with='__CLASS__'|lower)|list)[1][1]",
+    "(messages|groupby('zz', default='__CLASS__'|lower)|list)[0].grouper",
+    "(messages|groupby('zz', '__CLASS__'|lower)|list)[0][0]",
+    "([{'a': 1}]|groupby('zz', default='__CLASS__'|lower)|list)[0].grouper",
+    "([].append|string)[:0]+'__CLASS__'|lower",
+    "{}.nix|string+'__CLASS__'|lower",
 )
 CARRIERS = (
     "{% set k=MADE %}{{ messages[k] }}",
