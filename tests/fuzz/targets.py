@@ -48,10 +48,11 @@ def analyse(checkpoint: Checkpoint) -> None:
 
 
 class FuzzTarget(NamedTuple):
-    """`seeds` are made when they are asked for; `run` takes the bytes of a mutation."""
+    """`seeds` are made when they are asked for; `run` takes the bytes of a mutation, of which the first `choosing` are no content."""
 
     seeds: Callable[[], list[bytes]]
     run: Callable[[bytes], None]
+    choosing: int = 0
 
 
 def reading(*names: str) -> FuzzTarget:
@@ -194,7 +195,7 @@ def scanning_by_name() -> FuzzTarget:
         if data:
             check_scan(data[1:], NAMES[data[0] % len(NAMES)])
 
-    return FuzzTarget(seeds, run)
+    return FuzzTarget(seeds, run, choosing=1)
 
 
 def naming() -> FuzzTarget:

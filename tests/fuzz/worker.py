@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from random import Random
 
 SEED_PREFIX = "seed-"
 READERS = ("core", "containers", "formats")
@@ -31,6 +32,7 @@ def main(name: str, kept: Path, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["modelscope_cli"], exclude=not_covered(name), enable_loader_override=False):
+        from tests.fuzz.mutators import mutate
         from tests.fuzz.targets import TARGETS
 
         target = TARGETS[name]
@@ -42,7 +44,12 @@ def main(name: str, kept: Path, options: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds):
         (corpus / f"{SEED_PREFIX}{number}").write_bytes(seed)
-    atheris.Setup([sys.argv[0], f"-artifact_prefix={findings}/", *options, str(corpus)], target.run)
+
+    def change(data: bytes, most: int, seed: int) -> bytes:
+        return mutate(data, most, Random(seed), atheris.Mutate, first=target.choosing)
+
+    setting = [sys.argv[0], f"-artifact_prefix={findings}/", *options, str(corpus)]
+    atheris.Setup(setting, target.run, custom_mutator=change)
     atheris.Fuzz()
 
 
