@@ -14,7 +14,8 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "targets", nargs="+", metavar="TARGET", help="readers; or `all`, `list`, `harvest` (inputs out of the tests), `table` (of docs/fuzzing.md)"
+        "targets", nargs="+", metavar="TARGET",
+        help="readers; or `all`, `list`, `harvest` (inputs out of the tests), `pack` (corpora into the repository), `table` (of docs/fuzzing.md)",
     )
     parser.add_argument("--quiet", type=float, default=30, metavar="MINUTES", help="stop when so long, of processor time, brought no new edge (30)")
     parser.add_argument("--most", type=float, default=600, metavar="MINUTES", help="stop after so long in any case (600)")
@@ -27,6 +28,11 @@ def main() -> None:
         from tests.fuzz.record import write_table
 
         write_table(chosen.kept)
+        return
+    if chosen.targets == ["pack"]:
+        from tests.fuzz.corpora import pack
+
+        pack(chosen.kept)
         return
     if chosen.targets == ["harvest"]:
         from tests.fuzz.harvest import harvest

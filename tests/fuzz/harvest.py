@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz harvest`: every small file that the tests read becomes an input to begin with.
+"""`python -m tests.fuzz harvest`: small files that the tests read become inputs to begin with.
 
 A plugin of pytest that keeps what is looked at through a window, once by its hash. A folder of seeds that already reaches the odd
 corners leaves the fuzzer to look for those that no test thought of.
@@ -11,12 +11,17 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
+
+from tests.fuzz.corpora import unpack
 
 KEPT = "MSCOPE_FUZZ_HARVEST"  # the folder, for the plugin in the process of pytest
 LONGEST = "MSCOPE_FUZZ_LONGEST"
+MOST_TRIED = 5_000
 READING_TESTS = ("tests/test_*.py", "tests/property/test_*.py", "tests/hostile/test_*_bombs.py", "tests/hostile/test_h*.py")
 TORCH_ZIP, PACKED, TAR = rb"PK\x03\x04|PK\x05\x06", rb"PK|\x1f\x8b|BZh|\xfd7z|\x28\xb5\x2f\xfd", rb".{257}ustar|sys_info\x00"
 
@@ -39,6 +44,8 @@ BELONGS: dict[str, Callable[[bytes], bool]] = {
     "sharded": holding(rb"\s*\{", b"weight_map"),
     "dcp": holding(rb"\x80", b"torch.distributed.checkpoint"),
     "dcp-part": holding(TORCH_ZIP),
+    "tensor-parallel": holding(TORCH_ZIP),
+    "deepspeed": holding(TORCH_ZIP),
     "archive-zip": holding(rb"PK"),
     "archive-tar": holding(PACKED),
     "naming": lambda _: True,
@@ -49,18 +56,27 @@ BELONGS: dict[str, Callable[[bytes], bool]] = {
 
 
 def harvest(kept: Path, longest: int) -> None:
-    """Runs the tests that read, and hands what they read to the corpora of the targets it belongs to."""
+    """Runs the tests that read, unless it was done before, and hands what they read to the targets it belongs to.
+
+    Of inputs without number, such as properties make, a target tries so many, chosen by chance; its corpus takes those that reach more.
+    """
     found = kept / "harvest"
-    found.mkdir(parents=True, exist_ok=True)
-    tests = [str(path) for pattern in READING_TESTS for path in sorted(Path().glob(pattern))]
-    environment = {**os.environ, KEPT: str(found.resolve()), LONGEST: str(longest)}
-    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "tests.fuzz.harvest", *tests], env=environment, check=False)
-    for path in sorted(found.iterdir()):
-        data = path.read_bytes()
-        for name, belongs in BELONGS.items():
-            if belongs(data):
-                (kept / name).mkdir(exist_ok=True)
-                (kept / name / path.name).write_bytes(data)
+    if not found.is_dir():
+        found.mkdir(parents=True)
+        tests = [str(path) for pattern in READING_TESTS for path in sorted(Path().glob(pattern))]
+        environment = {**os.environ, KEPT: str(found.resolve()), LONGEST: str(longest)}
+        subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "tests.fuzz.harvest", *tests], env=environment, check=False)
+    paths = sorted(found.iterdir())
+    Random(0).shuffle(paths)
+    for name, belongs in BELONGS.items():
+        unpack(name, kept)
+        with tempfile.TemporaryDirectory() as tried:
+            count = 0
+            for path in paths:
+                if count < MOST_TRIED and belongs(data := path.read_bytes()):
+                    (Path(tried) / path.name).write_bytes(data)
+                    count += 1
+            subprocess.run([sys.executable, "-m", "tests.fuzz.worker", name, str(kept), f"-max_len={longest}", "-merge=1", tried], check=False)
 
 
 def pytest_configure() -> None:

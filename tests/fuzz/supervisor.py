@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.fuzz.corpora import unpack
 from tests.fuzz.record import Record, load, save
 
 EXECUTED = re.compile(rb"^stat::number_of_executed_units: (\d+)", re.MULTILINE)
@@ -35,6 +36,7 @@ def fuzz_until_quiet(name: str, kept: Path, quiet: float, most: float, longest: 
     Quiet time of earlier runs counts when this run begins with no fewer edges than they ended with and finds none.
     """
     kept.mkdir(parents=True, exist_ok=True)
+    unpack(name, kept)
     before = load(kept, name)
     command = [sys.executable, "-m", "tests.fuzz.worker", name, str(kept), f"-max_len={longest}", *OPTIONS]
     executions, edges, corpus, ended, newest = 0, before.edges, before.corpus, 0.0, None

@@ -1,5 +1,7 @@
 """`python -m tests.fuzz.worker TARGET FOLDER [LIBFUZZER OPTION…]`: one target under atheris, until libFuzzer is stopped or finds.
 
+With `-merge=1` and a second folder it takes from there what reaches more than the corpus does, and ends.
+
 What guides it is the coverage of the readers. The analyses and reports of what was read are made too, so that they are seen to break;
 their own coverage, which grows with every new name of a tensor, would lead away from the reader.
 """
@@ -10,7 +12,6 @@ import sys
 from pathlib import Path
 from random import Random
 
-SEED_PREFIX = "seed-"
 READERS = ("core", "containers", "formats")
 JUDGING = ("safety", "policy", "in_context", "operators", "targets", "weights_only", "shown_call")  # of analysis: a part of a scan
 
@@ -32,6 +33,7 @@ def main(name: str, kept: Path, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["modelscope_cli"], exclude=not_covered(name), enable_loader_override=False):
+        from tests.fuzz.corpora import SEED_PREFIX
         from tests.fuzz.mutators import mutate
         from tests.fuzz.targets import TARGETS
 
@@ -48,7 +50,8 @@ def main(name: str, kept: Path, options: list[str]) -> None:
     def change(data: bytes, most: int, seed: int) -> bytes:
         return mutate(data, most, Random(seed), atheris.Mutate, first=target.choosing)
 
-    setting = [sys.argv[0], f"-artifact_prefix={findings}/", *options, str(corpus)]
+    again = f"{sys.executable} -m tests.fuzz.worker {name} {kept}"  # libFuzzer begins with this when a merge starts its helper
+    setting = [again, f"-artifact_prefix={findings}/", str(corpus), *options]
     atheris.Setup(setting, target.run, custom_mutator=change)
     atheris.Fuzz()
 

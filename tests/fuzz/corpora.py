@@ -1,0 +1,58 @@
+"""What fuzzing has kept, packed into the repository: a target goes on anywhere from where it ended, and every test run reads it all.
+
+A corpus is `corpora/TARGET.tar.xz`, its inputs in the order of their hashes, so that the same inputs are the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import lzma
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.fuzz.record import load, save
+
+CORPORA = Path(__file__).parent / "corpora"
+SEED_PREFIX = "seed-"  # made anew from the builders
+
+
+def pack(kept: Path) -> None:
+    """Every corpus of the folder, and its record."""
+    CORPORA.mkdir(exist_ok=True)
+    for record in sorted(kept.glob("*.json")):
+        inputs = {digest(path.read_bytes()): path for path in (kept / record.stem).iterdir() if not path.name.startswith(SEED_PREFIX)}
+        with lzma.open(CORPORA / f"{record.stem}.tar.xz", "wb", preset=9) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+            for name in sorted(inputs):
+                held = tarfile.TarInfo(name)
+                held.size = inputs[name].stat().st_size
+                archive.addfile(held, io.BytesIO(inputs[name].read_bytes()))
+        shutil.copyfile(record, CORPORA / record.name)
+
+
+def unpack(name: str, kept: Path) -> None:
+    """What is packed of a target, where the folder has nothing of it yet."""
+    if (kept / f"{name}.json").exists() or not (CORPORA / f"{name}.json").exists():
+        return
+    (kept / name).mkdir(parents=True, exist_ok=True)
+    for data in inputs(name):
+        (kept / name / digest(data)).write_bytes(data)
+    save(kept, name, load(CORPORA, name))
+
+
+def inputs(name: str) -> Iterator[bytes]:
+    """The packed inputs of a target, none where nothing is packed."""
+    path = CORPORA / f"{name}.tar.xz"
+    if not path.exists():
+        return
+    with lzma.open(path) as packed, tarfile.open(fileobj=packed) as archive:
+        for member in archive:
+            held = archive.extractfile(member)
+            assert held is not None
+            yield held.read()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:20]
