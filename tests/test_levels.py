@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from modelscope_cli.analysis import levels, modules, size_table
+from modelscope_cli.analysis import levels, signatures, size_table
 from modelscope_cli.analysis.byte_tree import byte_tree
 from modelscope_cli.analysis.diff import compare
 from modelscope_cli.analysis.diff_tree import ChangeTree
@@ -31,7 +31,7 @@ def few(monkeypatch):
 
     def set_to(count: int) -> None:
         monkeypatch.setattr(levels, "MOST_MODULES", count)
-        monkeypatch.setattr(modules, "MOST_MODULES", count)
+        monkeypatch.setattr(signatures, "MOST_MODULES", count)
 
     return set_to
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelscope_cli.analysis.folding import fold_label
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import ModuleTree, fold_label, kind_totals
+from modelscope_cli.analysis.modules import ModuleTree, kind_totals
 from modelscope_cli.analysis.size_row import total
 from tests.tables import checkpoint_of, linear, transformer
 

@@ -14,11 +14,12 @@ from modelscope_cli.analysis.grouping import section_rows
 from modelscope_cli.analysis.kinds import BLOCK, EMBEDDING, EMBEDDING_NAME, OTHER, Kind, belongs
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import levels_of
-from modelscope_cli.analysis.modules import ModuleTree, Signature
+from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.overview import Overview, dtype_bytes, format_title
 from modelscope_cli.analysis.roles import BIAS, EMA, HELPER, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
 from modelscope_cli.analysis.roles import OPTIMIZER as OPTIMIZER_ROLE
+from modelscope_cli.analysis.signatures import Signature
 from modelscope_cli.analysis.size_row import NO_KIND
 from modelscope_cli.core.span import SECTIONS
 from modelscope_cli.report.treemap import BUFFER, COPY, OPTIMIZER, OUTSIDE, Node, Treemap

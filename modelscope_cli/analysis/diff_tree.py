@@ -19,12 +19,13 @@ from modelscope_cli.analysis.diff_quantised import by_row, helps
 from modelscope_cli.analysis.diff_row import ChangeRow, merged
 from modelscope_cli.analysis.diff_words import ADDED, LAYOUT, REMOVED, tally
 from modelscope_cli.analysis.execution_order import natural
+from modelscope_cli.analysis.folding import fold_label
 from modelscope_cli.analysis.kinds import Kind, kind_of
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import cut, levels_of
-from modelscope_cli.analysis.modules import COPIES, fold_label
 from modelscope_cli.analysis.quantised_kinds import quantised_kind
 from modelscope_cli.analysis.roles import HELPER, OPTIMIZER
+from modelscope_cli.analysis.signatures import COPIES
 from modelscope_cli.report.document import BytesChange, Phrase
 
 MOST_CHILDREN = 32  # modules inside a new one that are looked at to tell what kind it is

@@ -12,12 +12,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from modelscope_cli.analysis.execution_order import known_rank, run_order, whole_block
+from modelscope_cli.analysis.folding import fold_label
 from modelscope_cli.analysis.kinds import Kind
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.modules import ModuleTree, Signature, fold_label
+from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.node_names import node_names
 from modelscope_cli.analysis.roles import BIAS, WEIGHT
 from modelscope_cli.analysis.sibling_flow import ALTERNATIVES, AROUND, Flow, flow
+from modelscope_cli.analysis.signatures import Signature
 from modelscope_cli.core.tensor import Shape
 
 MOST_NODES = 10_000  # the page loads them in 2.5 seconds, 45,000 in 5
