@@ -22,6 +22,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from tests.builders import pickle_code
 from tests.builders.samples import SAMPLES
 from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.zip_archive import Entry, zip_bytes
@@ -37,14 +38,27 @@ ODD_VALUES = (0, -1, 1, 1 << 31, 1 << 63, -(1 << 63), 1e300, 0.5, True, None, ""
 ODD_NUMBERS = (b"I%d\n", b"L%dL\n")
 
 Blind = Callable[[bytes], bytes]
-Aware = Callable[[bytes, Random, Blind], bytes | None]
 
 
-def mutate(data: bytes, most: int, random: Random, blind: Callable[[bytes, int], bytes], *, first: int = 0) -> bytes:
+class Chance(Random):
+    """What is drawn, and the words that are drawn from."""
+
+    words: Sequence[str] = ("",)
+
+    def word(self) -> str:
+        return self.choice(self.words)
+
+
+def mutate(data: bytes, most: int, random: Chance, blind: Callable[[bytes, int], bytes], *, first: int = 0) -> bytes:
     """One mutation of at most `most` bytes. The `first` bytes choose something else than content and are left to blind changes."""
     if len(data) > first and random.random() < 0.5:
+
+        def part_blindly(part: bytes) -> bytes:
+            word = random.word().encode() if random.random() < 0.2 else b""
+            return word or bytes(blind(part or b"\0", max(len(part) * 2, 64)))
+
         try:
-            changed = aware(data[first:], random, lambda part: bytes(blind(part or b"\0", max(len(part) * 2, 64))))
+            changed = aware(data[first:], random, part_blindly)
         except NOT_SO:
             changed = None
         if changed is not None and len(changed) + first <= most and changed != data[first:]:
@@ -52,7 +66,7 @@ def mutate(data: bytes, most: int, random: Random, blind: Callable[[bytes, int],
     return bytes(blind(data, most))
 
 
-def aware(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def aware(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """A change that fits what the bytes look like."""
     for begin, unpack, pack in PACKED:
         if data.startswith(begin):
@@ -88,7 +102,7 @@ PACKED: tuple[tuple[bytes, Blind, Blind], ...] = (
 )
 
 
-def in_zip(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def in_zip(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """A member's content, name or place; sums, lengths and the directory are written anew."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         found = archive.infolist()
@@ -113,7 +127,7 @@ def in_zip(data: bytes, random: Random, blind: Blind) -> bytes | None:
     return zip_bytes(entries, comment=comment)
 
 
-def in_tar(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def in_tar(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """A member's content, name or kind; checksums are written anew."""
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         entries = [TarEntry(member.name, content(archive, member), member.type, link=member.linkname[:100]) for member in archive]
@@ -142,7 +156,7 @@ def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return held.read(MOST_UNPACKED) if held is not None else b""
 
 
-def changed(part: bytes, random: Random, blind: Blind) -> bytes:
+def changed(part: bytes, random: Chance, blind: Blind) -> bytes:
     """A member: as what it looks like, or blindly."""
     try:
         new = aware(part, random, blind) if random.random() < 0.8 else None
@@ -151,7 +165,7 @@ def changed(part: bytes, random: Random, blind: Blind) -> bytes:
     return blind(part) if new is None else new
 
 
-def in_json(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def in_json(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """One value becomes odd, goes, or stands twice."""
     root = json.loads(data)
     places = [*walk(root)]
@@ -165,17 +179,17 @@ def in_json(data: bytes, random: Random, blind: Blind) -> bytes | None:
             other, there = random.choice(places)
             holder[key] = other[there]  # may hold itself, which dumps refuses
         case 2 if isinstance(holder, dict):
-            holder[random.choice(WORDS)] = holder[key]
+            holder[random.word()] = holder[key]
         case 3 if isinstance(holder[key], str):
             holder[key] = text(blind(holder[key].encode("utf-8", "surrogatepass")))
         case 4 if type(holder[key]) is int:
             holder[key] += random.choice((-1, 1, 8, -8, 1 << 32))
         case _:
-            holder[key] = random.choice(ODD_VALUES)
+            holder[key] = random.choice(ODD_VALUES) if random.random() < 0.7 else random.word()
     return json.dumps(root, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
-def in_safetensors(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def in_safetensors(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """A value of the header, whose length is written anew."""
     length = int.from_bytes(data[:8], "little")
     header = in_json(data[8 : 8 + length], random, blind)
@@ -194,14 +208,16 @@ def walk(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def in_pickle(data: bytes, random: Random, blind: Blind) -> bytes | None:
+def in_pickle(data: bytes, random: Chance, blind: Blind) -> bytes | None:
     """One to four instructions go, come, move, or get another argument."""
     pieces = instructions(data)
     if len(pieces) < 3:
         return None
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
         place = random.randrange(len(pieces))
-        match random.randrange(8):
+        match random.randrange(9):
+            case 8:
+                pieces.insert(place, worded(random))
             case 0:
                 del pieces[place]
             case 1:
@@ -222,6 +238,15 @@ def in_pickle(data: bytes, random: Random, blind: Blind) -> bytes | None:
         if not pieces:
             return None
     return b"".join(framed(pieces) if random.random() < 0.9 else pieces)
+
+
+def worded(random: Chance) -> bytes:
+    """A text, or a name of a module that is known, by one of the words."""
+    word = random.word()
+    if random.random() < 0.5:
+        return pickle_code.text(word)
+    module = random.choice(known_modules()) if random.random() < 0.8 else random.word()
+    return f"c{module}\n{word}\n".encode()
 
 
 def instructions(data: bytes) -> list[bytes]:
@@ -288,6 +313,13 @@ def known_instructions() -> list[bytes]:
 
 
 @cache
+def known_modules() -> list[str]:
+    """The modules that samples and attacks name."""
+    found = {piece[1:].split(b"\n")[0].decode("utf-8", "replace") for piece in known_instructions() if piece[:1] in (b"c", b"i")}
+    return sorted(found)
+
+
+@cache
 def known_stretches() -> list[list[bytes]]:
     """Runs of instructions that end in a call, a build or a container: a thing that stands for itself."""
     endings = (b"R", b"b", b"\x81", b"Q", b"t", b"\x85", b"\x86", b"\x87", b"\x93", b"u", b"e")
@@ -305,7 +337,6 @@ def text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-WORDS = ("", "weight", "bias", "metadata", "weight_map", "shape", "dtype", "__metadata__", "_type", "\0", "a.b", "../a", "É")
 NAMES = (
     "archive/data.pkl", "archive/data/0", "archive/version", "archive/byteorder", "archive/.data/version", "archive/constants.pkl",
     "archive/code/__torch__.py", "archive/code/__torch__.py.debug_pkl", "archive/constants/0", "archive/extra/a", "data.pkl", "version",

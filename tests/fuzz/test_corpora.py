@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from random import Random
 
 import pytest
 
 from tests.builders.samples import SAMPLES
 from tests.fuzz.corpora import inputs
-from tests.fuzz.mutators import aware, instructions
+from tests.fuzz.mutators import Chance, aware, instructions
 from tests.fuzz.targets import TARGETS
 
 
@@ -26,14 +25,14 @@ def backwards(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", ["state_dict.pt", "legacy.pth", "old.tar", "plain.safetensors", "package.pt"])
 def test_changes_differ(name: str) -> None:
-    made = {aware(SAMPLES[name], Random(seed), backwards) for seed in range(50)}
+    made = {aware(SAMPLES[name], Chance(seed), backwards) for seed in range(50)}
     assert len(made) > 25
     assert None not in made
 
 
 def test_a_changed_zip_has_right_sums() -> None:
     for seed in range(50):
-        changed = aware(SAMPLES["module.pth"], Random(seed), backwards)
+        changed = aware(SAMPLES["module.pth"], Chance(seed), backwards)
         assert changed is not None
         with zipfile.ZipFile(io.BytesIO(changed)) as archive:
             assert archive.testzip() is None
@@ -42,7 +41,7 @@ def test_a_changed_zip_has_right_sums() -> None:
 def test_a_changed_tar_has_right_sums() -> None:
     found = 0
     for seed in range(50):
-        changed = aware(SAMPLES["old.tar"], Random(seed), backwards)
+        changed = aware(SAMPLES["old.tar"], Chance(seed), backwards)
         assert changed is not None
         header = changed[:512]
         found += int(header[148:154], 8) == sum(header[:148]) + sum(b" " * 8) + sum(header[156:])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from random import Random
 
 READERS = ("core", "containers", "formats")
 JUDGING = ("safety", "policy", "in_context", "operators", "targets", "weights_only", "shown_call")  # of analysis: a part of a scan
@@ -34,8 +33,9 @@ def main(name: str, kept: Path, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["modelscope_cli"], exclude=not_covered(name), enable_loader_override=False):
         from tests.fuzz.corpora import SEED_PREFIX
-        from tests.fuzz.mutators import mutate
+        from tests.fuzz.mutators import Chance, mutate
         from tests.fuzz.targets import TARGETS
+        from tests.fuzz.words import words_of
 
         target = TARGETS[name]
         seeds = target.seeds()
@@ -47,8 +47,12 @@ def main(name: str, kept: Path, options: list[str]) -> None:
     for number, seed in enumerate(seeds):
         (corpus / f"{SEED_PREFIX}{number}").write_bytes(seed)
 
+    words = words_of(name)
+
     def change(data: bytes, most: int, seed: int) -> bytes:
-        return mutate(data, most, Random(seed), atheris.Mutate, first=target.choosing)
+        chance = Chance(seed)
+        chance.words = words
+        return mutate(data, most, chance, atheris.Mutate, first=target.choosing)
 
     again = f"{sys.executable} -m tests.fuzz.worker {name} {kept}"  # libFuzzer begins with this when a merge starts its helper
     setting = [again, f"-artifact_prefix={findings}/", str(corpus), *options]
