@@ -17,7 +17,7 @@ from modelscope_cli.core.limits import DEFAULT_LIMITS
 from tests.builders.archives import PACKERS
 from tests.builders.attacks import SYSTEM
 from tests.builders.gguf_file import gguf_bytes
-from tests.builders.pickle_code import STOP, pickled, proto
+from tests.builders.pickle_code import STOP, call, instance, pickled, proto
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.samples import SAMPLES
 from tests.builders.script_file import class_text, script_bytes, script_module
@@ -354,6 +354,30 @@ def test_streams_one_behind_another_are_one(pack):
 
 def test_what_follows_a_compressed_stream():
     assert scanned(gzip.compress(b"text\n") + EVIL, "m.gz").verdict == "dangerous"
+    followed = scanned(gzip.compress(safetensors_bytes({"w": ("F32", (2,))})) + b"\xfc\xfd" * 9, "m.gz")
+    assert (followed.verdict, [one.minor for one in followed.unseen]) == ("unknown", [False])
+
+
+@pytest.mark.parametrize("kinds", [(lzma.FORMAT_XZ, lzma.FORMAT_ALONE), (lzma.FORMAT_ALONE, lzma.FORMAT_XZ)])
+def test_streams_of_both_kinds_of_lzma_are_one(kinds):
+    """As lzma.open reads them, and so joblib, pandas and tarfile."""
+    for cut in (9, 600):
+        for whole in (EVIL, tar_bytes([TarEntry("m/x", EVIL)])):
+            first, second = (lzma.compress(part, kind, preset=0) for part, kind in zip((whole[:cut], whole[cut:]), kinds, strict=True))
+            packed = first + second
+            assert lzma.decompress(packed) == whole
+            assert scanned(packed, "m.xz").verdict == "dangerous"
+
+
+@pytest.mark.parametrize("flags", [0x20, 0xE0, 0x02, 0x1E, 0xFF])
+def test_headers_of_gzip_that_only_some_programs_take(flags):
+    """Python's gzip looks at no flag without a meaning, and at no checksum of a header."""
+    extra = (b"\3\0abc" if flags & 4 else b"") + (b"name\0" if flags & 8 else b"") + (b"why\0" if flags & 16 else b"") + (b"ab" if flags & 2 else b"")
+    packed = gzip.compress(EVIL, mtime=0)
+    packed = packed[:3] + bytes((flags,)) + packed[4:10] + extra + packed[10:]
+    assert gzip.decompress(packed) == EVIL
+    assert scanned(packed, "m.gz").verdict == "dangerous"
+    assert scanned(packed[:12] if flags & 4 else packed[:10], "m.gz").verdict != "safe"
 
 
 @pytest.mark.parametrize(
@@ -447,6 +471,23 @@ def test_storages_are_numbers_and_not_listed():
     assert other.verdict == "dangerous"
     unknown = scanned(zip_bytes([*GOOD, Entry("archive/thing", stray), Entry("archive/thing", stray)]))
     assert [(one.where, one.minor) for one in unknown.unseen] == [("archive/thing", True)]
+
+
+def test_only_the_folder_that_belongs_to_a_pickle_holds_its_storages():
+    for other in ("tensors/0", "constants/0", ".data/0.storage", "bytecode/0", "xl_model_weights/0"):
+        module = torch_entries(instance("torch.nn.modules.module.Module", {"weight": tensor()}), {"0": 24})
+        data = zip_bytes([*module, Entry(f"archive/{other}", EVIL)])
+        assert scanned(data).verdict == "dangerous", other
+        assert scanned(zip_bytes([Entry("m/a.pt", data)])).verdict == "dangerous", other
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("held", [npy("'|O'", EVIL), zip_bytes(torch_entries(call("os.system", "true"), {}))])
+def test_a_storage_that_programs_open_by_its_beginning(held, deflate):
+    root = ordered({"w": tensor("0", (len(held),), "ByteStorage")})
+    entries = [entry._replace(deflate=deflate and "/data/" in entry.name) for entry in torch_entries(root, {"0": held})]
+    assert scanned(zip_bytes(entries), "model.npz").verdict == "dangerous"
+    assert scanned(zip_bytes([Entry("m/a.npz", zip_bytes(entries))])).verdict == "dangerous"
 
 
 def test_an_archive_of_what_is_known_by_no_name_is_not_safe():

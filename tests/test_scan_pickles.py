@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import struct
@@ -32,7 +33,7 @@ from tests.builders.samples import SAMPLES
 from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.torch_code import ordered, tensor
 from tests.builders.torch_file import legacy_bytes, torch_entries, torch_zip_bytes
-from tests.builders.zip_archive import zip_bytes
+from tests.builders.zip_archive import Entry, zip_bytes
 from tests.scanned import codes, paths, scanned
 
 
@@ -264,6 +265,23 @@ def test_text_is_no_pickle():
         safety = scanned(text.encode(), "README")
         assert safety.verdict is None, text
         assert not safety.scanned.streams
+
+
+@pytest.mark.parametrize("announced", [b"", b"\x80\x02", b"\x80\x04\x95" + (999).to_bytes(8, "little")])
+def test_a_last_line_without_its_end_runs_in_python(announced):
+    """Python's own unpickler, joblib's, takes what is left for a line, and cuts off its last letter; the one in C refuses it."""
+    data = announced + b"(S'true'\niposix\nsystemX"
+    for file in ("model.joblib", "model.pkl"):
+        safety = scanned(data, file)
+        assert (safety.verdict, paths(safety)) == ("dangerous", {"posix.system"}), file
+    inside = zip_bytes([*torch_entries(ordered({"w": tensor()}), {"0": 24}), Entry("archive/scaler.joblib", data)])
+    assert scanned(inside).verdict == "dangerous"
+    called = []
+    unpickler = pickle._Unpickler(io.BytesIO(data))
+    unpickler.find_class = lambda module, name: called.append((module, name)) or print
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        unpickler.load()
+    assert called in ([("posix", "system")], [])  # none where a frame ends with the line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="posix.system is nt.system there")

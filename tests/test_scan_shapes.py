@@ -55,6 +55,7 @@ NAMESPACE, PARTS, MODULES = (
     "torch.nn.modules.container.ModuleDict",
 )
 PARAMETERS = instance(PARTS, {"_keys": {"__class__": None}})
+STORAGE = persistent(("storage", name("torch.FloatStorage"), "0", "cpu", 4))
 REBUILD, SPEC = "torch._tensor._rebuild_from_type_v2", "torch.distributed.tensor._dtensor_spec.DTensorSpec"
 DTYPE = call("numpy.dtype", "O8", False, True)
 
@@ -109,6 +110,16 @@ FORGED = {
     "what a module does instead of its forward": instance("torch.nn.modules.module.Module", {"_compiled_call_impl": name("torch.Size")}),
     "text of what a queue holds": call("builtins.str", [call("collections.deque", [instance(NAMESPACE)])]),
     "text of what an exception holds": call("builtins.str", [call("builtins.ValueError", instance(NAMESPACE))]),
+    "entries of a list": entry_of(value([]), call("builtins.slice", 0, 0), [("__class__", name(PARTS))]),
+    "an item of a list that is exchanged": entry_of(value([["__class__", None]]), value(0), ["__class__", name(PARTS)]),
+    "items of bytes": Code(b"\x96" + (1).to_bytes(8, "little") + b"a" + value(1) + APPEND),
+    "items of a storage": Code(STORAGE + value(1) + APPEND),
+    "attributes of a storage": built(STORAGE, {"_getitem": name("torch.Size")}),
+    "a storage that is gone through": call("builtins.list", STORAGE),
+    "a namespace of an object's entries": call("types.SimpleNamespace", PARAMETERS),
+    "an array of dill's out of arguments that nobody sees": call(
+        "dill._dill._create_array", name("torch._utils._rebuild_tensor"), call("builtins.tuple", [1]), (), None
+    ),
     "a tensor that is rebuilt as what is no class": call(REBUILD, name("torch._utils._rebuild_tensor_v2"), "x", (1,), {}),
 }
 ODD = {
@@ -154,6 +165,7 @@ ODD = {
     "an object in a queue": call("torch.Size", call("collections.deque", [instance(NAMESPACE)])),
     "an object that its class initialises": call("copyreg._reconstructor", name(PARTS), name(PARTS), {"a": 1}),
     "a hook of harmless names": instance("torch.nn.modules.module.Module", {"_forward_hooks": {"0": name("torch.nn.functional.relu")}}),
+    "a table of hooks that is an object": instance("torch.nn.modules.module.Module", {"_forward_pre_hooks": PARAMETERS}),
     "bytes without measure": call("builtins.bytearray", 1 << 40),
     "a number without measure": call("builtins.int", call("decimal.Decimal", "1e2000000000")),
     "a fraction without measure": call("fractions.Fraction", "1e3000000000"),
@@ -341,6 +353,23 @@ def test_torch_itself_writes_nothing_of_the_kind(tmp_path):
         path = tmp_path / f"{number}.pt"
         torch.save(content, path)
         assert not codes(scanned(path.read_bytes(), "model.pt")) & {"forged-pickle", "odd-pickle"}, number
+
+
+def test_arrays_and_types_as_dill_writes_them_are_no_functions():
+    array = call("numpy._core.multiarray._reconstruct", name("numpy.ndarray"), (0,), b"b").removesuffix(REDUCE)
+    function, arguments = name("numpy._core.multiarray._reconstruct"), (name("numpy.ndarray"), (0,), b"b")
+    state = (1, (4,), built(call("numpy.dtype", "f8", False, True), (3, "<", None, None, None, -1, -1, 0)), False, bytes(32))
+    assert array.startswith(function)
+    made = call("dill._dill._create_array", function, arguments, state, None)
+    part = Code(call("dill._dill._load_type", "slice") + value((0, 1, 1)) + REDUCE)
+    safety = scanned(pickled([made, part]), "model.pkl")
+    assert (safety.verdict, "builtins.slice" in paths(safety)) == ("unknown", True)
+    evil = call("dill._dill._create_array", name("os.system"), ("true",), state, None)
+    assert scanned(pickled(evil), "model.pkl").verdict == "dangerous"
+    forged = (1, (4,), built(call("numpy.dtype", "O8", False, True), (3, "|", None, None, None, -1, -1, 0)), False, bytes(32))
+    assert scanned(pickled(call("dill._dill._create_array", function, arguments, forged, None)), "model.pkl").verdict == "dangerous"
+    code = Code(call("dill._dill._load_type", "CodeType") + value((0, b"")) + REDUCE)
+    assert scanned(pickled(code), "model.pkl").verdict == "dangerous"
 
 
 def test_words_that_are_told():

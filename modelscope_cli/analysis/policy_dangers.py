@@ -325,6 +325,8 @@ DANGEROUS_ROWS: tuple[Row, ...] = (
     ("ray.*", "*", SUSPICIOUS, "runs functions in other processes"),
     ("dask.*", "*", SUSPICIOUS, "runs functions that it is given"),
     ("celery.*", "*", DANGEROUS, "runs functions in other processes"),
+    ("dill._dill", "_create_array", UNKNOWN, "rebuilds an array by a function that it is given, which is judged by itself"),
+    ("dill._dill", "_load_type", UNKNOWN, "gives a type by its name, which is judged by itself"),
     ("dill.*", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
     ("cloudpickle.*", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),
     ("cloudpickle.cloudpickle_fast", "*", DANGEROUS, "makes functions out of bytecode that stands in the file"),

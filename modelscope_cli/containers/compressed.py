@@ -18,6 +18,8 @@ from modelscope_cli.errors import CorruptFileError, LimitError, UnsupportedFeatu
 
 MOST_MEMORY = 128 << 20  # bytes that a stream may make its decompressor remember: what `zstd` and `xz -9` ask for at most
 INPUT = 1 << 18  # bytes read of the file at a time
+MOST_HEADER = 1 << 20  # bytes of a gzip header
+UNREAD_FLAGS = 0xE2  # of it: those without a meaning, and that there is a checksum of the header
 HEAD = 16  # bytes by which a codec is known
 
 
@@ -61,6 +63,22 @@ def method_named(method: int) -> str:
     """A way of zip that is not read, with its name where it has one."""
     name = OTHER_METHODS.get(method)
     return f"zip compression method {method}" + (f" ({name})" if name else "")
+
+
+def gzip_header_end(data: bytes) -> int:
+    """Where the deflated data of a gzip stream begins; -1 where more must be read to know (RFC 1952, section 2.3)."""
+    flags, at = data[3], 10
+    if flags & 4:  # FEXTRA: bytes behind their count
+        if len(data) < 12:
+            return -1
+        at = 12 + int.from_bytes(data[10:12], "little")
+    for flag in (8, 16):  # FNAME, FCOMMENT: text up to a NUL
+        if flags & flag:
+            found = data.find(b"\0", at)
+            if found < 0:
+                return -1
+            at = found + 1
+    return at + (2 if flags & 2 else 0)  # FHCRC
 
 
 class Inflater:
@@ -161,7 +179,16 @@ class Stream:
             raise LimitError("members", self.most, f"more than {self.most:,} {self.codec.name} streams", path=self.window.name)
         self._engine = self.make()
         self.streams += 1
-        return data
+        return self._plain_header(data) if self.codec is GZIP and len(data) > 3 and data[3] & UNREAD_FLAGS else data
+
+    def _plain_header(self, data: bytes) -> bytes:
+        """A gzip header without the flags that zlib refuses and Python's gzip module takes, which checks no sum of a header."""
+        while (end := gzip_header_end(data)) < 0 or len(data) < end:
+            more = self._input() if len(data) < MOST_HEADER else b""
+            if not more:
+                raise self._corrupt("the gzip header does not end")
+            data += more
+        return data[:3] + b"\0" + data[4:10] + data[end:]
 
     def _corrupt(self, what: str) -> CorruptFileError:
         return CorruptFileError(what, path=self.window.name, offset=self.consumed)

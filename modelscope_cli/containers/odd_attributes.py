@@ -58,6 +58,7 @@ UNSEEN_STATE = "an object is given a state that another call returns, so nobody 
 NO_ATTRIBUTES = "an object is given a state that is no dictionary of attributes"
 NO_TABLE = "a module is given a table of its parts that is an object: reading from it runs what the object says"
 NO_PART = "a module is given a part that is no module: torch calls it as one"
+OF_STORAGE = "attributes are given to a storage, which has none: its methods then call what the file says"
 OWN_DICT = "all attributes of an object are replaced, by the attribute __dict__"
 OWN_CLASS = "an object is given another class, by the attribute __class__"
 COMPUTED_NAME = "an object is given an attribute whose name is computed while the file is loaded"
@@ -68,6 +69,8 @@ LATER = "attributes are added to a state after it was given"
 def of_state(target: Any, state: Any, budget: Budget) -> Iterator[Shape]:
     """What is odd about a state that BUILD gives to `target`."""
     cls = class_of(target) if type(target) is Call else None
+    if type(target) is PersistentId:
+        yield FORGED_PICKLE, OF_STORAGE, ()
     of_modules = cls is not None and is_of_modules(cls)
     parts = state if type(state) is tuple and len(state) <= 4 else ()
     if any([type(one) is Call and _is_made_list(one) for one in (state, *parts)]):
@@ -123,12 +126,14 @@ def _of_attributes(target: Any, cls: Global | None, part: Mapping, *, slots: boo
             yield from [
                 (ODD_IF_HARMLESS, INSTEAD, (*known, *_named_by(hook))) for _, hook in value.pairs if _may_be_called(hook)
             ]
+        elif of_modules and name in HOOKS and type(value) in (Call, PersistentId):
+            yield ODD_PICKLE, NO_TABLE, ()
         elif name == "__class__" and type(value) in (Global, Call):
             yield FORGED_PICKLE, OWN_CLASS, ()
         elif name == "__dict__":  # which some classes write into a state of their own
             yield (FORGED_PICKLE, OWN_DICT, ()) if slots or cls is None else (ODD_IF_HARMLESS, OWN_DICT, (cls,))
         elif name in OF_MODULES:
-            if type(value) is Call:
+            if type(value) in (Call, PersistentId):
                 yield ODD_PICKLE, NO_TABLE, ()
             elif type(value) is Mapping and of_modules and name == "_modules":
                 yield from _of_modules(known, value)

@@ -49,6 +49,7 @@ GOING_THROUGH = frozenset(
     }
     | {("collections", name) for name in ("OrderedDict", "Counter", "deque", "ChainMap", "UserDict", "UserList")}
 )
+NAMESPACE = ("types", "SimpleNamespace")  # whose argument is a dictionary of attributes, since Python 3.13
 DEFAULTS = ("collections", "defaultdict")  # whose first argument is not gone through
 SHOWING = frozenset((module, name) for module in BUILTINS for name in ("str", "repr", "bytes", "bytearray"))
 TEXT = frozenset({("_codecs", "encode"), ("codecs", "encode")})  # bytes, as protocols 0 to 2 write them
@@ -86,6 +87,7 @@ NO_PAIRS = "a dictionary is made of what are no pairs, so nobody sees its entrie
 SHOWN = "text is made of what holds an object, which says by a method of its own how it is shown"
 TURNED = "a text is turned into another one by a codec that no pickler uses"
 REBUILT = "a tensor is rebuilt in a way that torch does not, which calls and sets what the file says"
+OVERWRITTEN = "entries are set on a list, or items put into what is no list: what it holds then, nobody sees"
 FILLED = "entries or items are put into an object that pickle fills by its state alone"
 BY_INIT = "an object is made by a call, which runs its __init__; pickle makes it without one"
 GIVEN = "a function is called with an object of the file, and calls methods of it"
@@ -132,6 +134,8 @@ def of_call(function: Any, args: Any, opcode: int, budget: Budget) -> Iterator[S
         through = [arg for arg in args if _is_gone_through(arg) and (key != DEFAULTS or arg is not args[0])]
         if through:
             yield FORGED_PICKLE, f"{function.name}() goes through an object, and so reads attributes that nobody names", ()
+    if key == NAMESPACE and args and not (type(args[0]) is Mapping and args[0].state is None):
+        yield FORGED_PICKLE, NO_PAIRS, ()
     if key in DICT_CLASSES and args and not _is_table(args[-1]):
         yield FORGED_PICKLE, NO_PAIRS, ()
     if opcode in RUNNING_INIT and is_of_modules(function):
@@ -320,7 +324,8 @@ def _holds(args: tuple[Any, ...]) -> bool:
 
 def _is_gone_through(arg: Any) -> bool:
     """Whether going through it runs what the file says: objects do, and dictionaries with attributes of their own."""
-    return (type(arg) is Call and not is_text(arg)) or (type(arg) is Mapping and arg.state is not None)
+    kind = type(arg)
+    return (kind is Call and not is_text(arg)) or kind is PersistentId or (kind is Mapping and arg.state is not None)
 
 
 def _is_table(node: Any) -> bool:

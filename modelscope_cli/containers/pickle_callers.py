@@ -49,6 +49,10 @@ STATES: dict[Key, int] = {  # functions that set the attributes of what they ret
 }
 
 
+# dill._dill._create_array(function, arguments, state, attributes): gives function(*arguments) the state, and attributes if there are any.
+DILL_ARRAY = ("dill._dill", "_create_array")
+
+
 def _from_type(args: tuple[Any, ...], opcode: int) -> Given:
     return [(args[0], args[2])] if len(args) > 2 else []
 
@@ -89,6 +93,7 @@ CALLERS: dict[Key, Callable[[tuple[Any, ...], int], Given]] = {
     ("numpy.random._pickle", "__bit_generator_ctor"): _first_alone,
     ("copyreg", "__newobj__"): _first,
     ("copy_reg", "__newobj__"): _first,
+    DILL_ARRAY: _first_with_tuple,
     ("copyreg", "__newobj_ex__"): _first_with_tuple,
     ("copy_reg", "__newobj_ex__"): _first_with_tuple,
     ("copyreg", "_reconstructor"): _reconstructor,

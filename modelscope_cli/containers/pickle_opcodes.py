@@ -87,6 +87,10 @@ class PickleOpcodes(PickleCalls):
             raise EndOfDataError
         return self.data[pos:end], end + 1
 
+    def _last_line(self, pos: int) -> tuple[bytes | bytearray, int]:
+        """The line behind which an instruction calls something."""
+        return self._line(pos)
+
     # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
 
     def _proto(self, pos: int) -> int:
@@ -145,7 +149,7 @@ class PickleOpcodes(PickleCalls):
 
     def _inst(self, pos: int) -> int:
         module, after = self._line(pos)
-        name, after = self._line(after)
+        name, after = self._last_line(after)
         args = tuple(self._since_mark())
         found = self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1)
         found.pushed += 1

@@ -14,18 +14,21 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from modelscope_cli.containers.odd_attributes import of_later
+from modelscope_cli.containers.odd_attributes import of_later, of_state
 from modelscope_cli.containers.odd_shapes import (
+    FORGED_PICKLE,
     ODD_PICKLE,
     ODD_STORAGE,
     OLD_NAME,
+    OVERWRITTEN,
     objects_in,
     of_call,
     of_filling,
     of_keys,
     of_keywords,
 )
-from modelscope_cli.containers.pickle_callers import BY_NAME
+from modelscope_cli.containers.odd_states import odd_state
+from modelscope_cli.containers.pickle_callers import BY_NAME, DILL_ARRAY
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_machine import PickleMachine
 from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global, Mapping, PersistentId, SetOf
@@ -38,6 +41,7 @@ LONGEST_KEY = 4_096  # characters of the key of a storage
 LONGEST_INDEX = 4_300  # digits of a place in the memo: Python reads no longer numbers
 MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
 MOST_SIGNS = 4  # of a kind, in a pickle
+DILL = DILL_ARRAY[0]
 PARTIALS = ("functools.partial", "_functools.partial")  # which call later, with more
 
 
@@ -76,7 +80,26 @@ class TolerantMachine(PickleMachine):
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
         self._note(function, of_call(function, args, self.data[offset], self.budget), offset)
-        return super()._reduce(function, args, offset)
+        made = super()._reduce(function, args, offset)
+        is_dill = type(function) is Global and function.module == DILL and type(args) is tuple
+        return self._by_dill(function.name, args, made, offset) if is_dill else made
+
+    def _by_dill(self, name: str, args: tuple[Any, ...], made: Any, offset: int) -> Any:
+        """What two functions of dill give back (dill/_dill.py): a type by its name, and an array, as BUILD would make it."""
+        if name == "_load_type" and len(args) == 1 and type(args[0]) is str:
+            found = self._named("types" if args[0].endswith("Type") else "builtins", args[0], offset)
+            found.pushed += 1
+            return found
+        if name == DILL_ARRAY[1] and len(args) == 4:  # a function, its arguments, a state, and attributes, if there are any
+            made = Call(args[0], args[1])
+            for state in args[2:] if args[3] is not None else args[2:3]:
+                self._note(made, of_state(made, state, self.budget), offset)
+                odd = odd_state(made, state, self.dtypes)
+                if odd is not None:
+                    self.calls.append((offset, made, (odd[1],), odd[0]))
+                self._store_attributes(made, state, offset)
+            made.state = args[2]
+        return made
 
     def _called_by(self, through: str, callee: Any, args: Any, offset: int, depth: int = 0, *, stored: bool = False) -> None:
         if not stored and through not in BY_NAME and through not in PARTIALS:
@@ -133,6 +156,8 @@ class TolerantMachine(PickleMachine):
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
             target.entries = (target.entries or []) + pairs
+        else:
+            self._note(target, [(FORGED_PICKLE, OVERWRITTEN, ())], self.end)
 
     def _add_items(self, target: Any, items: list[Any]) -> None:
         if type(target) is list:
@@ -143,6 +168,8 @@ class TolerantMachine(PickleMachine):
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
             target.items = (target.items or []) + items
+        else:
+            self._note(target, [(FORGED_PICKLE, OVERWRITTEN, ())], self.end)
 
     def _arguments(self, args: Any) -> tuple[Any, ...]:
         """Python's own unpickler takes whatever can be gone through; the one in C only a tuple."""
@@ -162,6 +189,15 @@ class TolerantMachine(PickleMachine):
         except ValueError:
             limit = self.limits.pickle_bytes
             raise LimitError("pickle_bytes", limit, f"more than {limit:,} in a line", path=self.where, offset=pos) from None
+
+    def _last_line(self, pos: int) -> tuple[bytes | bytearray, int]:
+        """At the end of the data Python's own unpickler takes what is left for the line, and cuts off its last letter (load_inst)."""
+        try:
+            return self._line(pos)
+        except EndOfDataError:
+            if pos >= len(self.data) or self._refilled():
+                raise
+            return self.data[pos:-1], len(self.data)
 
     def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
         length = int.from_bytes(self._take(pos, width), "little")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from modelscope_cli.containers.compressed import MOST_MEMORY, Codec, Inflater, Stream, codec_of
+from modelscope_cli.containers.compressed import MOST_MEMORY, XZ, Codec, Inflater, Stream, codec_of
 from modelscope_cli.containers.unpacked import UnpackedWindow
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError
@@ -33,7 +33,15 @@ CHECKED = [
 ZLIB = Codec("zlib", re.compile(b"|".join(re.escape(pair.to_bytes(2, "big")) for pair in CHECKED)), ())
 CONVINCING = 64  # bytes that unpack of what is damaged: fewer come of any text by chance
 WEAK = ("zlib", "LZMA")  # whose first bytes other files have too
-LZMA = Codec("LZMA", re.compile(rb"[\0-\xe0].{4}(?:\xff{8}|.{4}[\0-\x3f]\0{3})", re.DOTALL), (), slow=True)
+# What liblzma takes without being told: a dictionary of 2^n or 3·2^n bytes, and a size that is none or plausible. Python's lzma module
+# takes either of its formats for each stream of a file, whatever the first one was (Lib/lzma.py, FORMAT_AUTO).
+DICTIONARIES = [*[times << n for times in (1, 3) for n in range(32 - times // 2)], 0xFFFFFFFF]
+OLD_LZMA = rb"[\0-\xe0](?:%s)(?:\xff{8}|.{4}[\0-\x3f]\0{3})" % b"|".join(
+    re.escape(size.to_bytes(4, "little")) for size in DICTIONARIES
+)
+EITHER = re.compile(rb"%s|%s" % (XZ.magic.pattern, OLD_LZMA), re.DOTALL)
+LZMA = Codec("LZMA", EITHER, (), slow=True)
+ANY_XZ = Codec("xz", EITHER, XZ.suffixes, slow=True)
 ZFILE = re.compile(rb"ZF\s*0x[0-9A-Fa-f]+[Ll]?\s*")
 ZFILE_HEADER = 21
 # By their first bytes: what is packed in ways that are not unpacked here.
@@ -49,12 +57,14 @@ PACKED = (
 def stream_of(head: bytes, window: Window) -> tuple[Codec, Callable[[], Stream]] | None:
     """How a window that begins so is compressed, and what begins to unpack it; None where it is not."""
     codec = codec_of(head)
+    if codec is XZ:
+        return ANY_XZ, lambda: Stream(window, ANY_XZ, either_lzma)
     if codec is not None:
         return codec, lambda: unpacking(window, codec)
     if ZLIB.magic.match(head):
         return ZLIB, lambda: Stream(window, ZLIB, lambda: Inflater(15))
-    if is_lzma(head):
-        return LZMA, lambda: Stream(window, LZMA, lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MOST_MEMORY))
+    if LZMA.magic.match(head):
+        return LZMA, lambda: Stream(window, LZMA, either_lzma)
     if ZFILE.fullmatch(head[:ZFILE_HEADER]) and len(head) > ZFILE_HEADER:
         begin = ZFILE_HEADER + (head[ZFILE_HEADER] == ord(" "))
         rest = window.cut(begin, window.size - begin, window.name)
@@ -62,11 +72,8 @@ def stream_of(head: bytes, window: Window) -> tuple[Codec, Callable[[], Stream]]
     return None
 
 
-def is_lzma(head: bytes) -> bool:
-    """Whether liblzma would take it without being told: a dictionary of 2^n or 3·2^n bytes, and a size that is none or plausible."""
-    dictionary = int.from_bytes(head[1:5], "little")
-    usual = dictionary == 0xFFFFFFFF or (dictionary and bin(dictionary).rstrip("0") in ("0b1", "0b11"))
-    return bool(usual) and LZMA.magic.match(head) is not None
+def either_lzma() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=MOST_MEMORY)
 
 
 def packed_otherwise(head: bytes) -> str | None:
@@ -93,7 +100,8 @@ def scan_compressed(walk: Walk, window: Window, where: str, depth: int, codec: C
     unpacked.release()
     if unpacked.trailing:
         behind = f"{where}/behind" if where else "behind"
-        walk.content(window.cut(window.size - unpacked.trailing, unpacked.trailing, behind), behind, depth + 1)
+        if not walk.content(window.cut(window.size - unpacked.trailing, unpacked.trailing, behind), behind, depth + 1):
+            walk.unseen(behind, f"what follows the {codec.name} data is of no kind that is known here")
     if not where and not any(one.where == inner for one in walk.found.unseen):
         walk.found.looked = True
     return True

@@ -1,7 +1,11 @@
 """The members of one zip archive, each by its content, as a directory lists them.
 
-Members whose bytes a pickle claims as its storages are data: nobody unpickles them, so they are not looked into. In an archive of
-torch.export nothing is skipped, because its configurations can call the same weight a tensor and a pickle.
+Members whose bytes a pickle claims as its storages are data: nobody unpickles them, so they are not looked into. Which those are a
+reader has found where there was one; else they are those in the folder that belongs to the pickle:
+
+    data.pkl  data/KEY      constants.pkl  constants/KEY      bytecode.pkl  bytecode/KEY or constants/KEY
+
+In an archive of torch.export nothing is skipped, because its configurations can call the same weight a tensor and a pickle.
 """
 
 from __future__ import annotations
@@ -19,13 +23,13 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 FIRST_BYTES = 512
+DEFLATED = 8  # the method of zip
 RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
 OPENED = (b"\x93NUMPY", b"PK\x03\x04")
 BYTECODE = "bytecode.pkl"  # of TorchScript for mobile
 TORCH_PICKLES = ("data.pkl", "constants.pkl", BYTECODE, "attributes.pkl")
-STORAGE = re.compile(
-    r"(.*/|)(?:data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+?)(?:\.storage)?", re.DOTALL | re.IGNORECASE
-)
+CLAIMED = {"data.pkl": ("data",), "constants.pkl": ("constants",), BYTECODE: ("bytecode", "constants")}
+STORAGE = re.compile(r"(.*/|)(data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+)", re.DOTALL | re.IGNORECASE)
 WEIGHTS = re.compile(
     r"(?:.*/)?data/(?:weights|constants)/[^/]+", re.DOTALL | re.IGNORECASE
 )  # of torch.export: numbers, or pickles
@@ -56,8 +60,8 @@ class Archive:
         """Look at every member that the directory lists."""
         self.walk.found.looked = self.walk.found.looked or not self.where
         self.python_code()
-        storages: list[tuple[Member, str, str]] = []
-        keys: dict[str, set[str]] = {}  # by folder: the storages that the pickles in it name
+        storages: list[tuple[Member, str, str, str]] = []
+        keys: dict[str, set[str]] = {}  # by folder of storages: those that its pickle names
         known = self.walk.data if not self.is_program() and not self.depth else frozenset()
         for member in self.directory.members:
             runs = member.name.lower().endswith(RUN)
@@ -65,12 +69,14 @@ class Archive:
                 continue
             storage = STORAGE.fullmatch(member.name) if self.roots else None
             if storage is not None and not runs:
-                storages.append((member, storage[1].lower(), storage[2]))
+                storages.append((member, storage[1].lower(), storage[2].lower(), storage[3]))
             else:
-                raw = WEIGHTS.fullmatch(member.name) is not None
-                keys.setdefault(member.name.lower().rpartition("/")[0], set()).update(self.member(member, raw=raw))
-        for member, root, key in storages:
-            if key not in keys.get(root.removesuffix("/"), ()) or self.opened(member):
+                named = self.member(member, raw=WEIGHTS.fullmatch(member.name) is not None)
+                root, slash, leaf = member.name.lower().rpartition("/")
+                for folder in CLAIMED.get(leaf, ()) if named and not known else ():
+                    keys.setdefault(root + slash + folder, set()).update(named)
+        for member, root, folder, key in storages:
+            if key not in keys.get(root + folder, ()) or self.opened(member):
                 self.member(member, raw=root in self.roots)
 
     def is_program(self) -> bool:
@@ -81,7 +87,9 @@ class Archive:
 
     def opened(self, member: Member) -> bool:
         """Whether what a pickle claims as a storage is something that programs open by what it begins with, as numpy.load does."""
-        return member.method == STORED and member.stored > 5 and self.window.read(member.start, 6).startswith(OPENED)
+        if member.method == STORED:
+            return member.stored > 5 and self.window.read(member.start, 6).startswith(OPENED)
+        return member.method != DEFLATED or self.head(member).startswith(OPENED)
 
     def member(self, member: Member, *, raw: bool = False) -> set[str]:
         """Look at a member by its content; the keys of the storages that its pickles name. `raw` ones should be numbers."""
@@ -133,7 +141,7 @@ class Archive:
             return self.window.read(member.start, min(member.stored, FIRST_BYTES))
         raw = self.window.read(member.start, min(member.stored, 4 * FIRST_BYTES), member.name)
         try:
-            return zlib.decompressobj(-15).decompress(raw, FIRST_BYTES) if member.method == 8 else raw
+            return zlib.decompressobj(-15).decompress(raw, FIRST_BYTES) if member.method == DEFLATED else raw
         except zlib.error:
             return raw
 

@@ -151,20 +151,23 @@ class Walk:
             if self.templates:
                 templates_of(checkpoint, self)
 
-    def content(self, window: Window, where: str, depth: int, *, raw: bool = False) -> None:
-        """Look at a file, or at one inside another, by what it holds. `raw` says that numbers are expected. Never raises for content."""
+    def content(self, window: Window, where: str, depth: int, *, raw: bool = False) -> bool:
+        """Look at a file, or at one inside another, by what it holds. `raw` says that numbers are expected. Never raises for content.
+
+        Returns whether it is of a kind that is known, or was told.
+        """
         self.files += 1
         if depth > self.limits.scanned_depth:
             self.unseen(where, f"more than {self.limits.scanned_depth:,} containers in one another (--limit scanned_depth=N)")
-            return
+            return True
         if self.files > self.limits.scanned_parts:
             self.unseen("", f"what follows the first {self.limits.scanned_parts:,} parts (--limit scanned_parts=N)")
-            return
+            return True
         try:
             head = window.head(HEAD)
         except ModelscopeError as problem:
             self.unseen(where, problem)
-            return
+            return True
         known = False
         for look in (self._pickles, self._container, self._user_block, self._second_end):
             try:
@@ -178,6 +181,7 @@ class Walk:
                 known = True
         if not known and window.size and depth and not raw:
             self.unseen(where, "of no kind that is known here", quiet=True)
+        return known
 
     def _pickles(self, window: Window, where: str, depth: int, head: bytes) -> bool:
         from modelscope_cli.formats.scan_pickles import scan_pickles
