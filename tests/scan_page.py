@@ -12,8 +12,9 @@ BEFORE = """# What `mscope scan` says
 
 A pickle is a program: loading it imports names and calls them. `mscope scan` follows every pickle it finds, in any container, without
 importing or calling anything, and holds each name and call against a policy whose rows carry their reasons
-(`modelscope_cli/analysis/policy_dangers.py`, `policy_harmless.py`, `policy_layers.py`). A graph is a program, too: of ONNX,
-TensorFlow, TensorFlow Lite and Core ML models the operators are judged (`policy_operators.py`), and where their data should lie.
+(`modelscope_cli/analysis/policy_dangers.py`, `policy_harmless.py`, `policy_layers.py`; for Keras `policy_keras.py`,
+`policy_tensorflow.py`). A graph is a program, too: of ONNX, TensorFlow, TensorFlow Lite and Core ML models the operators are judged
+(`policy_operators.py`), and where their data should lie.
 
 | verdict | meaning |
 | --- | --- |

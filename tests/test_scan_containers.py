@@ -442,10 +442,20 @@ def test_hdf5_behind_a_user_block(at):
 
 
 def test_functions_of_tensorflow_are_no_code_but_some():
-    for function, verdict in (("math.add", "safe"), ("io.write_file", "suspicious"), ("load_op_library", "suspicious")):
+    for function, verdict in (("math.add", "safe"), ("io.read_file", "suspicious"), ("io.write_file", "dangerous")):
         layer = json.dumps({"class_name": "TFOpLambda", "config": {"name": "x", "function": function}}).encode()
         assert scanned(b"\x89HDF\r\n\x1a\n" + bytes(99) + layer, "m.h5").verdict == verdict
         assert scanned(zip_bytes([Entry("config.json", layer), Entry("w.h5", b"\x89HDF\r\n\x1a\n")]), "m.keras").verdict == verdict
+
+
+@pytest.mark.parametrize(("descr", "verdict"), [
+    ("('<i8', {'a': ('|O', 0)})", "dangerous"), ("('<i8', [('a', '|O')])", "dangerous"), ("[('a', '|V8', '|O')]", "dangerous"),
+    ("('<i8', '|O')", "dangerous"), ("[('a', ('<i8', {'b': ('|O', 0)}))]", "dangerous"), ("('<i8', (1, '|O'))", "dangerous"),
+    ("('<i8', (2,))", "safe"), ("('<i8', 2)", "safe"), ("[('a', '<i8', (2, 3)), (('title', 'b'), '<f4')]", "safe"), ("('<i8', True)", "dangerous"),
+])  # fmt: skip
+def test_types_that_numpy_does_not_write(descr, verdict):
+    """What stands in the place of a shape may be a second type, by which the same bytes are objects."""
+    assert scanned(npy(descr, EVIL), "a.npy").verdict == verdict
 
 
 def test_tables_of_pandas_are_not_safe():

@@ -114,6 +114,14 @@ def test_graphs_that_reach_out(attack):
         (tf_node("DecodeProtoV2", descriptor_source=tf_text("/etc/x.desc")), "suspicious"),
         (tf_node("DecodeProtoV2", descriptor_source=tf_text("local://") + tf_text("/etc/x.desc")), "suspicious"),
         (tf_node("ExperimentalMatchingFilesDataset"), "suspicious"),
+        (tf_node("EncodeProto", descriptor_source=tf_text("/etc/x.desc")), "suspicious"),
+        (tf_node("EncodeProto", descriptor_source=tf_text("local://")), "safe"),
+        (tf_node("DumpTensor", log_dir_path=tf_text("/a"), file_name=tf_text("b")), "dangerous"),
+        (tf_node("CalibrationStatisticsSaver", output_file_path=tf_text("/a")), "suspicious"),
+        (tf_node("RecordInput", file_pattern=tf_text("/a*")), "suspicious"),
+        (tf_node("SnapshotChunkDataset"), "suspicious"),
+        (tf_node("DTensorRestoreV2"), "safe"),
+        (tf_node("XlaCustomCallV2"), "unknown"),
         (tf_node("Save"), "unknown"),
         (tf_node("Addons>Gelu"), "unknown"),
         (tf_node("WriteFileX"), "safe"),
@@ -298,7 +306,20 @@ STREAM = 'attr { key: "output_stream" value { s: "%s" } }'
         (('op: "PrintV2" ' + STREAM % "stderr",), "safe"),
         (('op: "PrintV2" ' + STREAM % "file:///x",), "dangerous"),
         (('op: "PrintV2" ' + STREAM.replace("key", "key #") % "stderr",), "dangerous"),
+        (('op: "PrintV2" ' + STREAM % 'stderr" s: "file:///x',), "dangerous"),
+        (('op: "PrintV2" ' + STREAM % ('stderr"' + " " * 500 + 's: "file:///x'),), "dangerous"),
+        (('op: "PrintV2" ' + STREAM % 'stderr" s: "file://}',), "dangerous"),
+        (('op: "PrintV2" ' + STREAM % r"\146ile:///x",), "dangerous"),
+        (('op: "PrintV2" ' + STREAM % "std\" 'err\" \"",), "dangerous"),
         (('op: "Relu"', r'metadata: "{\"class_name\": \"Lambda\", \"config\": {}}"'), "dangerous"),
+        (('op: "Relu"', r'''metadata: '{\"class_name\":\n\t\"Lam' "bda\", \"config\": {}}"'''), "dangerous"),
+        (('op: "Relu"', r'metadata: "{\"cl\141ss_name\": \"Lambd\x61\", \"config\": {}}"'), "dangerous"),
+        (('op: "Relu"', r'metadata: "{\"class_name\": \"Dense\", \"config\": }"'), "unknown"),
+        (('op: "Relu"', 'metadata: "" # or so\n "{}"'), "unknown"),
+        (('op: "Relu"', 'metadata: "{"\u00a0"}"'), "unknown"),
+        (('op: "Relu"', 'metadata: "some words"'), "safe"),
+        (('op: "Relu"', r'metadata #' + "\n" + r': "{\"class_name\": \"Lambda\", \"config\": {}}"'), "unknown"),
+        (('op: "Relu" tensor_content: "\\000\\001"', r'metadata: "{\"class_name\": \"Dense\", \"config\": {}}"'), "safe"),
         (('op: "Relu"', r'metadata: "{\"class_name\": \"Dense\", \"config\": {}}"'), "safe"),
     ],
 )
@@ -309,6 +330,22 @@ def test_graphs_as_text(nodes, verdict):
         assert safety.verdict == verdict
         counted = sum(operator.nodes for operator in safety.scanned.operators if operator.name == "Relu")
         assert counted == count + sum('op: "Relu"' in node for node in nodes)
+
+
+@pytest.mark.parametrize("blanks", [" " * 390, " " * 5_000, "\n" * (2 << 20), "\u00a0", "\u2003 ", "\x1c", "#" + "y" * (2 << 20) + "\n"])
+def test_blanks_and_comments_hide_no_operator(blanks):
+    plain = blanks.isspace() and blanks.isascii() and len(blanks) < 400 and blanks > "\x1f"
+    for written in ('op{}: "WriteFile"', 'op:{}"WriteFile"', 'op : {} "WriteFile"'):
+        verdict = scanned(as_text('op: "Relu"', written.format(blanks)), "a.pbtxt").verdict
+        assert verdict == ("dangerous" if plain else "unknown"), written
+    verdict = scanned(as_text('op: "Relu"', f'op: "Write"{blanks}"File"'), "a.pbtxt").verdict
+    assert verdict == "unknown"
+
+
+def test_an_operator_needs_no_blank_before_it():
+    for before in ('name: "x"', "name: 'x'", "}", ";", ","):
+        assert scanned(as_text('op: "Relu"').replace(b" op:", f" {before}op:".encode()).replace(b"Relu", b"WriteFile"), "a.pbtxt").verdict == "dangerous"
+    assert scanned(as_text('op: "Relu" name: "op"', 'op: "Relu" name: "a/op" attr { key: "key" value { s: "key" } }'), "a.pbtxt").verdict == "safe"
 
 
 def test_where_a_text_is_cut_makes_no_difference():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import warnings
 from time import process_time
 
 import pytest
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.jinja_tokens import meaning
 from modelscope_cli.formats.scan_templates import Followed
 from tests.builders.archives import tarred, zipped
 from tests.builders.gguf_file import gguf_bytes
-from tests.builders.templates import COMPUTED, HONEST, PLAIN, REACHING
+from tests.builders.templates import CARRIERS, COMPUTED, HONEST, MAKERS, PLAIN, REACHING
 from tests.scanned import codes, scanned
 
 EVIL = "{{ cycler.__init__.__globals__.os.popen('id').read() }}"
@@ -35,6 +37,62 @@ def test_what_no_template_of_a_model_does_is_suspicious(text):
 def test_what_cannot_be_told_is_unknown(text):
     safety = scanned(text.encode(), "chat_template.jinja")
     assert (safety.verdict, codes(safety)) == ("unknown", {"template-computed"})
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_name_that_is_made_is_not_safe_wherever_it_is_carried(carrier):
+    """Read in a block before the block sets it, in branches, handed to macros and parts of calls."""
+    text = carrier.replace("MADE", MAKERS[0])
+    assert scanned(text.encode(), "chat_template.jinja").verdict in ("unknown", "suspicious", "dangerous")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_name_is_not_safe_however_it_is_made(maker):
+    """Out of line ends, keywords, differences of views, signs in front of filters."""
+    text = "{% set k = MADE %}{{ messages[k] }}".replace("MADE", maker)
+    assert scanned(text.encode(), "chat_template.jinja").verdict in ("unknown", "dangerous")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param("{{ messages[NAME] }}{% set k = 'role' %}{{ k }}", id="handed-in-until-set"),
+        pytest.param("{% for i in NAME %}{% set k = 'role' %}{% endfor %}{{ messages[k] }}", id="set-in-a-loop-only"),
+        pytest.param(
+            "{% if NAME %}{% set k = 'role' %}{% else %}{% set j = k %}{% endif %}{{ messages[k] }}", id="set-in-one-branch"
+        ),
+        pytest.param("{% if NAME %}{% set k = 'a' %}{% elif messages[k] %}{% endif %}", id="condition-of-another-branch"),
+        pytest.param("{% for k in NAME %}{% else %}{{ messages[k] }}{% endfor %}", id="else-of-a-loop"),
+        pytest.param("{% set k %}{{ messages[NAME] }}{% endset %}{{ k }}", id="while-it-is-being-set"),
+        pytest.param(
+            "{% generation %}{% set k = 'a' %}{% endgeneration %}{{ messages[NAME] }}",
+            id="set-where-some-programs-have-a-block",
+        ),
+    ],
+)
+def test_a_name_that_may_not_be_set_yet_is_what_is_handed_in(use):
+    """A publisher can hand in special tokens under any name."""
+    assert codes(scanned(use.replace("NAME", "k").encode(), "chat_template.jinja")) == {"template-computed"}
+
+
+@pytest.mark.parametrize("newline", ["\r", "\r\n", "\n"])
+def test_line_ends_are_those_that_jinja_makes_of_them(newline):
+    text = "{{ ''['\\" + newline + "__cl\\" + newline + "ass__'] }}"
+    for data, name in (
+        (text.encode(), "chat_template.jinja"),
+        (json.dumps({"chat_template": text}).encode(), "tokenizer_config.json"),
+        (gguf_bytes({"w": ("F32", (1,))}, {"tokenizer.chat_template": text}), "m.gguf"),
+    ):
+        assert codes(scanned(data, name)) == {"template-gadget"}
+
+
+@pytest.mark.parametrize("written", [r"a\db", r"\é", r"\a\v\x41\101\u0041\N{LATIN SMALL LETTER A}", "\\\nx", r"\'\\", "é"])
+def test_strings_mean_what_jinja_has_python_read(written):
+    """As in jinja2/lexer.py."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = written.encode("ascii", "backslashreplace").decode("unicode-escape")
+    assert meaning(f"'{written}'") == expected
 
 
 @pytest.mark.parametrize("text", HONEST)
@@ -111,6 +169,9 @@ def test_a_long_document_in_which_nothing_matters():
         "{% set a = [a] + b %}{{ x[a[0]] }}",
         "{% set n.k = n.l %}{{ n[k] }}",
         "{% for a in b %}{{ loop.previtem }}{% endfor %}",
+        "{% if a %}{% set k = 1 %}{% else %}{% set k = 2 %}{% endif %}{{ k }}",
+        "{% for k in k %}{% else %}{% set k %}{{ k }}{% endset %}{% endfor %}",
+        "{{ ｋ }}",
         "{% for a in b %}",
         "{{ f(x) }}{% macro f(a, b, c) %}",
         "{% macro f(a) %}{% endmacro %}{{ (f)(a) }}",
@@ -128,6 +189,13 @@ def test_a_long_document_in_which_nothing_matters():
 def test_templates_are_followed_in_time(text):
     began = process_time()
     Followed(("{{" if "{" not in text else "") + text * (DEFAULT_LIMITS.template_characters // len(text)))
+    assert process_time() - began < 6
+
+
+def test_names_that_sixty_blocks_may_set_are_followed_in_time():
+    began = process_time()
+    blocks = "{% for i in y %}{% if a %}{% set k = k %}{% endif %}" * 59
+    Followed(blocks + "{{ k ~ k ~ k }}" * ((DEFAULT_LIMITS.template_characters - len(blocks)) // 15))
     assert process_time() - began < 6
 
 

@@ -141,6 +141,19 @@ def test_tags_of_hyperpyyaml(tag):
     assert codes(scanned(f"x: {tag}\n".encode(), "hyperparams.yaml")) == {"dangerous-target"}
 
 
+@pytest.mark.parametrize("prefix", ["!new:", "!ne", "!apply:os.", "!"])
+def test_handles_for_tags_of_hyperpyyaml(prefix):
+    rest = next(tag for tag in ("!new:os.system", "!apply:os.system") if tag.startswith(prefix)).removeprefix(prefix)
+    assert codes(scanned(f"%TAG !e! {prefix}\n---\nx: !e!{rest}\n".encode(), "hyperparams.yaml")) == {"dangerous-target"}
+
+
+def test_many_lines_for_one_handle_are_no_finding():
+    text = "".join(f"%TAG !e! tag:example.org,2000:a{number}/\n---\nx: !e!b 1\n...\n" for number in range(100))
+    assert codes(scanned(text.encode(), "a.yaml")) == set()
+    same = "%TAG !y! tag:yaml.org,2002:\n--- !y!map\nx: !y!str python\n...\n" * 100
+    assert codes(scanned(same.encode(), "a.yaml")) == set()
+
+
 def flood(count: int) -> str:
     return "".join(f"a{number}:\n  _target_: shop.C{number}\n" for number in range(count))
 
@@ -191,6 +204,11 @@ BOMBS = {
     "keys in comments": "_target_:\n" + "# ' _target_:\n" * 200_000,
     "keys in comments of an anchor": "_target_: *a\n&a\n" + "# ' &a\n" * 200_000,
     "handles": "%TAG !a! tag:\n---\n" + "!a!" * 1_000_000,
+    "prefixes of a handle": "".join(f"%TAG !a! tag:yaml.org,2002:x{n}\n" for n in range(64)) + "---\n" + "!a!" * 1_000_000,
+    "prefixes that begin the same": "".join(f"%TAG !a! {'tag:yaml.org,2002:python/'[:n]}\n" for n in range(1, 26)) + "---\n" + "!a!t" * 900_000,
+    "prefixes of python": "".join(f"%TAG !a! tag:yaml.org,2002:python/{n}\n" for n in range(64)) + "---\n" + "!a!b:c " * 500_000,
+    "prefixes of data": "".join(f"%TAG !a! tag:yaml.org,2002:python/str:{n}\n" for n in range(64)) + "---\n" + "!a!b:c " * 500_000,
+    "many handles": "".join(f"%TAG !{'a' * n}! tag:yaml.org,2002:py\n" for n in range(1, 65)) + "---\n" + f"!{'a' * 65}" * 50_000,
     "escapes": "_target_: " + "\\x5f" * 700_000,
     "references": "".join(f"a{n}: ${{a{n + 1}}}${{a{n + 2}}}\n_target_: ${{a{n}}}\n" for n in range(40_000)),
     "references in references": "_target_: " + "${" * 1_000_000,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 
 from modelscope_cli.analysis.policy_levels import Row
+from modelscope_cli.analysis.policy_tensorflow import TENSORFLOW_ROWS
 from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS
 
 ROOTS = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
@@ -32,6 +33,7 @@ KERAS_ROWS: tuple[Row, ...] = (
     *((f"{root}.export.*", "*", DANGEROUS, "writes programs to files") for root in ROOTS),
     *((f"{root}.config", "*", SUSPICIOUS, "changes Keras's own settings, which no model asks for") for root in ROOTS),
     *((f"{root}.src.utils.{leaf}", "*", DANGEROUS, _FILES) for root in ROOTS[:2] for leaf in ("file_utils", "io_utils")),
+    *TENSORFLOW_ROWS,
 )
 
 # Parts of Keras whose classes are what models are made of, and those whose functions are.

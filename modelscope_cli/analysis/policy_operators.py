@@ -51,6 +51,8 @@ class OperatorRow(NamedTuple):
 OPERATOR_ROWS = (
     # TensorFlow: files
     OperatorRow(TENSORFLOW, "WriteFile", DANGEROUS, _WRITES),
+    OperatorRow(TENSORFLOW, "DumpTensor", DANGEROUS, "writes tensors, texts among them, to the file that its attributes name"),
+    OperatorRow(TENSORFLOW, "CalibrationStatisticsSaver", SUSPICIOUS, "writes statistics to the file that its output_file_path names"),
     OperatorRow(TENSORFLOW, "PrintV2", DANGEROUS, "appends what it is given to the file that its output_stream names", r"^file:|\(not told\)"),
     OperatorRow(TENSORFLOW, "ReadFile WholeFileReader WholeFileReaderV2", SUSPICIOUS, _READS),
     OperatorRow(TENSORFLOW, "ImmutableConst", SUSPICIOUS, "takes any file that its memory_region_name names for a tensor"),
@@ -59,7 +61,8 @@ OPERATOR_ROWS = (
         TENSORFLOW,
         "TextLineDataset TFRecordDataset TFRecordDatasetV2 FixedLengthRecordDataset FixedLengthRecordDatasetV2 CSVDataset CSVDatasetV2 "
         "LMDBDataset SqlDataset Skipgram TextLineReader TextLineReaderV2 TFRecordReader TFRecordReaderV2 FixedLengthRecordReader "
-        "FixedLengthRecordReaderV2 LMDBReader LoadDataset SnapshotDatasetReader SnapshotNestedDatasetReader",
+        "FixedLengthRecordReaderV2 LMDBReader LoadDataset SnapshotDatasetReader SnapshotNestedDatasetReader SnapshotChunkDataset "
+        "ListSnapshotChunksDataset RecordInput",
         SUSPICIOUS, _DATASET,
     ),
     OperatorRow(
@@ -74,7 +77,7 @@ OPERATOR_ROWS = (
     ),
     OperatorRow(TENSORFLOW, "FixedUnigramCandidateSampler", UNKNOWN, "reads the file that its vocab_file names", r"\S"),
     OperatorRow(TENSORFLOW, "Abort", SUSPICIOUS, "ends the running program"),
-    OperatorRow(TENSORFLOW, "DecodeProtoV2 EncodeProtoV2", SUSPICIOUS, "reads the file that its descriptor_source names", r"^(?!local://|bytes://|$)"),
+    OperatorRow(TENSORFLOW, "DecodeProtoV2 EncodeProto", SUSPICIOUS, "reads the file that its descriptor_source names", r"^(?!local://|bytes://|$)"),
     OperatorRow(
         TENSORFLOW,
         "CreateSummaryFileWriter CreateSummaryDbWriter WriteSummary WriteScalarSummary WriteHistogramSummary WriteImageSummary "
@@ -85,7 +88,7 @@ OPERATOR_ROWS = (
         TENSORFLOW, "Save SaveSlices", UNKNOWN,
         "writes tensors to any file whose name the graph makes up; graphs of before TensorFlow 1.0 have it to be saved",
     ),
-    OperatorRow(TENSORFLOW, "SaveV2 Restore RestoreV2 RestoreSlice MergeV2Checkpoints ShardedFilename ShardedFilespec", SAFE,
+    OperatorRow(TENSORFLOW, "SaveV2 Restore RestoreV2 RestoreSlice DTensorRestoreV2 MergeV2Checkpoints ShardedFilename ShardedFilespec", SAFE,
                 "saves and restores checkpoints, which every SavedModel has"),
     OperatorRow(TENSORFLOW, "InitializeTableFromTextFile InitializeTableFromTextFileV2", SAFE, _TABLE),
     OperatorRow(TENSORFLOW, "FileSystemSetConfiguration", SUSPICIOUS, "changes how the running program reaches files"),
@@ -102,6 +105,8 @@ OPERATOR_ROWS = (
     OperatorRow(TENSORFLOW, "BigQueryReader BigtableClient KafkaDataset GcsConfigure*", DANGEROUS, _TALKS),
     # TensorFlow: code
     OperatorRow(TENSORFLOW, "PyFunc PyFuncStateless EagerPyFunc", SUSPICIOUS, _REGISTRY),
+    OperatorRow(TENSORFLOW, "XlaCustomCall XlaCustomCallV2", UNKNOWN, "calls compiled code of the running program by a registered name"),
+    OperatorRow(TENSORFLOW, "MlirPassthroughOp _XlaHostComputeMlir", UNKNOWN, "compiles a program that stands in a string"),
     OperatorRow(TENSORFLOW, "DatasetFromGraph", SUSPICIOUS, "runs a graph that stands in a string, which hides its operators"),
     OperatorRow(TENSORFLOW, "TRTEngineOp TRTCalibOp", UNKNOWN, "holds an engine of TensorRT, which is compiled code"),
     OperatorRow(TENSORFLOW, "RemoteCall", UNKNOWN, "runs a function on the device that the graph names, which can be another machine"),

@@ -3,6 +3,7 @@
 A name is judged as if a pickle imported and called it, but for three things. Python's standard library is suspicious where a row does
 not say worse, and functions of frameworks are unknown where no row knows them, because a configuration has use for many of them.
 Keras asks for parts of models alone: what is of Python is dangerous there, and of any other library at least unknown.
+sentence-transformers names classes and activation functions: torch's layers are safe there by both of their names.
 """
 
 from __future__ import annotations
@@ -10,62 +11,71 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from modelscope_cli.analysis.found import MOST_NAMED, Found, capped
-from modelscope_cli.analysis.policy import Judgement, Policy, grave, gravest, is_standard
+from modelscope_cli.analysis.policy import TELLING, Judgement, Policy, grave, gravest, is_standard
 from modelscope_cli.analysis.policy_keras import is_builtin, is_part_of_a_model
+from modelscope_cli.analysis.policy_layers import LAYER_ROWS
+from modelscope_cli.analysis.policy_tensorflow import computes, is_public
 from modelscope_cli.analysis.shown_call import lettered
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
-from modelscope_cli.core.scanned import KERAS, Target
+from modelscope_cli.core.scanned import KERAS, SENTENCES, Target
 from modelscope_cli.report.document import Code, Phrase
 
 LONGEST = 200  # characters of a name that are shown
 OF_PYTHON = "!!python/"
 CODES = {DANGEROUS: "dangerous-target", SUSPICIOUS: "suspicious-target", UNKNOWN: "unjudged-target"}
+OF_SENTENCES = {**CODES, UNKNOWN: "custom-code"}
+OPT_IN = ": sentence-transformers imports it with trust_remote_code=True, and versions before 6.0 without"
+LAYERS = "torch.nn.modules."
 OF_KERAS = {DANGEROUS: "keras-import", SUSPICIOUS: "keras-odd-import", UNKNOWN: "keras-unjudged"}
+WHOSE = {KERAS: (OF_KERAS, "a Keras configuration"), SENTENCES: (OF_SENTENCES, "a configuration of sentence-transformers")}
 
 
 def found_in(targets: Iterable[Target], policy: Policy) -> Iterator[Found]:
     """One for each name that is worse than unknown, and one a file for all others that nobody has judged."""
-    unknown: dict[tuple[str, bool], list[str]] = {}
+    unknown: dict[tuple[str, str], list[str]] = {}
     worse: list[tuple[Target, Judgement]] = []
     for target in targets:
         judgement = judged(target, policy)
         if grave(judgement.level) > grave(UNKNOWN):
             worse.append((target, judgement))
         elif judgement.level == UNKNOWN:
-            unknown.setdefault((target.where, target.tag == KERAS), []).append(shown(target))
+            unknown.setdefault((target.where, target.tag if target.tag in WHOSE else ""), []).append(shown(target))
     worse.sort(key=lambda pair: -grave(pair[1].level))
     yield from capped((_worse(target, judgement) for target, judgement in worse), "names")
-    for (where, keras), names in unknown.items():
-        yield _unjudged(where, keras, names)
+    for (where, tag), names in unknown.items():
+        yield _unjudged(where, tag, names)
 
 
 def _worse(target: Target, judgement: Judgement) -> Found:
-    keras = target.tag == KERAS
-    by = "its Keras configuration" if keras else "the tag" if target.tag else "_target_"
+    codes, whose = WHOSE.get(target.tag, (CODES, "a configuration"))
+    by = whose.replace("a ", "its ", 1) if target.tag in WHOSE else "the tag" if target.tag else "_target_"
     reason = (
         f": {_cut(target.name)} {judgement.reason}" if _is_python(target) and target.name else f", which {judgement.reason}"
     )
     name = Code(lettered(shown(target)))
+    opt_in = OPT_IN if target.tag == SENTENCES else ""
     return Found(
         judgement.level,
-        (OF_KERAS if keras else CODES)[judgement.level],
+        codes[judgement.level],
         where=target.where,
         offset=None,
-        message=Phrase((f"{by} names ", name, lettered(reason))),
+        message=Phrase(
+            (f"{by} names ", name, lettered(reason), opt_in) if opt_in else (f"{by} names ", name, lettered(reason))
+        ),
         subject=_cut(target.name) or shown(target),
-        brief=Phrase(("a Keras configuration names " if keras else "a configuration names ", name)),
+        brief=Phrase((f"{whose} names ", name)),
     )
 
 
-def _unjudged(where: str, keras: bool, names: list[str]) -> Found:
+def _unjudged(where: str, tag: str, names: list[str]) -> Found:
     listed = Code(lettered(", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")))
-    which = "a Keras configuration" if keras else "a configuration"
+    codes, which = WHOSE.get(tag, (CODES, "a configuration"))
     return Found(
         UNKNOWN,
-        (OF_KERAS if keras else CODES)[UNKNOWN],
+        codes[UNKNOWN],
         where=where,
         offset=None,
-        message=Phrase((f"{which} names what nobody has judged: ", listed)),
+        message=Phrase((f"{which} names what nobody has judged: ", listed, *([OPT_IN] if tag == SENTENCES else []))),
         subject=names[0],
         brief=Phrase((f"{which} names ", listed)),
     )
@@ -74,7 +84,7 @@ def _unjudged(where: str, keras: bool, names: list[str]) -> Found:
 def shown(target: Target) -> str:
     """How the file writes it."""
     name = _cut(target.name)
-    return name if target.tag in ("", KERAS) else f"{target.tag}:{name}" if name else target.tag
+    return name if target.tag in ("", *WHOSE) else f"{target.tag}:{name}" if name else target.tag
 
 
 def _cut(name: str) -> str:
@@ -89,6 +99,8 @@ def judged(target: Target, policy: Policy) -> Judgement:
     """How grave it is that a program calls what the name stands for."""
     if target.tag == KERAS:
         return _of_keras(target.name, policy)
+    if target.tag == SENTENCES:
+        return _of_sentences(target.name, policy)
     if _is_python(target):
         return _tagged(target, policy)
     return _called(target.name, policy)
@@ -124,6 +136,17 @@ def _tagged(target: Target, policy: Policy) -> Judgement:
     return Judgement(SUSPICIOUS, f"{own.reason}, and yaml.load makes an object of it")
 
 
+def _of_sentences(name: str, policy: Policy) -> Judgement:
+    """torch.nn.Tanh is torch.nn.modules.activation.Tanh."""
+    own = _called(name, policy)
+    module, _, last = name.rpartition(".")
+    if module == "torch.nn" and own.level == UNKNOWN and not own.by:
+        layers = (row for row in LAYER_ROWS if row[0].startswith(LAYERS) and last in row[1].split())
+        if (row := next(layers, None)) is not None:
+            return policy.judge(row[0], last)
+    return own
+
+
 def _of_keras(name: str, policy: Policy) -> Judgement:
     """A module and a name with a dot between them, however the configuration divides them."""
     module, _, last = name.rpartition(".")
@@ -131,6 +154,9 @@ def _of_keras(name: str, policy: Policy) -> Judgement:
     own, through = policy.judge(module, last), policy.judge(first, rest)
     if own.by:
         return own
+    row = policy.row(module, last)
+    if computes(module, last) and (row is None or row.level != DANGEROUS):
+        return Judgement(SAFE, "computes from its arguments alone")
     for judgement in (own, through):
         if judgement.level == DANGEROUS:
             return judgement
@@ -138,11 +164,12 @@ def _of_keras(name: str, policy: Policy) -> Judgement:
         return _of_builtins(rest, policy)
     if is_standard(first):
         return Judgement(DANGEROUS, "is of Python's standard library: Keras before 3.9 imports and calls it")
-    if own.level == SUSPICIOUS:
+    unjudged = row is None and is_public(module) and last.isidentifier() and last not in TELLING
+    if own.level == SUSPICIOUS and not unjudged:
         return own
     if is_part_of_a_model(module, last):
         return Judgement(SAFE, "is a part of Keras's models")
-    return Judgement(UNKNOWN, own.reason if own.level == UNKNOWN else "is of another library than Keras")
+    return Judgement(UNKNOWN, own.reason if own.level in (UNKNOWN, SUSPICIOUS) else "is of another library than Keras")
 
 
 def _of_builtins(name: str, policy: Policy) -> Judgement:

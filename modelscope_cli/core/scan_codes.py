@@ -68,22 +68,22 @@ SCAN_CODES = {
     "keras-import": ScanCode(
         DANGEROUS,
         "A Keras configuration that asks for functions which do harm",
-        "It names a module and a function that start programs, load code, download or unpickle, of Python, of Keras itself or of another "
-        "library. Keras before 3.9 imports and calls whatever is named, later ones still look up their own.",
+        "It names a module and a function that start programs, load code, touch files, download or unpickle, of Python, of Keras itself, of "
+        "TensorFlow or of another library. Keras before 3.9 imports and calls whatever is named, later ones still look up their own. "
+        "Layers of Keras 2 call functions of TensorFlow while the model is built.",
         _LEAVE,
     ),
     "keras-odd-import": ScanCode(
         SUSPICIOUS,
         "A Keras configuration that asks for what is no part of a model",
-        "It names a function that changes settings, or one of a library that can be misused. Keras before 3.9 imports and calls whatever "
-        "is named.",
+        "It names a function that changes settings, or one of a library that can be misused, such as one of TensorFlow that reads files. "
+        "Keras before 3.9 imports and calls whatever is named.",
         _LEAVE,
     ),
     "keras-operation": ScanCode(
         SUSPICIOUS,
-        "A Keras layer that touches files or loads code",
-        "The configuration names a function of TensorFlow that reads or writes files, loads a library or calls Python, or has a layer read "
-        "its words from a path or an address.",
+        "A Keras layer that reads files",
+        "The configuration has a layer read its words from a path or an address.",
         _LEAVE,
     ),
     "export-code": ScanCode(
@@ -412,8 +412,9 @@ SCAN_CODES = {
     "custom-code": ScanCode(
         UNKNOWN,
         "Asks for code beside the weights",
-        "config.json names Python files that loading with trust_remote_code=True runs.",
-        "Read those files before you say trust_remote_code=True, and pin the revision.",
+        "A configuration names Python code that loading runs: of transformers, diffusers and sentence-transformers with "
+        "trust_remote_code=True (some older versions without), of mlflow without asking.",
+        "Read those files before you load it or say trust_remote_code=True, and pin the revision.",
     ),
     "loaded-source": ScanCode(
         UNKNOWN,

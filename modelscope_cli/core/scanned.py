@@ -85,10 +85,11 @@ class Operator(NamedTuple):
 
 
 KERAS = "keras"
+SENTENCES = "sentence-transformers"
 
 
 class Target(NamedTuple):
-    """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for Keras, whose tag is KERAS."""
+    """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for a library (KERAS, SENTENCES)."""
 
     where: str
     name: str

@@ -152,14 +152,19 @@ class Expressions:
         return Node("product", (tuple(values), tuple(signs))) if signs else values[0]
 
     def path(self) -> Node:
-        """A value with what is taken out of it, called, or put through filters and tests."""
+        """A value with what is taken out of it, called, or put through filters and tests. A sign is for what stands before these."""
         signed = False
         while self.take("-") or self.take("+"):
             signed = True
         value = self.value()
-        steps = self.steps([])
-        value = Node("path", (value, tuple(steps))) if steps else value
-        return Node("use", (value,)) if signed else value
+        steps: list[Node] = []
+        if signed:
+            while self._taken_out(steps):
+                pass
+            value = Node("use", (Node("path", (value, tuple(steps))) if steps else value,))
+            steps = []
+        self.steps(steps)
+        return Node("path", (value, tuple(steps))) if steps else value
 
     def value(self) -> Node:
         """A constant, a name, or what stands in brackets."""

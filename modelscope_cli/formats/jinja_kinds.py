@@ -18,7 +18,7 @@ SEQUENCE = 16  # a list, tuple or dictionary of the template
 LOOSE = 32  # may itself be a text
 OPAQUE = 64  # a variable that is none of the usual ones: publishers can name special tokens as they like
 ENGINE = 128  # an object of Jinja's
-CALLED = 256  # what is there to be called: a macro, a joiner
+CALLED = 256  # what is there to be called, and nothing else: a macro, a joiner
 LOOP = 512  # the `loop` of a loop
 SPACE = 1024  # a namespace
 COUNT = 2048  # a number, a truth or None
@@ -77,7 +77,7 @@ FIELDS_TOO = frozenset(  # methods whose names are those of fields of messages a
 TAKING = frozenset(("get", "pop", "popitem"))
 AT_FIRST = frozenset(("selectattr", "rejectattr", "groupby", "sum"))  # filters whose first argument is an attribute
 AT_LAST = frozenset(("sort", "unique", "min", "max", "join"))  # and those to which one may follow the first argument
-SPECIAL = re.compile(r"__\w+__")
+SPECIAL = re.compile(r"__\w+__|_undefined_\w+|_fail_with_undefined_error")  # of Python's objects; of Jinja's Undefined
 MOST_WORDS = 16
 MOST_ROUNDS = 10
 ANY = "*"
@@ -97,4 +97,13 @@ class Given(NamedTuple):
         kinds = 0
         for value in (*self.values, *self.named.values()):
             kinds |= value
+        return kinds
+
+    @property
+    def names(self) -> int:
+        """Those by which arguments are given, as texts: what takes them in can hand them on."""
+        kinds = 0
+        for name in self.named:
+            if name not in ("*", "**"):
+                kinds |= TEXT | (MADE if SPECIAL.fullmatch(name) else 0)
         return kinds

@@ -14,12 +14,14 @@ MOST_NESTED = 40  # brackets in one another
 RAW = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}")
 END_OF_RAW = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
 OPENING = re.compile(r"\{\{|\{%|\{#")
+NEWLINE = re.compile(r"\r\n?")
 TOKEN = re.compile(
-    r"""(?P<blank>\s+)|(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<number>\d[\w.]*)|(?P<name>[^\W\d]\w*)"""
+    r"""(?P<blank>\s+)|(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<number>\d[\w.]*)|(?P<name>[^\W\d](?:\w|[^\x00-\x7f\s])*)"""
     r"""|(?P<sign>\*\*|//|==|!=|<=|>=|.)""",
     re.DOTALL,
 )
 ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([0-7]{1,3})|N\{([^{}]*)\}|(.))", re.DOTALL)
+LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "'": "'", '"': '"', "\\": "\\"}
 
 
 class Token(NamedTuple):
@@ -35,6 +37,7 @@ SHOWN, SAID = Token("block", "{{"), Token("block", "{%")  # what the first token
 
 def blocks_of(text: str) -> list[list[Token]]:
     """The tokens of every expression and statement, behind what it is. Raises ValueError, in words, for what Jinja does not take."""
+    text = NEWLINE.sub("\n", text)  # Jinja does so before anything else, in strings too
     blocks = []
     position = 0
     while opening := OPENING.search(text, position):
@@ -52,6 +55,15 @@ def blocks_of(text: str) -> list[list[Token]]:
         tokens, position = tokens_of(text, opening.end(), "}}" if opening[0] == "{{" else "%}")
         blocks.append([SHOWN if opening[0] == "{{" else SAID, *tokens])
     return blocks
+
+
+def as_python_reads(token: Token) -> Token:
+    """A name with its letters as Python's compiler has them, to which Jinja hands variables and the names of arguments (PEP 3131)."""
+    if token.kind != "name" or token.text.isascii():
+        return token
+    from unicodedata import normalize
+
+    return Token("name", normalize("NFKC", token.text))
 
 
 def tokens_of(text: str, position: int, end: str) -> tuple[list[Token], int]:
@@ -73,6 +85,8 @@ def tokens_of(text: str, position: int, end: str) -> tuple[list[Token], int]:
         kind = match.lastgroup or "sign"
         if kind == "blank":
             continue
+        if kind == "name" and not match[0].isidentifier():
+            raise ValueError("has a name with letters that names cannot have")
         if kind == "sign":
             if match[0] in "'\"":
                 raise ValueError("has a string without an end")
@@ -88,10 +102,13 @@ def meaning(written: str) -> str:
 
 
 def unescaped(match: re.Match[str]) -> str:
-    """The letter of an escape, as Python writes them."""
+    """The letter of an escape, as Python writes them. Jinja writes other letters as escapes of Python's first, and keeps a backslash
+    before them."""
     digits = match[1] or match[2] or match[3]
     if digits or match[4]:
         return chr(min(int(digits, 16) if digits else int(match[4], 8), 0x10FFFF))
+    if match[6] == "\n":
+        return ""
     if match[5] is not None:
         from unicodedata import lookup
 
@@ -99,4 +116,4 @@ def unescaped(match: re.Match[str]) -> str:
             return lookup(match[5])
         except KeyError:
             return match[0]
-    return {"\n": "", "n": "\n", "t": "\t", "r": "\r"}.get(match[6], match[6])
+    return LETTERS.get(match[6]) or "\\" * (match[6] < "\x80") + match[6].encode("ascii", "backslashreplace").decode()

@@ -135,18 +135,38 @@ def _dictionary(items: list[Any]) -> dict[str, Any]:
 
 
 def is_plain(descr: Any) -> bool:
-    """Whether a type has no objects in it: a text, a (type, shape), or a list of fields (name, type[, shape])."""
+    """Whether a type has no objects in it: a text, a (type, shape), or a list of fields (name, type[, shape]).
+
+    numpy takes other things in the place of a shape, such as a second type or fields to look at the same bytes by; it writes none.
+    """
     if isinstance(descr, str):
         return _PLAIN.fullmatch(descr) is not None
     if isinstance(descr, tuple):
-        return len(descr) == 2 and is_plain(descr[0]) and not isinstance(descr[1], str | list)
+        return len(descr) == 2 and is_plain(descr[0]) and _is_shape(descr[1])
     if isinstance(descr, list):
-        return all(isinstance(field, tuple) and len(field) in (2, 3) and is_plain(field[1]) for field in descr)
+        return all(
+            isinstance(field, tuple)
+            and len(field) in (2, 3)
+            and _is_title(field[0])
+            and is_plain(field[1])
+            and all(map(_is_shape, field[2:]))
+            for field in descr
+        )
     return False
+
+
+def _is_shape(part: Any) -> bool:
+    return type(part) is int or (isinstance(part, tuple) and all(type(extent) is int for extent in part))
+
+
+def _is_title(part: Any) -> bool:
+    """The name of a field, or a title and a name."""
+    return isinstance(part, str) or (isinstance(part, tuple) and len(part) == 2 and all(isinstance(each, str) for each in part))
 
 
 def may_hold_objects(descr: Any) -> bool:
     """Whether a type that is not plain speaks of objects."""
     if isinstance(descr, str):
         return "O" in descr or "object" in descr
-    return isinstance(descr, tuple | list) and any(may_hold_objects(part) for part in descr)
+    parts = tuple(descr.values()) if isinstance(descr, dict) else descr
+    return isinstance(parts, tuple | list) and any(may_hold_objects(part) for part in parts)

@@ -1,22 +1,22 @@
 """Python sources: which of them loading a model would run, and TorchScript, which torch's own compiler reads.
 
-    config.json  "auto_map": {"AutoModel": "modeling_x.Model"}    transformers imports modeling_x.py beside it (trust_remote_code)
+    config.json  "auto_map": {"AutoModel": "modeling_x.Model"}    transformers imports modeling_x.py beside it (scan_asked has all such)
     hubconf.py                                                    torch.hub.load runs it
     torch.package                                                 its importer runs the sources of the archive, or of a folder
     MAR-INF/MANIFEST.json  {"model": {"handler": "handler.py"}}   TorchServe imports the handler of the archive that it serves
 
 A source is never parsed: words tell what would start programs or open connections, and code that loading runs is at least unknown.
 They are searched when all else was looked at, so that long ones take no time from pickles.
-Facts: transformers/dynamic_module_utils.py; torch/hub.py; torch/package/package_importer.py; ts/model_loader.py.
+Facts: torch/hub.py; torch/package/package_importer.py; ts/model_loader.py.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.scan_asked import Asking, asked_for_generating
 from modelscope_cli.formats.scan_package import MANIFEST, module_of, package_around, roots_of, served_files
 from modelscope_cli.formats.source_words import (
     bare,
@@ -33,17 +33,6 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 HUB = "hubconf.py"
-CONFIGURATIONS = (
-    "config.json",
-    "tokenizer_config.json",
-    "processor_config.json",
-    "preprocessor_config.json",
-    "image_processor_config.json",
-    "video_preprocessor_config.json",
-    "feature_extractor_config.json",
-    "generation_config.json",
-    "adapter_config.json",
-)
 MOST_NAMED = 4  # files that a line names
 CODE = "/code/"
 
@@ -82,50 +71,12 @@ def keep(walk: Walk, where: str, data: bytes, kind: str = BESIDE) -> None:
     walk.sources.append(Source(where, folder, name or os.path.basename(walk.found.path), data, kind))
 
 
-def modules_of(document: Any) -> set[str] | None:
-    """The Python files that a configuration names to be imported; None where it asks for none."""
-    asked = False
-    files: set[str] = set()
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting += node
-        elif isinstance(node, dict):
-            for key in ("auto_map", "custom_pipelines"):
-                mapped = node.get(key)
-                if isinstance(mapped, dict) and mapped:
-                    asked = True
-                    files |= {file for file in map(file_of, texts_in(mapped)) if file}
-            waiting += node.values()
-    return files if asked else None
-
-
-def texts_in(value: Any) -> list[str]:
-    """Every text in lists and dictionaries of texts."""
-    found: list[str] = []
-    waiting = [value]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            found.append(node)
-        elif isinstance(node, list):
-            waiting += node
-        elif isinstance(node, dict):
-            waiting += node.values()
-    return found
-
-
-def file_of(reference: str) -> str:
-    """modeling_x.py of modeling_x.Model, also behind the name of a repository (owner/name--modeling_x.Model)."""
-    module = reference.rpartition("--")[2].rpartition(".")[0]
-    return module.replace(".", "/") + ".py" if module else ""
-
-
 def judge_sources(walk: Walk) -> None:
     """Which of the Python files loading would run, and what they do, once everything was looked at."""
     left: list[Source] = []
     hubs = {source.folder for source in walk.sources if source.name == HUB}
+    paths = {source.where for source in walk.sources}
+    asking = Asking((*walk.asked, *asked_for_generating(paths)), paths.__contains__)
     for source in walk.sources:
         if source.kind == SCRIPT:
             _script(walk, source.where, source.text)
@@ -138,7 +89,7 @@ def judge_sources(walk: Walk) -> None:
                 )
             if found := risky_words(source.text):
                 walk.sign("risky-source", source.where, f"Python code that loading runs; it uses {', '.join(found[:5])}")
-        elif not _served(walk, source) and not _named(walk, source, hubs):
+        elif not _served(walk, source) and not _named(walk, source, asking, hubs):
             left.append(source)
     if left and left[0].where:
         names = ", ".join(source.where for source in left[:MOST_NAMED]) + (", …" if len(left) > MOST_NAMED else "")
@@ -180,45 +131,26 @@ def _served(walk: Walk, source: Source) -> bool:
     return True
 
 
-def _named(walk: Walk, source: Source, hubs: set[str]) -> bool:
+def _named(walk: Walk, source: Source, asking: Asking, hubs: set[str]) -> bool:
     """Whether a configuration or torch.hub can have it run, which is told then."""
-    mapped = walk.mapped.get(source.folder)
-    hub = source.folder in hubs
-    if not source.where:
-        mapped, hub = beside(walk)
-    if mapped is None and not hub:
+    if source.where:
+        found, hub = asking.of(source.where), source.folder in hubs
+    else:
+        from modelscope_cli.formats.scan_around import asked_around
+
+        path = os.path.abspath(walk.found.path)
+        found, hub = asked_around(path, walk.limits), os.path.exists(os.path.join(os.path.dirname(path), HUB))
+    if found is None and not hub:
         return False
-    named = source.name == HUB or (mapped is not None and source.name in mapped)
-    if named and (risky := risky_words(source.text)):
-        by = "torch.hub runs" if source.name == HUB else "loading with trust_remote_code=True runs"
+    by = "torch.hub runs" if source.name == HUB else found[0].by if found is not None and found[1] else ""
+    if by and (risky := risky_words(source.text)):
         walk.sign("risky-source", source.where, f"Python code that {by}; it uses {', '.join(risky[:5])}")
         return True
-    why = "a configuration beside it names code to be imported" if mapped is not None else "hubconf.py stands beside it"
-    if named and source.name == HUB:
-        why = "torch.hub runs it"
-    elif named:
-        why = "a configuration beside it names it: trust_remote_code=True runs it"
+    why = f"{by} it" if source.name == HUB else f"a configuration names it, which {by}" if by else "hubconf.py stands beside it"
+    if not by and found is not None:
+        why = f"it stands beside code that {found[0].by}"
     walk.sign("loaded-source", source.where, f"Python code that loading can run: {why}")
     return True
-
-
-def beside(walk: Walk) -> tuple[set[str] | None, bool]:
-    """What configurations in the folder of the scanned file name, and whether torch.hub would load from it."""
-    folder = os.path.dirname(walk.found.path)
-    mapped: set[str] | None = None
-    for name in CONFIGURATIONS:
-        try:
-            with open_window(os.path.join(folder, name)) as window:
-                data = window.read(0, window.size) if window.size <= walk.limits.searched_bytes else b""
-        except ModelscopeError:
-            continue
-        if b"auto_map" in data or b"custom_pipelines" in data or b"\\u00" in data or b"\0" in data:
-            from modelscope_cli.formats.scan_text import document_of
-
-            named = modules_of(document_of(data))
-            if named is not None:
-                mapped = (mapped or set()) | named
-    return mapped, os.path.exists(os.path.join(folder, HUB))
 
 
 def scan_sources(archive: Archive, members: list[Member]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from modelscope_cli.formats.jinja_tokens import Token, blocks_of
+from modelscope_cli.formats.jinja_tokens import Token, as_python_reads, blocks_of
 from modelscope_cli.formats.jinja_tree import Tree
 from modelscope_cli.formats.jinja_values import Values
 
@@ -68,8 +68,9 @@ class Followed:
         self.words: list[str] = []
         self.strings: list[str] = []
         try:
-            tree = Tree([joined(block, self.strings) for block in blocks_of(text)])
-            values = Values(tree)
+            blocks = blocks_of(text)
+            read = [[as_python_reads(token) for token in block] for block in blocks]
+            values = Values(tree := Tree([joined(block, self.strings) for block in read]))
         except ValueError as problem:
             self.strange = str(problem)
             return
@@ -77,6 +78,8 @@ class Followed:
             self.strange = "has too many brackets in one another"
             return
         self.words, self.reaching, self.strange = values.words, values.reaching, values.strange
+        if read != blocks:
+            self.strange = self.strange or "has names in letters that Python takes for others"
         if tree.foreign:
             self.strange = f"takes in another file ({tree.foreign})"
 

@@ -29,7 +29,7 @@ PROGRAM = "XlaCallModule"
 # The attribute that decides what an operator reaches for.
 TELLING = {
     "PrintV2": "output_stream", "ImmutableConst": "memory_region_name", "PyFunc": "token", "PyFuncStateless": "token",
-    "EagerPyFunc": "token", "DecodeProtoV2": "descriptor_source", "EncodeProtoV2": "descriptor_source", "DebugIdentity": "debug_urls",
+    "EagerPyFunc": "token", "DecodeProtoV2": "descriptor_source", "EncodeProto": "descriptor_source", "DebugIdentity": "debug_urls",
     "DebugIdentityV2": "debug_urls", "DebugIdentityV3": "debug_urls", "DebugNanCount": "debug_urls", "DebugNumericSummary": "debug_urls",
     "FixedUnigramCandidateSampler": "vocab_file",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from modelscope_cli.core.window import Window
+from modelscope_cli.formats.scan_asked import READ_BY_NAME, asked_in, keep_asked, modules_of, scan_asked
 from modelscope_cli.formats.scan_templates import template
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ SEARCHED = 32  # times searched_bytes
 PIECE, OVERLAP = 1 << 20, 64
 TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 WORDS = re.compile(
-    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"\s*:|"_target_"|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
+    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"|"_target_"|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
 )
+JUDGED_BY_NAME = READ_BY_NAME | {"manifest.json"}  # these are taken apart whatever words stand in them
+MODULE_LINES = ("pickle_module_info.txt", "keras_module.txt")  # scan_mlflow
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -35,7 +38,6 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
-OWN_MODULES = ("sentence_transformers.", "pylate.")  # of modules.json
 
 
 def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
@@ -52,6 +54,11 @@ def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
             from modelscope_cli.formats.scan_yaml import scan_yaml
 
             text = _whole(walk, window, where, encoding, scan_yaml) or text
+        elif leaf == "mlmodel" or leaf in MODULE_LINES:
+            from modelscope_cli.formats.scan_mlflow import scan_mlmodel, scan_module_line
+
+            look = scan_module_line if leaf in MODULE_LINES else scan_mlmodel
+            text = _whole(walk, window, where, encoding, look) or text
     if leaf.endswith(".pbtxt") and encoding == "utf-8":
         from modelscope_cli.formats.scan_graphs import scan_graph_text
 
@@ -116,7 +123,7 @@ def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> b
     most = walk.limits.searched_bytes
     if window.size > most:
         length = min(window.size, SEARCHED * most)
-        found = encoding not in ("utf-8", "utf-8-sig") or has_words(window, length)
+        found = leaf in JUDGED_BY_NAME or encoding not in ("utf-8", "utf-8-sig") or has_words(window, length)
         if found and window.size > LARGEST_JSON * most:
             said = f"a JSON document of {window.size:,} bytes, in which words stand that matter"
             walk.unseen(where, f"{said} (--limit searched_bytes=N)")
@@ -125,7 +132,11 @@ def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> b
             walk.unseen(where, f"what follows the first {length:,} bytes of a JSON document (--limit searched_bytes=N)")
         if not found:
             return True
-    data = window.read(0, window.size)  # whatever it is called: torch.export.load takes all that is in models/ for JSON
+    data = window.read(0, window.size)
+    if window.size > most and sum(map(data.count, (b",", b"[", b"{"))) > 2 * walk.limits.objects:
+        walk.unseen(where, f"a JSON document of more than {2 * walk.limits.objects:,} values (--limit objects=N)")
+        return True
+    # whatever it is called: torch.export.load takes all that is in models/ for JSON
     document = document_of(data)
     if document is msgspec.UNSET:
         if data.strip() and leaf.endswith(".json") and not any(stream.where == where for stream in walk.found.streams):
@@ -171,7 +182,6 @@ def document_of(data: bytes) -> Any:
 def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: bool, data: bytes) -> None:
     """Chat templates, code to be imported, and layers that carry code."""
     from modelscope_cli.formats.scan_keras import scan_layers
-    from modelscope_cli.formats.scan_source import modules_of
 
     walk.kinds += 1
     if hidden or b'"class_name"' in data:
@@ -179,17 +189,13 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
     if hidden or b"auto_map" in data or b"custom_pipelines" in data:
         files = modules_of(document)
         if files is not None:
-            folder = where.rpartition("/")[0]
-            walk.mapped[folder] = walk.mapped.get(folder, set()) | files
+            keep_asked(walk, where, asked_in("", where.rpartition("/")[0], document))
             named = ", ".join(sorted(files)[:6]) or "code of its own"
             walk.sign("custom-code", where, f"auto_map: loading with trust_remote_code=True runs {named}")
     if isinstance(document, dict) and document.get("trust_remote_code") is True:
         walk.sign("custom-code", where, "it asks for trust_remote_code")
-    if leaf == "modules.json" and isinstance(document, list):
-        kinds = [each.get("type") for each in document if isinstance(each, dict)]
-        foreign = sorted({kind for kind in kinds if isinstance(kind, str) and not kind.startswith(OWN_MODULES)})
-        if foreign:
-            walk.sign("custom-code", where, f"modules.json: sentence-transformers imports {', '.join(foreign[:4])}")
+    if leaf in READ_BY_NAME:
+        scan_asked(walk, where, leaf, document)
     folder, _, name = where.rpartition("/")
     if name.lower() == "manifest.json" and folder.lower().endswith("mar-inf"):
         from modelscope_cli.formats.scan_package import named_in

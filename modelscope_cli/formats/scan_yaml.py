@@ -44,7 +44,10 @@ HYPER = re.compile(r"(?<![\w!])!(new|apply|name|module):([\w.]++)")
 HANDLE = re.compile(r"^\ufeff?%TAG[ \t]+!(?:([\w-]*+)!)?[ \t]+(\S++)", re.MULTILINE)
 LONGEST_TAG = 400  # characters of one that is written with a handle
 USUAL = ((None, "!"), ("", "tag:yaml.org,2002:"))  # handles as they are without a %TAG
+BASES = ("tag:yaml.org,2002:python/", "!!python/", "!new:", "!apply:", "!name:", "!module:")  # how tags that matter begin
+USE = re.compile(r"(?=(!(?:[\w-]*+!)?))!")
 MOST_HANDLES = 64
+MOST_USES = 100_000
 WRITTEN = re.compile(r"^%TAG[^\n]*+|!\S*+", re.MULTILINE)
 PLAIN = frozenset(
     ("none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict")
@@ -55,21 +58,23 @@ def scan_yaml(walk: Walk, where: str, text: str) -> None:
     """Look at a text in YAML."""
     if KEY not in text and "python" not in text and "\\" not in text and "%" not in text and not HYPER.search(text):
         return
-    text = text.replace("\r\n", "\n").translate(BREAKS)
-    text = COMMENT.sub("#", text) if "#" in text else text
-    texts = [text]
-    if "\\" in text:
-        plain = ESCAPE.sub(_unescaped, text)
-        if plain != text:
-            texts.append(plain)
-            if plain.count(KEY) > text.count(KEY):
-                said = f"YAML in it writes letters of the key {KEY} as escapes, which hides it from a search"
-                walk.sign("escaped-text", where, said)
+    texts = readings(text)
+    if len(texts) > 1 and texts[1].count(KEY) > texts[0].count(KEY):
+        said = f"YAML in it writes letters of the key {KEY} as escapes, which hides it from a search"
+        walk.sign("escaped-text", where, said)
     for each in texts:
         if KEY in each:
-            search = _Search(each)
+            search = Search(each)
             add_targets(walk, where, list(search.values()), search.lookup)
         _tags(walk, where, WRITTEN.sub(_written, each) if "%" in each else each)
+
+
+def readings(text: str) -> list[str]:
+    """A text without its comments, and the same with its escapes undone, where that is another one."""
+    text = text.replace("\r\n", "\n").translate(BREAKS)
+    text = COMMENT.sub("#", text) if "#" in text else text
+    plain = ESCAPE.sub(_unescaped, text) if "\\" in text else text
+    return [text] if plain == text else [text, plain]
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -81,11 +86,13 @@ def _written(match: re.Match[str]) -> str:
     return unquote(match[0]) if match[0][0] == "!" else "%TAG" + unquote(match[0][4:])
 
 
-class _Search:
-    """What stands behind the key in a text without comments."""
+class Search:
+    """What stands behind a key in a text without comments. `nested` stands for a list or a mapping."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, key: str = KEY, nested: str | None = None):
         self.text = text
+        self.key = key
+        self.nested = nested
         self.runs = dict.fromkeys(PROPERTY, (0, 0))  # the last anchor and tag that was gone over: many keys may stand in one
         self.lines = (0, 0)  # the last gap, in whose comments keys may stand
         self.anchors: dict[str, tuple[list[int], list[str | None]]] = {}  # name → where it is set, what it stands for
@@ -98,14 +105,14 @@ class _Search:
 
     def values(self) -> Iterator[str | None]:
         """Each value; None for one that cannot be told."""
-        text = self.text
-        at = text.find(KEY)
+        text, key = self.text, self.key
+        at = text.find(key)
         while at >= 0:
-            end = at + len(KEY)
+            end = at + len(key)
             if not (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
                 yield from self.of_key(end)
-            at = text.find(KEY, end)
-        keys = {name for name, (_, values) in self.anchors.items() if KEY in values}
+            at = text.find(key, end)
+        keys = {name for name, (_, values) in self.anchors.items() if key in values}
         if keys:
             for match in ALIAS.finditer(text):
                 if match[1] in keys:
@@ -140,6 +147,9 @@ class _Search:
         if lines and OTHER_KEY.match(text, at):
             return  # nothing stands behind it, or a mapping
         found = VALUE.match(text, at)
+        if text[at : at + 1] in ("{", "["):
+            yield self.nested
+            return
         value = found[1] if found is not None else None
         if value and value.startswith("*"):
             places, values = self.anchors.get(value[1:], ([], []))
@@ -186,24 +196,51 @@ def _tags(walk: Walk, where: str, text: str) -> None:
         _tag(walk, where, match)
     for match in HYPER.finditer(text):
         add_name(walk, where, match[2], f"!{match[1]}")
-    if "%TAG" not in text:
-        return
-    handles: dict[str, list[str]] = {}
-    for count, match in enumerate(HANDLE.finditer(text)):
-        if (match[1], match[2]) in USUAL:
-            continue
-        if count >= MOST_HANDLES:
+    if "%TAG" in text:
+        _handles(walk, where, text)
+
+
+def _handles(walk: Walk, where: str, text: str) -> None:
+    """The same by handles: what a prefix and the letters behind its handle make together."""
+    prefixes: dict[str, set[str]] = {}
+    for match in HANDLE.finditer(text):
+        if (match[1], match[2]) not in USUAL and any(base.startswith(match[2]) or match[2].startswith(base) for base in BASES):
+            prefixes.setdefault("!" if match[1] is None else f"!{match[1]}!", set()).add(match[2])
+    if sum(map(len, prefixes.values())) > MOST_HANDLES:
+        said = f"YAML with more than {MOST_HANDLES} %TAG lines that stand for objects of Python; not all of them were judged"
+        walk.sign("too-many-names", where, said)
+    known = {handle: sorted(each)[:MOST_HANDLES] for handle, each in sorted(prefixes.items())[:MOST_HANDLES]}
+    behind = {handle: _behind(each) for handle, each in known.items()}
+    uses = 0
+    for use in USE.finditer(text) if behind else ():
+        for handle in {"!", use[1]} & behind.keys():
+            at = use.start() + len(handle)
+            rest = behind[handle].match(text, at)
+            for prefix in known[handle] if rest is not None else ():
+                uses += 1
+                _begun(walk, where, prefix + text[at : at + LONGEST_TAG])
+        if uses > MOST_USES:
             walk.sign(
-                "too-many-names", where, f"YAML with more than {MOST_HANDLES} %TAG lines; those that follow were not judged"
+                "too-many-names",
+                where,
+                f"YAML with more than {MOST_USES:,} objects of Python by handles: the others were not judged",
             )
-            break
-        handles.setdefault("!" if match[1] is None else f"!{match[1]}!", []).append(match[2])
-    if handles:
-        for use in re.finditer("|".join(map(re.escape, sorted(handles, reverse=True))), text):
-            for prefix in handles[use[0]]:
-                full = TAG.match(prefix + text[use.end() : use.end() + LONGEST_TAG])
-                if full is not None:
-                    _tag(walk, where, full)
+            return
+
+
+def _begun(walk: Walk, where: str, text: str) -> None:
+    """A tag that a text begins with."""
+    if (tag := TAG.match(text)) is not None:
+        _tag(walk, where, tag)
+    elif (tag := HYPER.match(text)) is not None:
+        add_name(walk, where, tag[2], f"!{tag[1]}")
+
+
+def _behind(prefixes: list[str]) -> re.Pattern[str]:
+    """What has to stand behind a handle with one of these prefixes so that a tag of Python can come of it."""
+    needed = {base[len(prefix) :] for prefix in prefixes for base in BASES if base.startswith(prefix)}
+    whole = any(prefix.startswith(base) for prefix in prefixes for base in BASES)
+    return re.compile("" if whole else "|".join(map(re.escape, sorted(needed))))
 
 
 def _tag(walk: Walk, where: str, match: re.Match[str]) -> None:

@@ -28,6 +28,7 @@ from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 from modelscope_cli.formats.scan_compressed import packed_otherwise, scan_compressed, stream_of
 
 if TYPE_CHECKING:
+    from modelscope_cli.formats.scan_asked import Asked
     from modelscope_cli.formats.scan_source import Source
 
 HEAD = 1 << 12
@@ -120,7 +121,8 @@ class Walk:
         self.served: dict[str, set[str]] = {}  # by folder: the Python files that a manifest of TorchServe in it names
         self.index: tuple[Any, PickleTrace] | None = None  # the object that the index of a distributed checkpoint is
         self.blobs: set[tuple[int, int]] = set()  # (start, bytes) of those of a `.distcp`
-        self.mapped: dict[str, set[str]] = {}  # by folder: the Python files that a configuration in it names
+        self.asked: list[Asked] = []  # the Python files that configurations name
+        self.asking = 500_000  # of their paths that may still be kept
         self.programs: list[str] = []  # prefixes of archives of torch.export
         self.quoted: dict[str, str] = {}  # by kind, texts that torch.export puts between quotes in source
         self.counts: dict[str, int] = {}  # signs by their code

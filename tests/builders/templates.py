@@ -17,6 +17,10 @@ PLAIN = (
     "{{ messages.__doc__ }}",
     "{{ messages.0.__module__ }}",
     "{{ ''|map(attribute='x.__closure__') }}",
+    "{{ ''['\\\r__cl\\\rass__'] }}",  # Jinja makes one line end of every kind, and a backslash takes it away
+    "{{ ''['\\\r\n__class\\\r__'] }}",
+    "{{ ''[__doc__._undefined_name] }}",
+    "{% set k = '_undefined_name' %}{{ __doc__[k] }}{{ [__doc__]|groupby('_undefined_name') }}",
 )
 REACHING = (
     "{% set ns = namespace(a='init'.center(8,'_'), b='globals'.center(11,'_')) %}{{ cycler[ns.a][ns.b].open('x', 'w') }}",
@@ -44,6 +48,19 @@ REACHING = (
     "{% set n = namespace(d={'f': messages[0].x}) %}{{ n.d.f('x') }}",
     "{% macro g(d) %}{{ d.f('x') }}{% endmacro %}{{ g({'f': messages[0].x}) }}",
     "{% macro f() %}{% endmacro %}{% set a = {'f': f} %}{% set d = {'f': messages[0].x} %}{{ d.f('x') }}",
+    "{% for i in [1] %}{% set g = lipsum %}{% set lipsum = {'a': 1} %}{{ g[messages[0].x] }}{% endfor %}",
+    "{% for i in [1] %}{% if not i %}{% set cycler = {} %}{% endif %}{{ cycler[messages[0].x] }}{% endfor %}",
+    "{% for x in y %}{% for a, b in loop %}{{ a }}{% endfor %}{% endfor %}",
+    "{% for x in y %}{% set a, b = loop %}{{ a }}{% endfor %}",
+    "{% macro m(x) %}{% endmacro %}{% set ns = namespace(f=m) %}{% set ns.f = [messages[0].x]|first %}{{ ns.f('x') }}",
+    "{% macro m(x) %}{% endmacro %}{% set ns = namespace(f=m) %}{% set ns.f = {1: ('x'|e)['join']['y']}.values()|first %}{{ ns.f('x') }}",
+    "{% macro m(x) %}{% endmacro %}{% set d = {'f': m} %}{% set _ = d.update([['f', messages[0].x]]) %}{{ d.f('x') }}",
+    "{% macro m() %}{{ kwargs.f('x') }}{% endmacro %}{% set d = {'f': m} %}{{ [m][0](f=messages[0].x) }}",
+    "{% macro m(x) %}{% endmacro %}{% for i in [1] %}{% set m = ('x'|e)['join'] %}{{ m('x') }}{% endfor %}",
+    "{% macro m(x) %}{% endmacro %}{% set \uff4d = ('x'|e)['join'] %}{{ m('x') }}",
+    "{% set ns = namespace(f=messages[0].x) %}{% macro namespace() %}{% endmacro %}{{ ns.f('x') }}",
+    "{{ ['x'].sort(key=messages[0].x) }}",
+    "{{ ['x'].sort(**{'key': messages[0].x}) }}",
 )
 COMPUTED = (
     "{% set x='_'*2 %}{{ ''[x+'class'+x] }}",
@@ -117,6 +134,21 @@ COMPUTED = (
     "{% set k={}.nix|string+'__CLASS__'|lower %}{{ ''[k] }}",
     "{% macro m(k) %}{{ ''[k] }}{% endmacro %}{% set n=namespace(f=m) %}{{ n.f('__CLASS__'|lower) }}",
     "{% set d=[{'strip': messages[0].x}] %}{{ d[k].strip('x') }}",
+    "{{ ('x'|e)['join'] }}",
+    "{{ 'x'.join|string }}",
+    "{% set j = ('x'|tojson).join %}{{ j }}",
+    "{% macro m() %}{% endmacro %}{{ m().join }}",
+    "{% macro __doc__() %}{% endmacro %}{{ ''[__doc__.name] }}",
+    "{{ ''[dict(__doc__=1)|first] }}",
+    "{% set d = {} %}{% set _ = d.update(__doc__=1) %}{{ ''[d|first] }}",
+    "{% macro m() %}{% for k in kwargs %}{{ ''[k] }}{% endfor %}{% endmacro %}{{ m(__doc__=1) }}",
+    "{% macro m() %}{% for k in kwargs %}{{ ''[k] }}{% endfor %}{% endmacro %}{{ [m][0](__doc__=1) }}",
+    "{{ dict(\uff46unc=1)|first }}",
+    "{% set k\u00e9 = 1 %}{% set ke\u0301 = 2 %}{{ k\u00e9 }}",
+    "{% if x %}{% set k = 'role' %}{% endif %}{{ messages[k] }}",
+    "{% if x %}{% set k = 'role' %}{% elif y %}{% set k = 'content' %}{% endif %}{{ messages[k] }}",
+    "{{ messages[k] }}{% set k = 'role' %}{{ k }}",
+    "{% set k = 'role' %}{% block b %}{{ messages[k] }}{% endblock %}",
     "{% debug %}",
     "{% include '/etc/passwd' %}",
     "{{ 'no end",
@@ -159,6 +191,16 @@ HONEST = (
     "{% for row in messages|batch(2)|list %}{{ row[0].content }}{% endfor %}{{ messages[x.n|int(0)].role }}"
     "{% for role, all in messages|groupby('role') %}{{ descriptions[role] }}{% endfor %}",
     "{# a comment with {{ and ' #}{% raw %}{{ '{% endraw %}{{ bos_token + messages[0].content | trim }}",
+    "{% set at = 1 if messages[0].role == 'system' else 0 %}{% for message in messages[at:] %}{{ messages[loop.index0 - at].role }}"
+    "{% else %}{% set at = 2 %}{{ messages[at - 1].role }}{% endfor %}{{ messages[-1].role ~ messages[-at]|length ~ messages[x.n - 1].role }}",
+    "{% if messages[0].role == 'system' %}{% set key = 'content' %}{% elif x %}{% set key = 'text' %}{% else %}{% set key = 'role' %}{% endif %}"
+    "{% macro show(m) %}{{ m[key] }}{% endmacro %}{% for m in messages %}{{ m[key] ~ show(m) }}"
+    "{% set part = 'text' %}{% if y %}{% set part = 'image' %}{% endif %}{{ m[part] }}{% endfor %}",
+    "{% macro outer(x) %}{{ inner(x) }}{% endmacro %}{% macro inner(x, deep=0) %}{{ inner(x.y, deep - 1) }}{% endmacro %}{{ outer(tool) }}",
+    "{% macro tag(m, at) %}{{ m.role if at.first else m['role'] }}{% endmacro %}{% for m in messages %}{% set outer = loop %}"
+    "{{ tag(m, loop) ~ outer.index - 1 }}{{ dict(role=m.role, key='x').role }}{% endfor %}{% set n\u00e4chster = -1|abs %}{{ messages[n\u00e4chster] }}",
+    "{% set sep = joiner('\\n\\n') %}{% set turn = cycler('user', 'assistant') %}{{ sep() ~ turn.next() ~ turn.current ~ 'a\\d' }}\r\n"
+    "{% macro row(a) %}{{ varargs[0] ~ kwargs.get('b') ~ kwargs['b'] }}{% endmacro %}{{ row(1, tool, b=tools) }}",
 )
 
 # `__class__` letter by letter out of what Python shows of a method, put next to each other by ljust
@@ -193,6 +235,13 @@ MAKERS = (
     "([{'a': 1}]|groupby('zz', default='__CLASS__'|lower)|list)[0].grouper",
     "([].append|string)[:0]+'__CLASS__'|lower",
     "{}.nix|string+'__CLASS__'|lower",
+    "'__cl\\\rass__'",
+    "dict(__\uff43lass__=1)|first",
+    "({'__cl'~'ass__': 1}.keys() - [])|first",
+    "({1: '__cl'~'ass__'}.items() - [])|first|last",
+    "(['__CLASS__'|lower] - {}.keys())|first",
+    "-1|replace('-1', '__CLASS__'|lower)",
+    "(-1|string|replace('-1', '__CLASS__'|lower))",
 )
 CARRIERS = (
     "{% set k=MADE %}{{ messages[k] }}",
@@ -272,4 +321,44 @@ CARRIERS = (
     "{% set n=namespace(k=MADE) %}{% set q='k' %}{{ messages[n[q]] }}",
     "{% set n=namespace(k=MADE) %}{{ messages[[n]|map(attribute='k')|first] }}",
     "{% set n=namespace(k=MADE) %}{% set q=messages[0].kk %}{{ messages[[n][0][q]] }}",
+    "{% set k='role' %}{% set \uff4b=MADE %}{{ messages[k] }}",
+    *(  # a name that the block sets, but later, or not at all
+        "{% set k=MADE %}" + block.replace("USE", use)
+        for block in (
+            "{% for i in [1] %}USE{% endfor %}",
+            "{% with %}USE{% endwith %}",
+            "{% macro m() %}USE{% endmacro %}{{ m() }}",
+            "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}USE{% endcall %}",
+            "{% block b scoped %}USE{% endblock %}",
+            "{% filter trim %}USE{% endfilter %}",
+            "{% set o %}USE{% endset %}{{ o }}",
+            "{% autoescape false %}USE{% endautoescape %}",
+            "{% for i in [1] %}{% for j in [1] %}USE{% endfor %}{% endfor %}",
+            "{% for i in [] %}{% else %}USE{% endfor %}",
+        )
+        for use in (
+            "{{ messages[k] }}{% set k='role' %}",
+            "{% if false %}{% set k='role' %}{% endif %}{{ messages[k] }}",
+            "{% if false %}{% set k='role' %}{% elif messages[k] %}{{ messages[k] }}{% endif %}",
+            "{% if true %}{% else %}{% set k='role' %}{% endif %}{{ messages[k] }}",
+            "{% set k=messages[k]|string ~ '<class ' ~ k %}{{ k }}{{ messages[k] }}",
+            "{% set k %}{{ messages[k] }}{% endset %}{{ k }}",
+            "{% for k in [] %}{% else %}{{ messages[k] }}{% endfor %}",
+            "{% for k in [messages[k]] %}{{ k }}{% endfor %}",
+            "{% with k=messages[k] %}{{ k }}{% endwith %}",
+            "{% for i in [1] %}{% set k='role' %}{% endfor %}{{ messages[k] }}",
+        )
+    ),
+    "{% set k=MADE %}{% for i in [1] %}{% set k='role' %}{% block b %}{{ messages[k] }}{% endblock %}{% endfor %}",
+    "{% set k=MADE %}{% for k in ['role'] %}{% block b %}{{ messages[k] }}{% endblock %}{% endfor %}",
+    "{% set k=MADE %}{% set n=namespace(m=none) %}{% for i in [1, 2] %}{% if n.m %}{{ n.m() }}{% endif %}{% set k='role' %}"
+    "{% macro m() %}{{ messages[k] }}{% endmacro %}{% set n.m=m %}{% endfor %}",
+    "{% set varargs=MADE %}{% macro m() %}{% if false %}{% set varargs='role' %}{% endif %}{{ messages[varargs] }}{% endmacro %}{{ m() }}",
+    "{% macro m() %}{{ caller(MADE) }}{% endmacro %}{% call m() %}{{ messages[varargs[0]] }}{% endcall %}",
+    "{% macro m() %}{{ caller(k=MADE) }}{% endmacro %}{% call m() %}{{ messages[kwargs.k] }}{% endcall %}",
+    "{% macro m() %}{{ caller(**{'k': MADE}) }}{% endmacro %}{% call m() %}{{ messages[kwargs['k']] }}{% endcall %}",
+    "{% for x in [0, MADE] %}{% for a, b in loop %}{{ messages[a] }}{% endfor %}{% endfor %}",
+    "{% for x in [0, MADE] %}{% set z=loop|first %}{{ messages[z[0]] }}{% endfor %}",
+    "{% for x in [0, MADE] %}{{ messages[loop|map('first')|list|first] }}{% endfor %}",
+    "{% set c=joiner(MADE) %}{% set d=[c] %}{{ d[0]() }}{{ messages[d[0]()] }}",
 )

@@ -1,0 +1,269 @@
+"""Configurations that name Python code, each as the library that reads it does, and the files that are meant.
+
+    config.json         "auto_map": {"AutoModel": "modeling_x.Model"}       transformers: modeling_x.py beside it
+    model_index.json    "_class_name": ["my_pipeline", "Pipeline"]          diffusers: my_pipeline.py beside it
+                        "unet": ["my_unet", "Net"]                          diffusers: unet/my_unet.py, if that is there
+    modules.json        [{"path": "1_X", "type": "modeling_x.X"}]           sentence-transformers: modeling_x.py beside it, else what is
+    router_config.json  "types": {"query": "modeling_x.X"}                  installed; of its own modules neither
+    1_Dense/config.json "activation_function": "torch.nn.modules.activation.Tanh"        sentence-transformers imports and calls it
+    custom_generate/generate.py                                             transformers, whatever the configurations say
+
+All of these want trust_remote_code=True today. Older versions do not: sentence-transformers before 6.0 imports for a folder of this
+machine whatever is named, and diffusers loads the code of such a folder. mlflow, whose MLmodel is read in scan_mlflow, never asks.
+Facts: transformers/dynamic_module_utils.py, generation/utils.py (load_custom_generate); diffusers/pipelines/pipeline_loading_utils.py
+(get_class_obj_and_candidates, _resolve_custom_pipeline_and_cls); sentence_transformers/util/misc.py (import_module_class,
+import_from_string), base/modules/router.py, base/modules/dense.py, cross_encoder/model.py, word_embeddings.py.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelscope_cli.core.scanned import SENTENCES
+from modelscope_cli.formats.scan_names import LONGEST, NAME, add_name
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
+
+LOADING = "loading with trust_remote_code=True runs"
+BY_DIFFUSERS = "diffusers runs with trust_remote_code=True, and older versions from a folder without it"
+BY_SENTENCES = "sentence-transformers runs with trust_remote_code=True, and versions before 6.0 without it"
+INDEXES = ("model_index.json", "modular_model_index.json")
+UNNAMED = "None.py"  # that diffusers before 0.38 takes for the pipeline of whoever names none (CVE-2026-44827)
+MODULES, ROUTER, WORDS = "modules.json", "router_config.json", "wordembedding_config.json"
+OF_MODULES = ("config.json", ROUTER, WORDS, "config_sentence_transformers.json")
+READ_BY_NAME = frozenset((*INDEXES, MODULES, *OF_MODULES))  # JSON that is judged by its name
+GENERATE = ("custom_generate", "generate.py")
+OWN_MODULE = re.compile(
+    r"(?:sentence_transformers|pylate)(?:\.\w++)*?\.[A-Z]\w*"
+)  # a class of theirs, and no function or module
+OWN_LIBRARIES = ("diffusers", "transformers", "onnxruntime", "optimum")  # that components of diffusers are of
+MOST_NAMES = 1_000  # of one configuration
+MOST_PARTS = 12  # of a name with dots
+MOST_ABOVE = 3  # folders above that of a module, where the code of its model can be
+
+
+class Asked(NamedTuple):
+    """Python files that a configuration names, with `/` between folders, all from where `folder` begins; `by` says who runs them.
+
+    What lies in `folder` too can be imported by them. Unless `sure`, that only goes for the folders of files that are there.
+    With `tree` it goes for folders below as well.
+    """
+
+    folder: str
+    files: frozenset[str]
+    by: str
+    sure: bool = True
+    tree: bool = False
+
+
+class Asking:
+    """What is asked for, ready to be looked up by the path of a Python file."""
+
+    def __init__(self, asked: Iterable[Asked], exists: Callable[[str], bool]):
+        self.named: dict[str, Asked] = {}
+        self.reached: dict[str, Asked] = {}
+        self.trees: dict[str, Asked] = {}
+        for one in asked:
+            for file in one.files:
+                self.named.setdefault(file, one)
+            folders = {one.folder} if one.sure else {posixpath.dirname(file) for file in one.files if exists(file)}
+            for folder in folders:
+                (self.trees if one.tree else self.reached).setdefault(folder, one)
+
+    def of(self, path: str) -> tuple[Asked, bool] | None:
+        """Who asks for a file, and whether by its name; None where nobody does."""
+        if path in self.named:
+            return self.named[path], True
+        folder = posixpath.dirname(path)
+        found = self.reached.get(folder)
+        while found is None and self.trees:
+            found = self.trees.get(folder)
+            if not folder:
+                break
+            folder = posixpath.dirname(folder)
+        return (found, False) if found is not None else None
+
+
+def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
+    """What a configuration that libraries read by its name has them import."""
+    folder = where.rpartition("/")[0]
+    if leaf in INDEXES:
+        asked, foreign, count = _of_diffusers(folder, document)
+        keep_asked(walk, where, asked)
+        if not where:  # in an archive the files themselves are told
+            exists = exists_below(os.path.dirname(walk.found.path))
+            foreign += [file for one in asked for file in sorted(one.files) if exists(file) and file not in foreign]
+        if foreign:
+            walk.sign("custom-code", where, f"it names {_few(foreign)}, which {BY_DIFFUSERS}")
+    else:
+        names = dotted_names(leaf, document)
+        count = len(names)
+        for name in names[:MOST_NAMES]:
+            add_name(walk, where, name, SENTENCES)
+        keep_asked(walk, where, [_of_sentences(folder, names)] if names and walk.asking else [])
+    if count > MOST_NAMES:
+        walk.sign("too-many-names", where, f"it names {count:,} classes, of which the first {MOST_NAMES:,} were judged")
+
+
+def keep_asked(walk: Walk, where: str, asked: Iterable[Asked]) -> None:
+    """Keep what a configuration asks for, as long as there is room."""
+    for one in asked:
+        if len(one.files) > walk.asking:
+            walk.sign(
+                "too-many-names", where, "the configurations of this file name too many Python files; not all were looked for"
+            )
+            walk.asking = 0
+            return
+        walk.asking -= len(one.files)
+        walk.asked.append(one)
+
+
+def asked_in(leaf: str, folder: str, document: Any) -> list[Asked]:
+    """What one configuration asks for."""
+    files = modules_of(document)
+    found = [Asked(folder, frozenset(_below(folder, file) for file in files), LOADING)] if files is not None else []
+    if leaf in INDEXES:
+        return found + _of_diffusers(folder, document)[0]
+    names = dotted_names(leaf, document) if leaf in READ_BY_NAME else []
+    return found + ([_of_sentences(folder, names)] if names else [])
+
+
+def modules_of(document: Any) -> set[str] | None:
+    """The Python files that a configuration of transformers names to be imported; None where it asks for none."""
+    asked = False
+    files: set[str] = set()
+    waiting = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            for key in ("auto_map", "custom_pipelines"):
+                mapped = node.get(key)
+                if isinstance(mapped, dict) and mapped:
+                    asked = True
+                    files |= {file for file in map(file_of, texts_in(mapped)) if file}
+            waiting += node.values()
+    return files if asked else None
+
+
+def texts_in(value: Any) -> list[str]:
+    """Every text in lists and dictionaries of texts."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str):
+            found.append(node)
+        elif isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+    return found
+
+
+def file_of(reference: str) -> str:
+    """modeling_x.py of modeling_x.Model, also behind the name of a repository (owner/name--modeling_x.Model)."""
+    module = reference.rpartition("--")[2].rpartition(".")[0]
+    return module.replace(".", "/") + ".py" if module else ""
+
+
+def asked_for_generating(paths: Iterable[str]) -> list[Asked]:
+    """The files among these that transformers takes for a model's own `generate`."""
+    end = "/".join(GENERATE)
+    found = [path for path in paths if path == end or path.endswith(f"/{end}")]
+    return [Asked(posixpath.dirname(path), frozenset((path,)), LOADING, sure=False) for path in found]
+
+
+def dotted_names(leaf: str, document: Any) -> list[str]:
+    """The names with dots that sentence-transformers imports, but for classes of its own."""
+    names = [
+        name for name in _names(leaf, document) if isinstance(name, str) and "." in name and not OWN_MODULE.fullmatch(name)
+    ]
+    return list(dict.fromkeys(names))
+
+
+def _names(leaf: str, document: Any) -> Iterator[Any]:
+    if leaf == MODULES and isinstance(document, list):
+        yield from (each.get("type") for each in document if isinstance(each, dict))
+    if not isinstance(document, dict):
+        return
+    if leaf in (ROUTER, "config.json") and isinstance(types := document.get("types"), dict):
+        yield from types.values()
+    if leaf == WORDS:
+        yield document.get("tokenizer_class")
+    inner = document.get("sentence_transformers")
+    for node in (document, inner if isinstance(inner, dict) else {}):
+        yield from (node.get(key) for key in ("activation_function", "activation_fn", "sbert_ce_default_activation_function"))
+
+
+def _of_sentences(folder: str, names: list[str]) -> Asked:
+    """The files that names can mean: in the folder of the configuration, or in one above it, which is that of the model."""
+    files: set[str] = set()
+    for name in names[:MOST_NAMES]:
+        parts = name[:LONGEST].split(".")
+        if all(map(NAME.fullmatch, parts)):
+            ends = {*range(1, min(len(parts), MOST_PARTS) + 1), len(parts) - 1, len(parts)}
+            files |= {"/".join(parts[:end]) + last for end in ends for last in (".py", "/__init__.py")}
+    folders = [folder]
+    while folders[-1] and len(folders) <= MOST_ABOVE:
+        folders.append(posixpath.dirname(folders[-1]))
+    return Asked(folder, frozenset(_below(above, file) for above in folders for file in files), BY_SENTENCES, sure=False)
+
+
+def _of_diffusers(folder: str, document: Any) -> tuple[list[Asked], list[str], int]:
+    """What an index of a pipeline asks for, what of it is code whether or not there is such a file, and how many libraries it names."""
+    if not isinstance(document, dict):
+        return [], [], 0
+    asked: list[Asked] = []
+    foreign: list[str] = []
+    own = document.get("_class_name")
+    if isinstance(own, list) and own and isinstance(own[0], str):
+        file = _below(folder, f"{own[0]}.py")
+        asked.append(Asked(folder, frozenset((file,)), BY_DIFFUSERS))
+        foreign.append(file)
+    parts = ((name, value) for name, value in document.items() if name != "_class_name")
+    named = [(name, library) for name, value in parts for library in _libraries(value)]
+    files = {_below(folder, UNNAMED)}
+    for name, library in named[:MOST_NAMES]:
+        files.add(_below(folder, name, f"{library}.py"))
+        if library.partition(".")[0] not in OWN_LIBRARIES:
+            files.add(_below(folder, library.replace(".", "/") + ".py"))
+            foreign += [library] if "." in library else []
+    asked.append(Asked(folder, frozenset(files), BY_DIFFUSERS, sure=False))
+    return asked, foreign, len(named)
+
+
+def _libraries(value: Any) -> Iterator[str]:
+    """What stands before the name of a class: ["library", "Class", {"type_hint": ["library", "Class"]}]."""
+    if not isinstance(value, list):
+        return
+    if value and isinstance(value[0], str):
+        yield value[0]
+    for each in value:
+        hint = each.get("type_hint") if isinstance(each, dict) else None
+        if isinstance(hint, list) and hint and isinstance(hint[0], str):
+            yield hint[0]
+
+
+def _below(*parts: str) -> str:
+    """A path put together, without the steps that lead back."""
+    return posixpath.normpath(posixpath.join("", *(part for part in parts if part)))
+
+
+def exists_below(root: str) -> Callable[[str], bool]:
+    """Whether a path leads to a file in a folder of this machine. One that leads out of it does not."""
+
+    def exists(path: str) -> bool:
+        return not path.startswith(("..", "/")) and os.path.isfile(os.path.join(root, path))
+
+    return exists
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(name[:120] for name in names[:4]) + (", …" if len(names) > 4 else "")

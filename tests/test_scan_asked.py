@@ -1,0 +1,255 @@
+"""Python that a library imports because a configuration names it, each as the library resolves the name.
+
+transformers 5.23, diffusers 0.42.1 and sentence-transformers 6.2 were made to run such files by trust_remote_code=True.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelscope_cli.analysis.policy import gravest
+from modelscope_cli.analysis.safety import Safety
+from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.formats.registry import read_window
+from modelscope_cli.formats.scanning import scan_file
+from tests.builders.archives import tarred, zipped
+from tests.builders.samples import SAMPLES
+from tests.scanned import codes, scanned
+
+PLAIN = b"import torch\n"
+RISKY = b"import os\nos.system('id')\n"
+WEIGHTS = SAMPLES["plain.safetensors"]
+Files = dict[str, bytes]
+
+
+def text(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+def modules(kind: str, path: str = "") -> bytes:
+    return text([{"idx": 0, "name": "0", "path": path, "type": kind}])
+
+
+def mlmodel(function: str) -> bytes:
+    lines = "".join(f"    {line}\n" for line in function.splitlines())
+    return f"artifact_path: model\nflavors:\n  python_function:\n{lines}    env:\n      conda: conda.yaml\nmlflow_version: 2.14.0\n".encode()
+
+
+GENERATE = {"config.json": b'{"model_type": "llama"}', "custom_generate/generate.py": RISKY, "model.safetensors": WEIGHTS}
+PIPELINE = {
+    "model_index.json": text({"_class_name": ["my_pipeline", "MyPipeline"], "unet": ["my_unet", "Net"], "vae": ["diffusers", "AutoencoderKL"]}),
+    "my_pipeline.py": PLAIN,
+    "unet/my_unet.py": RISKY,
+    "unet/model.safetensors": WEIGHTS,
+}
+COMPONENT = {"model_index.json": text({"_class_name": "FluxPipeline", "unet": ["diffusers", "UNet"]}), "unet/model.safetensors": WEIGHTS}
+ROUTER = text({"types": {"q": "modeling_x.X"}, "structure": {"query": ["q"]}})
+DENSE = "sentence_transformers.models.Dense"
+# By name: the files, the findings on those that have any, where the file itself is scanned.
+ASKING: dict[str, tuple[Files, dict[str, set[str]]]] = {
+    "a model's own generate": (GENERATE, {"custom_generate/generate.py": {"risky-source"}}),
+    "a model's own generate, plain": (
+        {**GENERATE, "custom_generate/generate.py": PLAIN, "custom_generate/helper.py": RISKY},
+        {"custom_generate/generate.py": {"loaded-source"}, "custom_generate/helper.py": {"loaded-source"}},
+    ),
+    "a pipeline of diffusers": (
+        PIPELINE,
+        {"model_index.json": {"custom-code"}, "my_pipeline.py": {"loaded-source"}, "unet/my_unet.py": {"risky-source"}},
+    ),
+    "a component with the name of a library": (
+        {**COMPONENT, "unet/diffusers.py": RISKY},
+        {"model_index.json": {"custom-code"}, "unet/diffusers.py": {"risky-source"}},
+    ),
+    "the pipeline of nobody": ({**COMPONENT, "None.py": RISKY}, {"model_index.json": {"custom-code"}, "None.py": {"risky-source"}}),
+    "a component of a package": (
+        {"model_index.json": text({"_class_name": "P", "unet": ["shop.nets", "Net"]})},
+        {"model_index.json": {"custom-code"}},
+    ),
+    "a part of a modular pipeline": (
+        {"modular_model_index.json": text({"unet": [None, None, {"type_hint": ["my_unet", "Net"]}]}), "unet/my_unet.py": RISKY},
+        {"modular_model_index.json": {"custom-code"}, "unet/my_unet.py": {"risky-source"}},
+    ),
+    "a module of sentence-transformers": (
+        {"modules.json": modules("modeling_x.X"), "modeling_x.py": RISKY},
+        {"modules.json": {"custom-code"}, "modeling_x.py": {"risky-source"}},
+    ),
+    "a router": ({"router_config.json": ROUTER, "modeling_x.py": RISKY}, {"router_config.json": {"custom-code"}, "modeling_x.py": {"risky-source"}}),
+    "a router below": (
+        {"modules.json": modules("sentence_transformers.models.Router", "1_Router"), "1_Router/router_config.json": ROUTER, "modeling_x.py": RISKY},
+        {"1_Router/router_config.json": {"custom-code"}, "modeling_x.py": {"risky-source"}},
+    ),
+    "a router of before": (
+        {"modules.json": modules("sentence_transformers.models.Asym", "1_Asym"), "1_Asym/config.json": ROUTER, "modeling_x.py": PLAIN},
+        {"1_Asym/config.json": {"custom-code"}, "modeling_x.py": {"loaded-source"}},
+    ),
+    "an activation function": (
+        {"modules.json": modules(DENSE, "2_Dense"), "2_Dense/config.json": text({"activation_function": "webbrowser.get"})},
+        {"2_Dense/config.json": {"dangerous-target"}},
+    ),
+    "an activation function of torch that loads": (
+        {"config.json": text({"sbert_ce_default_activation_function": "torch.hub.load"})},
+        {"config.json": {"dangerous-target"}},
+    ),
+    "an activation function of the model": (
+        {"config.json": text({"sentence_transformers": {"activation_fn": "acts.Swish"}}), "acts.py": RISKY},
+        {"config.json": {"custom-code"}, "acts.py": {"risky-source"}},
+    ),
+    "a tokenizer": ({"wordembedding_config.json": text({"tokenizer_class": "tok.T"})}, {"wordembedding_config.json": {"custom-code"}}),
+    "a function of sentence-transformers": ({"modules.json": modules("sentence_transformers.base.model.torch")}, {"modules.json": {"custom-code"}}),
+    "a module of mlflow": (
+        {"MLmodel": mlmodel("loader_module: my_loader\ncode: code"), "code/my_loader.py": RISKY, "code/shop/nets.py": PLAIN},
+        {"MLmodel": {"custom-code"}, "code/my_loader.py": {"risky-source"}, "code/shop/nets.py": {"loaded-source"}},
+    ),
+    "code of mlflow": (
+        {"MLmodel": mlmodel("loader_module: mlflow.sklearn\ncode: code"), "code/shop/nets.py": RISKY},
+        {"MLmodel": {"custom-code"}, "code/shop/nets.py": {"loaded-source"}},
+    ),
+    "code of mlflow in one line": (
+        {"MLmodel": b'{"flavors": {"python_function":{"loader_module":"mlflow.sklearn","co\\u0064e":"my code"}}}', "a/x.py": PLAIN},
+        {"MLmodel": {"custom-code"}, "a/x.py": {"loaded-source"}},
+    ),
+    "a source of mlflow": (
+        {"MLmodel": mlmodel("loader_module: mlflow.pyfunc.model\nmodel_code_path: /home/me/agent.py"), "agent.py": RISKY},
+        {"MLmodel": {"custom-code"}, "agent.py": {"risky-source"}},
+    ),
+    "an unpickler of mlflow": ({"data/pickle_module_info.txt": b"my_pickle\n"}, {"data/pickle_module_info.txt": {"custom-code"}}),
+}
+HONEST: dict[str, Files] = {
+    "activation functions": {
+        f"{number}/config.json": text({"in_features": 8, "activation_function": name})
+        for number, name in enumerate(
+            ("torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity", "torch.nn.Identity", "torch.nn.GELU", "gelu_new")
+        )
+    },
+    "a cross encoder": {
+        "config.json": text({"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}),
+        "config_sentence_transformers.json": text({"activation_fn": "torch.nn.modules.linear.Identity"}),
+        "train.py": RISKY,
+    },
+    "modules": {
+        "modules.json": modules("sentence_transformers.sentence_transformer.modules.Pooling", "1_Pooling"),
+        "router_config.json": text({"types": {"q": "sentence_transformers.models.Transformer"}}),
+        "wordembedding_config.json": text({"tokenizer_class": "sentence_transformers.models.tokenizer.WhitespaceTokenizer.WhitespaceTokenizer"}),
+        "1_Pooling/config.json": text({"word_embedding_dimension": 384}),
+        "train.py": RISKY,
+    },
+    "a pipeline": {
+        "model_index.json": text(
+            {
+                "_class_name": "StableDiffusionPipeline",
+                "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+                "feature_extractor": [None, None],
+                "text_encoder": ["transformers", "CLIPTextModel"],
+                "unet": ["diffusers", "UNet2DConditionModel"],
+                "requires_safety_checker": True,
+            }
+        ),
+        "unet/config.json": text({"_class_name": "UNet2DConditionModel"}),
+        "unet/convert.py": RISKY,
+        "train.py": RISKY,
+    },
+    "mlflow": {
+        "MLmodel": mlmodel("loader_module: mlflow.pytorch\ncode: null\ndata: data\nsignature: '[{\"name\": \"code\", \"type\": \"string\"}]'"),
+        "data/pickle_module_info.txt": b"mlflow.pytorch.pickle_module",
+        "train.py": RISKY,
+    },
+}
+
+
+def in_a_folder(folder: Path, files: Files) -> dict[str, Safety]:
+    """The verdict on each file of a folder."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return {name: Safety(scan_file(str(folder / name), DEFAULT_LIMITS, read_window)) for name in files}
+
+
+@pytest.mark.parametrize(("files", "told"), ASKING.values(), ids=ASKING)
+def test_code_that_a_configuration_names(tmp_path, files, told):
+    found = {name: codes(safety) for name, safety in in_a_folder(tmp_path, files).items()}
+    assert {name: each for name, each in found.items() if each} == told
+
+
+@pytest.mark.parametrize(("files", "told"), ASKING.values(), ids=ASKING)
+@pytest.mark.parametrize("folder", ["", "m/"])
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_the_same_in_an_archive(files, told, folder, pack):
+    safety = scanned(pack({f"{folder}{name}": data for name, data in files.items()}), "m.bin")
+    found: dict[str, set[str]] = {}
+    for one in safety.found:
+        found.setdefault(one.where.removeprefix(folder), set()).add(one.code)
+    told = {name: each for name, each in told.items() if name.endswith(".py") or name in found}  # files that are there tell of themselves
+    assert found == told
+    assert safety.verdict in ("unknown", "suspicious", "dangerous")
+
+
+@pytest.mark.parametrize("files", HONEST.values(), ids=HONEST)
+def test_what_libraries_bring_themselves_is_no_code_of_the_model(tmp_path, files):
+    assert gravest(safety.verdict or "safe" for safety in in_a_folder(tmp_path, files).values()) == "safe"
+    packed = scanned(zipped({**{f"m/{name}": data for name, data in files.items()}, "m/a.safetensors": WEIGHTS}), "m.zip")
+    assert (packed.verdict, codes(packed)) == ("safe", set())
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "said"),
+    [
+        (GENERATE, "custom_generate/generate.py", "trust_remote_code=True"),
+        (PIPELINE, "model_index.json", "trust_remote_code=True"),
+        (PIPELINE, "unet/my_unet.py", "trust_remote_code=True"),
+        (ASKING["a router"][0], "router_config.json", "trust_remote_code=True"),
+        (ASKING["an activation function"][0], "2_Dense/config.json", "trust_remote_code=True"),
+        (ASKING["a module of mlflow"][0], "MLmodel", "without asking"),
+        (ASKING["a module of mlflow"][0], "code/my_loader.py", "without asking"),
+    ],
+)
+def test_the_evidence_says_what_permission_is_asked_for(tmp_path, files, name, said):
+    (found,) = in_a_folder(tmp_path, files)[name].found
+    assert said in str(found.message)
+
+
+def test_a_configuration_with_very_many_names_is_suspicious():
+    many = text([{"type": f"a{number}.X"} for number in range(1_001)])
+    assert codes(scanned(many, "modules.json")) == {"custom-code", "too-many-names"}
+    pipeline = text({f"a{number}": ["transformers", "X"] for number in range(1_001)})
+    assert codes(scanned(pipeline, "model_index.json")) == {"too-many-names"}
+
+
+def test_paths_that_lead_out_of_the_folder_are_not_followed(tmp_path):
+    (tmp_path / "evil.py").write_bytes(RISKY)
+    (tmp_path / "m").mkdir()
+    index = text({"_class_name": "P", "a/../..": ["evil", "X"], "..": ["evil", "X"], "vae": [str(tmp_path / "evil"), "X"]})
+    assert codes(in_a_folder(tmp_path / "m", {"model_index.json": index})["model_index.json"]) == set()
+
+
+BLANKS = b" " * (2 << 20)
+LAMBDA = b'{"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__", "config": {}}}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "code"),
+    [
+        ("config.json", LAMBDA.replace(b'"class_name":', b'"class_name"' + BLANKS + b":"), "keras-lambda"),
+        ("config.json", LAMBDA.replace(b'"class_name":', b'"class_name":' + BLANKS), "keras-lambda"),
+        ("config.json", b'{"auto_map"' + BLANKS + b':{"AutoModel": "modeling_x.X"}}', "custom-code"),
+        ("modules.json", modules("modeling_x.X"), "custom-code"),
+        ("router_config.json", ROUTER, "custom-code"),
+        ("model_index.json", PIPELINE["model_index.json"], "custom-code"),
+        ("config.json", text({"activation_function": "webbrowser.get"}), "dangerous-target"),
+    ],
+)
+def test_blanks_in_json_hide_nothing(name, document, code):
+    assert codes(scanned(document + BLANKS * 5, name)) == {code}
+
+
+def test_large_manifests_are_read():
+    files = {"MAR-INF/MANIFEST.json": text({"model": {"handler": "h.py"}}) + BLANKS * 5, "h.py": RISKY}
+    assert codes(scanned(zipped(files), "m.mar")) == {"risky-source"}
+
+
+def test_large_json_of_very_many_values_is_not_taken_apart():
+    safety = scanned(b'["auto_map",' + b"[]," * 3_000_000 + b"0]", "x.json")
+    assert safety.verdict == "unknown"
+    assert "--limit objects=N" in str(safety.why)
