@@ -6,6 +6,7 @@ create a file of a known name in the current folder, and the comparison looks th
 
 from __future__ import annotations
 
+import lzma
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,9 @@ def dotted(module: str, name: str) -> bytes:
 
 def containers() -> Iterator[Subject]:
     evil = Entry("archive/data.pkl", EVIL)
+    array = b"\x93NUMPY\x01\0\x3e\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(61) + b"\n" + EVIL
+    claimed = torch_entries(ordered({"w": tensor("0", (len(array),), "ByteStorage")}), {"0": array})
+    compressed = [entry._replace(deflate="/data/" in entry.name) for entry in claimed]
     rows = (
         ("data.pkl of a torch zip", "model.pt", zip_bytes([evil, *GOOD[1:]]), ""),
         ("another pickle in a torch zip", "model.pt", zip_bytes([*GOOD, Entry("archive/extra.pkl", EVIL)]), ""),
@@ -73,6 +77,9 @@ def containers() -> Iterator[Subject]:
         ("a zip in a zip", "models.zip", zip_bytes([Entry("a.zip", zip_bytes([evil]))]), ""),
         ("an old tar of torch", "old.tar", tar_bytes([TarEntry("sys_info", pickled({})), TarEntry("pickle", EVIL)]), "CVE-2025-32434"),
         ("the second file of a .distcp", "__0_0.distcp", torch_zip_bytes(tensor("0", (2,)), {"0": 8}) + zip_bytes([evil]), ""),
+        ("objects in a storage that is compressed", "model.npz", zip_bytes(compressed), ""),
+        ("an xz stream that goes on as LZMA", "model.joblib", lzma.compress(EVIL[:9]) + lzma.compress(EVIL[9:], lzma.FORMAT_ALONE), ""),
+        ("a last line without its end", "model.joblib", b"(S'true'\niposix\nsystemX", ""),
         ("a chat template", "model.gguf", gguf_bytes({}, {"tokenizer.chat_template": TEMPLATE}), "CVE-2024-34359"),
     )  # fmt: skip
     for what, file, data, source in rows:

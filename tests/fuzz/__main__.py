@@ -28,7 +28,7 @@ def main() -> None:
         from tests.fuzz.corpora import CORPORA, pack
         from tests.fuzz.record import write_table
 
-        pack(chosen.kept)
+        pack(chosen.kept, chosen.longest)
         write_table(CORPORA)
         return
     if chosen.targets == ["harvest"]:

@@ -9,7 +9,10 @@ import hashlib
 import io
 import lzma
 import shutil
+import subprocess
+import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,17 +22,27 @@ CORPORA = Path(__file__).parent / "corpora"
 SEED_PREFIX = "seed-"  # made anew from the builders
 
 
-def pack(kept: Path) -> None:
-    """Every corpus of the folder, and its record."""
+def pack(kept: Path, longest: int) -> None:
+    """Of every corpus of the folder the inputs that reach all that it reaches, and its record."""
     CORPORA.mkdir(exist_ok=True)
     for record in sorted(kept.glob("*.json")):
-        inputs = {digest(path.read_bytes()): path for path in (kept / record.stem).iterdir() if not path.name.startswith(SEED_PREFIX)}
-        with lzma.open(CORPORA / f"{record.stem}.tar.xz", "wb", preset=9) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in sorted(inputs):
-                held = tarfile.TarInfo(name)
-                held.size = inputs[name].stat().st_size
-                archive.addfile(held, io.BytesIO(inputs[name].read_bytes()))
+        name = record.stem
+        with tempfile.TemporaryDirectory() as folder:
+            merge(name, Path(folder), kept / name, longest)
+            held = {digest(path.read_bytes()): path for path in (Path(folder) / name).iterdir()}
+            with lzma.open(CORPORA / f"{name}.tar.xz", "wb", preset=9) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+                for hashed, path in sorted(held.items()):
+                    if not path.name.startswith(SEED_PREFIX):
+                        entry = tarfile.TarInfo(hashed)
+                        entry.size = path.stat().st_size
+                        archive.addfile(entry, io.BytesIO(path.read_bytes()))
         shutil.copyfile(record, CORPORA / record.name)
+
+
+def merge(name: str, kept: Path, tried: Path, longest: int) -> None:
+    """Let the corpus of a target take what reaches more out of a folder."""
+    command = [sys.executable, "-m", "tests.fuzz.worker", name, str(kept), f"-max_len={longest}", "-merge=1", str(tried)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def unpack(name: str, kept: Path) -> None:

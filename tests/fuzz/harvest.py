@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.fuzz.corpora import unpack
+from tests.fuzz.corpora import merge, unpack
 
 KEPT = "MSCOPE_FUZZ_HARVEST"  # the folder, for the plugin in the process of pytest
 LONGEST = "MSCOPE_FUZZ_LONGEST"
@@ -76,7 +76,7 @@ def harvest(kept: Path, longest: int) -> None:
                 if count < MOST_TRIED and belongs(data := path.read_bytes()):
                     (Path(tried) / path.name).write_bytes(data)
                     count += 1
-            subprocess.run([sys.executable, "-m", "tests.fuzz.worker", name, str(kept), f"-max_len={longest}", "-merge=1", tried], check=False)
+            merge(name, kept, Path(tried), longest)
 
 
 def pytest_configure() -> None:
