@@ -221,6 +221,7 @@ def test_modules_described_in_json():
         (MAIN, [TENSORS[0], described("tensors/1", [7], [1])]),
         (MAIN, [TENSORS[0], described("tensors/1", [-2], [1])]),
         (MAIN, [TENSORS[0], {"dims": 3, "data": {"key": "tensors/1"}}]),
+        (MAIN, [TENSORS[0], {**TENSORS[1], "dataType": []}]),
         ({"submodules": 7}, []),
         ({"submodules": [{}]}, []),
         ("Net", []),

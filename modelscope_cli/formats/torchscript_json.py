@@ -84,8 +84,8 @@ def add_modules(archive: Archive, root: str, described: Any, tensors: list[Any],
 
 def add_tensor(archive: Archive, root: str, name: str, tensor: dict[str, Any]) -> None:
     """A row for a tensor as described. Raises BadTensorError when its storage does not hold it."""
-    kind = tensor.get("dataType", "UNDEFINED")
-    dtype: DType = DTYPES[DATA_TYPES[kind]] if kind in DATA_TYPES else unknown(str(kind)[:40].lower())
+    kind = _text({"dataType": "UNDEFINED", **tensor}, "dataType")
+    dtype: DType = DTYPES[DATA_TYPES[kind]] if kind in DATA_TYPES else unknown(kind[:40].lower())
     shape = [_number(value) for value in _listed(tensor, "dims")]
     strides = [_number(value) for value in _listed(tensor, "strides")]
     key = _text(_field(tensor, "data"), "key")

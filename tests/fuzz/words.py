@@ -8,24 +8,18 @@ from functools import cache
 from pathlib import Path
 
 import modelscope_cli
+from tests.fuzz.guides import ROOMS, guides
 
-ROOMS = ("core", "containers", "formats")
 LONGEST = 40
 LISTING = re.compile(r"[\w.\s]{200,}")  # a text that is a list of words, not a sentence
-TARGETS = {"baseline": ("core/d", "formats/baseline"), "sharded": ("core/d", "formats/sharded")}  # others: all rooms
 
 
 @cache
 def words_of(target: str) -> tuple[str, ...]:
-    """The words in the sources that a target's reader consists of."""
+    """The words in the sources of the modules that guide a target."""
     root = Path(modelscope_cli.__file__).parent
-    wanted = TARGETS.get(target, ROOMS)
-    paths = [path for room in ROOMS for path in sorted((root / room).glob("*.py"))]
-    found: dict[str, None] = {}
-    for path in paths:
-        if path.relative_to(root).as_posix().startswith(wanted):
-            found |= dict.fromkeys(texts(path))
-    return tuple(found)
+    paths = [path for room in ROOMS for path in sorted((root / room).glob("*.py")) if guides(target, f"{room}.{path.stem}")]
+    return tuple(dict.fromkeys(word for path in paths for word in texts(path)))
 
 
 def texts(path: Path) -> list[str]:

@@ -2,36 +2,26 @@
 
 With `-merge=1` and a second folder it takes from there what reaches more than the corpus does, and ends.
 
-What guides it is the coverage of the readers. The analyses and reports of what was read are made too, so that they are seen to break;
-their own coverage, which grows with every new name of a tensor, would lead away from the reader.
+What guides it is the coverage of the modules that `guides.py` names. All others are run too, the analyses and reports of what was read
+among them, so that they are seen to break.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
-
-READERS = ("core", "containers", "formats")
-JUDGING = ("safety", "policy", "in_context", "operators", "targets", "weights_only", "shown_call")  # of analysis: a part of a scan
-
-
-def not_covered(target: str) -> list[str]:
-    """The modules beyond the readers. Atheris chooses by whole packages, and leaves out by whole names."""
-    import pkgutil
-
-    import modelscope_cli
-
-    found = [module.name for module in pkgutil.walk_packages(modelscope_cli.__path__, "modelscope_cli.")]
-    kept = [f"modelscope_cli.{room}" for room in READERS]
-    if target.startswith("scan"):
-        kept += [f"modelscope_cli.analysis.{name}" for name in JUDGING]
-    return [name for name in found if not name.startswith(tuple(kept))]
 
 
 def main(name: str, kept: Path, options: list[str]) -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["modelscope_cli"], exclude=not_covered(name), enable_loader_override=False):
+    from tests.fuzz.guides import split
+
+    guiding, others = split(name)
+    with atheris.instrument_imports(include=["modelscope_cli"], exclude=others, enable_loader_override=False):
+        for module in guiding:  # readers import late, which would be too late to be instrumented
+            import_module(module)
         from tests.fuzz.corpora import SEED_PREFIX
         from tests.fuzz.mutators import Chance, mutate
         from tests.fuzz.targets import TARGETS
@@ -39,8 +29,6 @@ def main(name: str, kept: Path, options: list[str]) -> None:
 
         target = TARGETS[name]
         seeds = target.seeds()
-        for seed in seeds:  # imports what readers import late, so that it is instrumented too
-            target.run(seed)
     corpus, findings = kept / name, kept / "findings" / name
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
