@@ -29,9 +29,9 @@ def paths(safety: Safety) -> set[str]:
     return {item.path for item in safety.imports}
 
 
-def check_scan(data: bytes, name: str = "model.pt") -> None:
+def check_scan(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS) -> None:
     """There is a verdict, none milder than what was found deserves, and every report of it can be made."""
-    safety = scanned(data, name)
+    safety = scanned(data, name, limits)
     levels = {*[found.level for found in safety.found], *[item.judgement.level for item in safety.imports]}
     if safety.verdict is None:
         assert not levels, levels

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from modelscope_cli.core.dtype import DTYPES
+from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import CorruptFileError
-from tests.builders.pickle_code import Code, built, call, instance, name, remembered, value
+from tests.builders.pickle_code import LIST, Code, built, call, instance, laughs, name, remembered, value
 from tests.builders.torch_code import EMPTY_HOOKS, module, ordered, parameter, storage, tensor
 from tests.builders.torch_file import torch_zip_bytes
-from tests.opened import facts, opened
+from tests.opened import codes, facts, opened
 
 SIZES = {"0": 96, "1": 96, "2": 96}
 
@@ -270,6 +271,14 @@ def test_shared_containers_are_listed_under_both_paths():
     root = Code(value([("a", shared), ("b", Code(b"h\x01"))]))
     checkpoint = read({"models": root})
     assert list(facts(checkpoint)) == ["models.0.1.weight", "models.1.1.weight"]
+
+
+def test_what_is_repeated_counts_as_tensors():
+    """A hundred bytes can repeat a list of repeated lists without end."""
+    data = torch_zip_bytes(laughs(10, 4, tensor("0", (2,)), closing=LIST), {"0": 8})
+    checkpoint = opened(data, limits=DEFAULT_LIMITS._replace(tensors=50))
+    assert len(checkpoint.tensors) <= 50
+    assert codes(checkpoint)["not-repeated"] == "info"
 
 
 def test_plain_values_become_metadata():

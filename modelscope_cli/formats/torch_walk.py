@@ -140,7 +140,7 @@ class Walk:
         if found is None:
             return False
         old_path, first, last = found
-        if self._copied + last - first > MOST_COPIES:
+        if self._copied + last - first > MOST_COPIES or len(self.table) + last - first > self.limits.tensors:
             self._not_repeated += 1
             return True
         self._copied += last - first

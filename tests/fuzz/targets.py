@@ -28,6 +28,7 @@ NAMES = (
 )  # fmt: skip
 
 
+LIMITS = DEFAULT_LIMITS._replace(tensors=2_000)  # a hundred bytes of pickle can say 300,000, whose reports take their time
 MOST_KNOWN = 2_000_000
 KNOWN: set[int] = set()
 
@@ -59,9 +60,9 @@ def reading(*names: str) -> FuzzTarget:
     """A file of one format, read strictly and leniently, analysed and reported."""
 
     def run(data: bytes) -> None:
-        checkpoint = read_bytes(data, names[0])
+        checkpoint = read_bytes(data, names[0], LIMITS)
         if checkpoint is None:
-            checkpoint = read_bytes(data, names[0], lenient=True)
+            checkpoint = read_bytes(data, names[0], LIMITS, lenient=True)
         if checkpoint is not None:
             analyse(checkpoint)
 
@@ -84,7 +85,7 @@ def in_folder(name: str, folder: Callable[[], Mapping[str, bytes]], path: str = 
         root, _ = made()
         (root / name).write_bytes(data)
         try:
-            checkpoint = read(str(root / path))
+            checkpoint = read(str(root / path), limits=LIMITS)
         except ModelscopeError:
             return
         analyse(checkpoint)
@@ -131,7 +132,7 @@ def baselines() -> list[bytes]:
 def read_baseline(data: bytes) -> None:
     """It speaks of other files, so its own length does not count."""
     try:
-        checkpoint = read_window(MemoryWindow(data, "model.baseline.json"), DEFAULT_LIMITS)
+        checkpoint = read_window(MemoryWindow(data, "model.baseline.json"), LIMITS)
     except ModelscopeError:
         return
     analyse(checkpoint)
@@ -146,7 +147,7 @@ def directory(kind: str) -> FuzzTarget:
 
         read = read_zip_directory if kind == "zip" else read_tar_directory
         try:
-            read(MemoryWindow(data, f"a.{kind}"), DEFAULT_LIMITS)
+            read(MemoryWindow(data, f"a.{kind}"), LIMITS)
         except ModelscopeError:
             return
 
@@ -164,7 +165,7 @@ def scanning() -> FuzzTarget:
     def run(data: bytes) -> None:
         from tests.scanned import check_scan
 
-        check_scan(data)
+        check_scan(data, limits=LIMITS)
 
     return FuzzTarget(seeds, run)
 
@@ -193,7 +194,7 @@ def scanning_by_name() -> FuzzTarget:
         from tests.scanned import check_scan
 
         if data:
-            check_scan(data[1:], NAMES[data[0] % len(NAMES)])
+            check_scan(data[1:], NAMES[data[0] % len(NAMES)], LIMITS)
 
     return FuzzTarget(seeds, run, choosing=1)
 

@@ -7,7 +7,7 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.overview import inspect, to_report, to_tree_report
 from modelscope_cli.analysis.size_row import total
 from modelscope_cli.core.checkpoint import Checkpoint
-from modelscope_cli.core.limits import DEFAULT_LIMITS
+from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.registry import read_window
@@ -16,10 +16,10 @@ from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import EVERYTHING, Document
 
 
-def read_bytes(data: bytes, name: str, *, lenient: bool = False) -> Checkpoint | None:
+def read_bytes(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, *, lenient: bool = False) -> Checkpoint | None:
     """The checkpoint, checked, or None where reading raised a ModelscopeError. Anything else that is raised is a bug."""
     try:
-        checkpoint = read_window(MemoryWindow(data, name), DEFAULT_LIMITS, lenient=lenient)
+        checkpoint = read_window(MemoryWindow(data, name), limits, lenient=lenient)
     except ModelscopeError:
         return None
     if all(note.code != "baseline" for note in checkpoint.notes):  # which speaks of other files
