@@ -9,7 +9,7 @@ from tests.builders.pickle_code import call, instance, name, persistent, pickled
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.script_file import class_text, method, packed, script_bytes, script_module
 from tests.builders.tar_file import OldTensor, tar_bytes, torch_tar_entries
-from tests.builders.torch_code import module, ordered, parameter, storage, tensor
+from tests.builders.torch_code import module, ordered, parameter, shard, sharded_tensor, storage, tensor
 from tests.builders.torch_file import legacy_bytes, torch_entries, torch_zip_bytes
 from tests.builders.zip_archive import zip_bytes
 
@@ -163,6 +163,11 @@ def _tar() -> bytes:
     return tar_bytes(torch_tar_entries(root, {1: ("FloatStorage", 6, bytes(24))}, tensors, [(2, 1, 4, 2)]))
 
 
+def _cut() -> bytes:
+    pieces = [shard(tensor(str(number), (2, 3)), [row, 0], [2, 3]) for number, row in enumerate((2, 0))]
+    return torch_zip_bytes({"w": sharded_tensor((4, 3), (pieces, None, None, None, {}))}, {"0": 24, "1": 24})
+
+
 SAMPLES = {
     "state_dict.pt": _state_dict(),
     "training.ckpt": _training(),
@@ -172,6 +177,7 @@ SAMPLES = {
     "legacy_views.pth": _legacy_views(),
     "bare.pkl": _bare_pickle(),
     "untyped.pt": _untyped(),
+    "cut.pt": _cut(),
     "plain.safetensors": _safetensors(),
     "scripted.ptl": _torchscript(),
     "program.pt2": _export(),

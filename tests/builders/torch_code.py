@@ -64,3 +64,17 @@ def module(cls: str, parameters: dict[str, Any] | None = None, buffers: dict[str
         **attributes,
     }
     return instance(cls, state)
+
+
+def shard(piece: Any, offsets: Any, sizes: Any) -> Code:
+    """One piece of a ShardedTensor, and where in the whole it lies."""
+    metadata = (None, {"shard_offsets": offsets, "shard_sizes": sizes})
+    state = (None, {"tensor": piece, "metadata": instance("torch.distributed._shard.metadata.ShardMetadata", metadata)})
+    return instance("torch.distributed._shard.sharded_tensor.shard.Shard", state)
+
+
+def sharded_tensor(shape: Any, state: Any) -> Code:
+    """What a rank saves of a tensor that is cut among ranks: its size, and as state its pieces and what is known of the others."""
+    cls = name("torch.distributed._shard.sharded_tensor.api.ShardedTensor")
+    made_of = (cls, name("torch.float32"), shape, (1,) * len(shape), 0, None, None, False)
+    return call("torch._tensor._rebuild_from_type_v2", name("torch._utils._rebuild_wrapper_subclass"), cls, made_of, state)

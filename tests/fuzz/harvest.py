@@ -21,7 +21,7 @@ from tests.fuzz.corpora import merge, unpack
 
 KEPT = "MSCOPE_FUZZ_HARVEST"  # the folder, for the plugin in the process of pytest
 LONGEST = "MSCOPE_FUZZ_LONGEST"
-MOST_TRIED = 5_000
+MOST_TRIED = 60_000
 READING_TESTS = ("tests/test_*.py", "tests/property/test_*.py", "tests/hostile/test_*_bombs.py", "tests/hostile/test_h*.py")
 TORCH_ZIP, PACKED, TAR = rb"PK\x03\x04|PK\x05\x06", rb"PK|\x1f\x8b|BZh|\xfd7z|\x28\xb5\x2f\xfd", rb".{257}ustar|sys_info\x00"
 

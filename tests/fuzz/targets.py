@@ -233,7 +233,7 @@ def packed_set(kind: str) -> Mapping[str, bytes]:
 
 TARGETS: dict[str, FuzzTarget] = {
     "safetensors": reading("plain.safetensors"),
-    "torch-zip": reading("state_dict.pt", "training.ckpt", "module.pth", "sparse.bin", "untyped.pt"),
+    "torch-zip": reading("state_dict.pt", "training.ckpt", "module.pth", "sparse.bin", "untyped.pt", "cut.pt"),
     "torch-legacy": reading("legacy.pth", "legacy_views.pth", "bare.pkl"),
     "torchscript": reading("scripted.ptl"),
     "torch-export": reading("program.pt2", "program_old.pt2"),
