@@ -28,7 +28,13 @@ NAMES = (
 )  # fmt: skip
 
 
-LIMITS = DEFAULT_LIMITS._replace(tensors=2_000)  # a hundred bytes of pickle can say 300,000, whose reports take their time
+# So small that 16 KiB can meet each of them, and so large that most inputs meet none: what is behind a limit is looked for too.
+LIMITS = DEFAULT_LIMITS._replace(
+    members=100, opcodes=8_000, objects=2_000, imports=200, memo=2_000, nesting=100, nested_files=20, tensors=500, name_characters=50_000,
+    dimensions=64, parts=50, shards=50, metadata_items=300, keys=200, array_bytes=4_096, unpacked_bytes=1 << 20, unpacked_slowly=1 << 18,
+    archives=10, scanned_bytes=1 << 20, scanned_parts=200, scanned_pickles=20, scanned_names=50, searched_bytes=1 << 16,
+    template_characters=4_096,
+)  # fmt: skip
 MOST_KNOWN = 2_000_000
 KNOWN: set[int] = set()
 
