@@ -27,7 +27,8 @@ prints this list. The 90,427 tensors of DeepSeek-V3 in 158 files are well within
 AFTER = f"""
 `seconds` are those of the processor, so that a slow disk or network costs none of them, and each file of a set has them anew. It is a
 net below the others, which keep the time short by themselves on a machine of today: a slower one may need `--limit seconds=60` for
-the largest models. It holds for reading; how much there is to show is bounded by `tensors`, and by how many modules are told apart:
+the largest models. It holds for finding a model behind a path, for reading it, and for showing it, each by itself; pictures that other
+programs draw are not timed. How much there is to show is bounded by `tensors`, and by how many modules are told apart:
 where a file names more than {MOST_MODULES:,} that are not in equal layers, only its upper levels are, and the table says so. People are shown
 {MOST_LINES:,} rows at most; `-f json` and `-f csv` have them all. Where a system has no timer for it (Windows), the clock is looked at between
 the files of a set, and when a file has been read.

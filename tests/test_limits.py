@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from modelscope_cli.cli.clock import Clock
+from modelscope_cli.cli.reading import in_time
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits, explained
 from modelscope_cli.errors import LimitError, ModelscopeError
+from modelscope_cli.formats.locate import locate
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.command import mscope, words
 from tests.limits_page import page
@@ -149,6 +151,52 @@ def test_it_is_quiet_afterwards():
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGPROF) == before
     spin(1.2)
+
+
+@timed
+def test_a_clock_inside_of_another_has_its_own_seconds():
+    with Clock(1, "outer"):
+        spin(0.6)
+        with Clock(1, "inner"):
+            spin(0.8)
+        spin(0.2)
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+@timed
+def test_the_outer_clock_goes_on_where_it_was():
+    inner = Clock(1, "inner")
+    with contextlib.suppress(LimitError), Clock(1, "outer"):
+        with pytest.raises(LimitError, match="inner"), inner:
+            spin(20)
+        spin(20)
+        pytest.fail("the outer one does not ring")
+
+
+@timed
+def test_showing_what_was_read_has_seconds_too(capsys):
+    problems = []
+    bounds = DEFAULT_LIMITS._replace(seconds=1)
+    assert in_time(lambda: spin(20), "a.pt", bounds, problems) is None
+    assert in_time(lambda: "shown", "b.pt", bounds, problems) == "shown"
+    assert [str(problem) for problem in problems] == ["a.pt: seconds: more than the limit of 1"]
+    assert "a.pt: seconds: more than the limit of 1" in capsys.readouterr().err
+
+
+@timed
+def test_a_path_whose_time_is_up_loses_no_other(tmp_path):
+    """Finding the model behind a path is timed by itself."""
+    (tmp_path / "b.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
+
+    @contextlib.contextmanager
+    def slowly(path):
+        with Clock(1, path):
+            spin(20 if path == "slow" else 0)
+            yield
+
+    found = locate(["slow", str(tmp_path / "b.safetensors")], timed=slowly)
+    assert [str(problem) for problem in found.problems] == ["slow: seconds: more than the limit of 1"]
+    assert [target.path for target in found.found] == [str(tmp_path / "b.safetensors")]
 
 
 def test_an_error_of_the_reader_stays_what_it_is():

@@ -59,6 +59,7 @@ def save(
     limit: LimitChanges = None,
 ) -> None:
     """Read, describe, write; the help text is SAVE_HELP."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.pictures import name_of
     from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
@@ -74,7 +75,8 @@ def save(
     refuse_several(path, targets, "a baseline is of one")
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         try:
-            data = describe(checkpoint)
+            with Clock(bounds.seconds, checkpoint.path):
+                data = describe(checkpoint)
         except ModelscopeError as problem:
             problem.path = problem.path or checkpoint.path
             tell(problem)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from modelscope_cli.checks.settings import Settings
     from modelscope_cli.cli.looking import Safeties
     from modelscope_cli.cli.reading import Unread
+    from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.locate import Target
 
@@ -163,9 +164,8 @@ def run(
     from modelscope_cli.checks.safety import NAME as FORBID_UNSAFE
     from modelscope_cli.checks.safety import asks
     from modelscope_cli.cli.overwriting import judged_files
-    from modelscope_cli.cli.problems import UNREADABLE, say, tell
-    from modelscope_cli.cli.reading import find, guarded, readable
-    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.cli.problems import UNREADABLE, say
+    from modelscope_cli.cli.reading import find, in_time, readable
     from modelscope_cli.render.plain import visible
 
     unread: list[Unread] = []
@@ -181,32 +181,33 @@ def run(
     safeties = judge.safeties(paths) if any([asks(settings.demands) for settings in every]) else None
     failed = False
     looking_at = safeties.looking_at if safeties is not None else None
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at, unread=unread):
+
+    def judge_one(number: int, checkpoint: Checkpoint) -> tuple[bool, bool]:
+        """Whether it breaks a rule, and whether what is said of it could not be written."""
         publisher.model(checkpoint)
         if not asked[number].demands:
             say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
         overview = inspect(checkpoint)
-        judging = partial(judge.judged, overview, asked[number], problems)
         unlooked = False  # whether forbid-unsafe fails for what could not be looked at, and for no verdict
-        try:
-            if safeties is not None and asks(asked[number].demands):
-                safety = safeties.of(checkpoint, targets[number], targets, around=True)
-                result = guarded(partial(judging, safety), checkpoint.path)
-                publisher.refuse(judged_files(safety()))
-                safeties.tell(safety(), problems)
-                unlooked = bool(safety().problems) and not safety().failing
-            else:
-                result = guarded(judging, checkpoint.path)
-        except ModelscopeError as problem:
-            tell(problem)
-            problems.append(problem)
-            continue
+        if safeties is not None and asks(asked[number].demands):
+            safety = safeties.of(checkpoint, targets[number], targets, around=True)
+            result = judge.judged(overview, asked[number], problems, safety)
+            publisher.refuse(judged_files(safety()))
+            safeties.tell(safety(), problems)
+            unlooked = bool(safety().problems) and not safety().failing
+        else:
+            result = judge.judged(overview, asked[number], problems)
         if asked[number].demands and not result.verdicts:  # all of them needed the baseline that could not be read
-            continue
+            return False, False
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)
-        broken = broken or any([verdict.rule != FORBID_UNSAFE or not unlooked for verdict in result.failed])
-        failed = publisher.add(lambda detail, result=result: to_report(result)) or failed  # type: ignore[misc]
+        breaks = any([verdict.rule != FORBID_UNSAFE or not unlooked for verdict in result.failed])
+        return breaks, publisher.add(lambda detail: to_report(result))
+
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at, unread=unread):
+        said = in_time(partial(judge_one, number, checkpoint), checkpoint.path, judge.bounds, problems)
+        if said is not None:
+            broken, failed = broken or said[0], failed or said[1]
     if safeties is not None and unread:
         broken = judge_unread(unread, targets, asked, judge, safeties, publisher, problems) or broken
     failed = publisher.finish(problems) or failed or bool(problems)

@@ -69,13 +69,13 @@ def diff(
 
     from modelscope_cli.analysis.diff import compare
     from modelscope_cli.analysis.diff_report import SCHEMA, to_report
-    from modelscope_cli.cli.problems import UNREADABLE, tell
-    from modelscope_cli.cli.reading import find, guarded, readable, refuse_several
+    from modelscope_cli.cli.problems import UNREADABLE
+    from modelscope_cli.cli.reading import find, in_time, readable, refuse_several
     from modelscope_cli.errors import ModelscopeError
 
     bounds = limits(limit)
     publisher = Publisher(outputs(format, output, TABLE), SCHEMA, color, unit, github=github, judging=True)
-    problems = []
+    problems: list[ModelscopeError] = []
     sides = []
     for path in (old, new):
         targets, missing = find([path], only=only, bounds=bounds)
@@ -88,14 +88,12 @@ def diff(
     different = failed = False
     if len(sides) == 2:
         before, after = sides
-        try:
-            found = guarded(lambda: compare(before, after), new)
-        except ModelscopeError as problem:
-            tell(problem)
-            problems.append(problem)
-        else:
-            different = found.differs(strict=strict)
-            failed = publisher.add(partial(to_report, found))
+
+        def show() -> tuple[bool, bool]:
+            found = compare(before, after)
+            return found.differs(strict=strict), publisher.add(partial(to_report, found))
+
+        different, failed = in_time(show, new, bounds, problems) or (False, True)
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed or (different and exit_code):
         raise typer.Exit(UNREADABLE if failed else DIFFERENT)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelscope_cli.cli.options import LimitChanges, Only, limits
 from modelscope_cli.cli.output import OUTPUT
+
+if TYPE_CHECKING:
+    from modelscope_cli.core.checkpoint import Checkpoint
 
 FILE = "mscope.toml"
 
@@ -45,9 +49,8 @@ def init(
     from modelscope_cli.cli.looking import Safeties
     from modelscope_cli.cli.options import refuse_inputs, write_file
     from modelscope_cli.cli.policies import Criteria
-    from modelscope_cli.cli.problems import UNREADABLE, print_line, tell
-    from modelscope_cli.cli.reading import find, readable, refuse_several
-    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.cli.problems import UNREADABLE, print_line
+    from modelscope_cli.cli.reading import find, in_time, readable, refuse_several
     from modelscope_cli.render.plain import visible
 
     if output == "":
@@ -60,15 +63,16 @@ def init(
     targets, problems = find([path], only=only, bounds=bounds)
     refuse_several(path, targets, "a first configuration is for one")
     safeties = Safeties(bounds, Criteria(Settings(), named=False), [path])
-    for number, checkpoint in readable(targets, problems, bounds, lenient=False, looking_at=safeties.looking_at):
-        try:
-            whole(checkpoint, "limits taken from it would be too low")
-        except ModelscopeError as problem:
-            tell(problem)
-            problems.append(problem)
-            continue
+
+    def choose(number: int, checkpoint: Checkpoint) -> bytes:
+        whole(checkpoint, "limits taken from it would be too low")
         safety = safeties.of(checkpoint, targets[number], targets, around=True)
-        data = starter(inspect(checkpoint), safety).encode()
+        return starter(inspect(checkpoint), safety).encode()
+
+    for number, checkpoint in readable(targets, problems, bounds, lenient=False, looking_at=safeties.looking_at):
+        data = in_time(partial(choose, number, checkpoint), checkpoint.path, bounds, problems)
+        if data is None:
+            continue
         if output == "-":
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

@@ -13,6 +13,7 @@ from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Files, Output, Publ
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.overview import Options, Overview
+    from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.report.document import Report
 
@@ -173,13 +174,14 @@ def run(
     from modelscope_cli.analysis.folder_total import Totals
     from modelscope_cli.analysis.overview import SCHEMA, inspect, to_report
     from modelscope_cli.cli.problems import UNREADABLE, tell_errors
-    from modelscope_cli.cli.reading import find, readable
+    from modelscope_cli.cli.reading import find, in_time, readable
 
     targets, problems = find(paths, only=only, bounds=bounds)
     publisher = Publisher(wanted, SCHEMA, color, unit)
     publisher.targets(targets)
     failed, totals = False, Totals()
-    for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
+
+    def show(checkpoint: Checkpoint) -> bool:
         publisher.model(checkpoint)
         tell_errors(checkpoint)
         if checkpoint.format == "gguf":
@@ -188,7 +190,10 @@ def run(
             checkpoint.notes += template_notes(checkpoint, bounds)
         overview = inspect(checkpoint, options)
         totals.add(overview)
-        failed = publisher.add(partial(to_report, overview), partial(show_tree, overview)) or failed
+        return publisher.add(partial(to_report, overview), partial(show_tree, overview))
+
+    for _, checkpoint in readable(targets, problems, bounds, lenient=lenient):
+        failed = in_time(partial(show, checkpoint), checkpoint.path, bounds, problems) or failed
     failed = publisher.finish(problems) or failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)

@@ -35,13 +35,21 @@ def find(
     paths: list[str], *, only: bool, bounds: Limits | None = None, unread: list[Unread] | None = None
 ) -> tuple[list[Target], list[ModelscopeError]]:
     """The model files behind paths, and why there is none behind others, which is told at once and added to `unread`."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.core.limits import DEFAULT_LIMITS
     from modelscope_cli.formats.locate import locate
 
     lost: list[str] = []
+    bounds = bounds or DEFAULT_LIMITS
     with LateProgress(paths[0] if len(paths) == 1 else "") as progress:
-        targets, problems = locate(paths, only=only, limits=bounds or DEFAULT_LIMITS, unpacking=progress.unpacking, lost=lost)
+
+        def unpacking(done: int, whole: int) -> None:  # which has a limit of its own
+            Clock.running_now[-1].restart()
+            progress.unpacking(done, whole)
+
+        timed = partial(Clock, bounds.seconds)
+        targets, problems = locate(paths, only=only, limits=bounds, unpacking=unpacking, lost=lost, timed=timed)
     if unread is not None:
         unread += map(Unread, lost, problems)
     for problem in problems:
@@ -168,6 +176,21 @@ def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False, look:
             return guarded(read, target.path)
         finally:
             look.clock = None
+
+
+def in_time(work: Callable[[], T], path: str, bounds: Limits, problems: list[ModelscopeError]) -> T | None:
+    """What work on a checkpoint that was read gives. Where it takes longer than the limits allow, that is told, and None."""
+    from modelscope_cli.cli.clock import Clock
+    from modelscope_cli.cli.problems import tell
+    from modelscope_cli.errors import ModelscopeError
+
+    try:
+        with Clock(bounds.seconds, path):
+            return guarded(work, path)
+    except ModelscopeError as problem:
+        tell(problem)
+        problems.append(problem)
+        return None
 
 
 def without_entries(folder: Folder | None) -> Folder | None:

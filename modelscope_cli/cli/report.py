@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modelscope_cli.checks.rule import Demand
     from modelscope_cli.checks.safety import Judged
     from modelscope_cli.cli.reading import Unread
+    from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.report.document import Report, Section
 
 MARKDOWN = "markdown"
@@ -105,7 +107,7 @@ def run(
     from modelscope_cli.analysis.overview import inspect
     from modelscope_cli.cli.overwriting import judged_files
     from modelscope_cli.cli.problems import UNREADABLE
-    from modelscope_cli.cli.reading import find, readable
+    from modelscope_cli.cli.reading import find, in_time, readable
 
     unread: list[Unread] = []
     targets, problems = find(paths, only=only, bounds=judge.bounds, unread=unread)
@@ -116,7 +118,8 @@ def run(
     safeties = judge.safeties(paths)
     failed, totals = False, Totals()
     looking_at = safeties.looking_at
-    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=looking_at, unread=unread):
+
+    def make(number: int, checkpoint: Checkpoint) -> bool:
         publisher.model(checkpoint)
         overview = inspect(checkpoint)
         totals.add(overview)
@@ -127,7 +130,10 @@ def run(
         if result.subject.baseline is not None:
             publisher.model(result.subject.baseline)
         drawn = pictures(overview) if publisher.pictured else ()
-        failed = publisher.add(Making(overview, result, drawn, safety().safeties)) or failed
+        return publisher.add(Making(overview, result, drawn, safety().safeties))
+
+    for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=looking_at, unread=unread):
+        failed = in_time(partial(make, number, checkpoint), checkpoint.path, judge.bounds, problems) or failed
     for left in unread:
         looked = safeties.unread(left, targets, unread)
         if all([one.verdict is None for one in looked.safeties]):  # there is nothing, or nothing that is judged

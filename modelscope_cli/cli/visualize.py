@@ -122,7 +122,7 @@ def visualize(
         if wanted == BROWSER:
             serve(chosen, checkpoint, wish, status.stop, opened=open_ is not False)
             return
-        painting = painted(chosen, checkpoint, wish)
+        painting = painted(chosen, checkpoint, wish, bounds)
     failed = tell_about(checkpoint, painting, verbose=verbose)
     put(painting, output, path, wanted, files_read(path, target, checkpoint, model, config), opened=bool(open_))
     if failed:
@@ -188,16 +188,19 @@ def files_read(path: str, target: Target, checkpoint: Checkpoint | str, model: s
     return [file for file in found if os.path.exists(file)]
 
 
-def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish) -> Painting | LogFolder:
+def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, bounds: Limits) -> Painting | LogFolder:
     """The picture; what cannot be drawn is told, and ends the command."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.engines.registry import draw
     from modelscope_cli.errors import ModelscopeError
 
     path = checkpoint if isinstance(checkpoint, str) else checkpoint.path
+    own = engine.extra is None and not wish.force  # not another program, nor what somebody wants however long it takes
     try:
-        return guarded(lambda: draw(engine, checkpoint, wish), path)
+        with Clock(bounds.seconds if own else 0, path):
+            return guarded(lambda: draw(engine, checkpoint, wish), path)
     except ModelscopeError as problem:
         problem.path = problem.path or path
         tell(problem)

@@ -46,7 +46,7 @@ class Limits(NamedTuple):
     scanned_names: int = 20_000  # different names that the configurations in one file have a program call, all together
     searched_bytes: int = 8 << 20  # of a source, a text or a gap that a scan searches (of JSON and HDF5 up to 128 times)
     template_characters: int = 1 << 18  # of one chat template that a scan judges
-    seconds: int = 10  # of the processor, to read one file (each file of a set anew); 0: as long as it takes
+    seconds: int = 10  # of the processor, to read one file (each file of a set anew), and again to show what was read; 0: as long as it takes
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""

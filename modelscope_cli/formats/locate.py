@@ -53,18 +53,20 @@ def locate(
     limits: Limits = DEFAULT_LIMITS,
     unpacking: Callable[[int, int], None] | None = None,
     lost: list[str] | None = None,
+    timed: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Located:
     """Targets in the order of the paths, each once; paths that lead nowhere are problems. `only` takes a shard by itself.
 
     `lost` gets these paths, one a problem.
-    `unpacking(done, whole)` is told how many bytes of an archive have been unpacked.
+    `unpacking(done, whole)` is told how many bytes of an archive have been unpacked. Each path is looked at inside of `timed(path)`.
     """
     found: list[Target] = []
     problems: list[ModelscopeError] = []
     seen: set[str] = set()
     for path in paths:
         try:
-            targets = _targets(path, only, limits, unpacking)
+            with timed(path):
+                targets = _targets(path, only, limits, unpacking)
         except ModelscopeError as problem:
             problems.append(problem)
             if lost is not None:

@@ -75,14 +75,19 @@ def slow(here):
 
 
 def ended(number: int, after: float, *arguments: str) -> tuple[int, bytes, bytes]:
-    """(exit code, stdout, stderr) of a command that got a signal so many seconds after its start."""
+    """(exit code, stdout, stderr) of a command that got a signal so many seconds after its start.
+
+    Later, where it came so early that Python itself was still starting, as on a machine with much else to do.
+    """
     with subprocess.Popen([*MSCOPE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.wait(after)
         if running.poll() is None:
             running.send_signal(number)
         out, err = running.communicate(timeout=60)
-        return running.returncode, out, err
+    if running.returncode in (-number, 1) and b"/modelscope_cli/" not in err:  # 1: its site could not be imported
+        return ended(number, 2 * after, *arguments)
+    return running.returncode, out, err
 
 
 @pytest.mark.parametrize("after", [0.25, 0.5, 0.8])
@@ -278,11 +283,12 @@ main()
 """
 
 
-@pytest.mark.parametrize(("reason", "said"), [("memory", "needs more memory than there is"), ("depth", "nested too deeply"),
+@pytest.mark.parametrize(("reason", "said"), [("memory", "decoder.pth: needs more memory than there is"), ("depth", "decoder.pth: nested too deeply"),
     ("limit", "a.pt: modules: 2 found, the limit is 1 - if you trust the file, raise it with --limit modules=VALUE")])  # fmt: skip
 @pytest.mark.parametrize("command", [("inspect",), ("report",), ("check", "--max-size", "1GB"), ("init", "-o", "-")], ids=named)
 def test_running_out_beyond_the_reading_is_a_sentence(here, command, reason, said):
     done = subprocess.run(
         [sys.executable, "-c", FAILING, *command, "decoder.pth", reason], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr, done.stdout) == (3, f"mscope: {said}\n", "")
+    assert (done.returncode, done.stderr) == (3, f"mscope: {said}\n")
+    assert ("1 input could not be read" in done.stdout) == (command == ("report",))
