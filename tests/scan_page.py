@@ -52,8 +52,8 @@ reason = "has a loader that runs code"
 
 A star stands at the end: for all of a module and below it, or for the rest of a name. `shop.layers` alone is the function of that
 name, or the whole module where there is one. A name that could match nothing is an error. What only your policy makes safe is said:
-`posix.system allowed by ours.toml (dangerous without it)`. Operators are named by their library, as a scan names them:
-`tensorflow.ReadFile`, `com.example.Pool`, `tflite.custom.Pool`.
+`posix.system allowed by ours.toml (dangerous without it)`; in SARIF it is a suppressed result with the reason of the row. Operators
+are named by their library, as a scan names them: `tensorflow.ReadFile`, `com.example.Pool`, `tflite.custom.Pool`.
 
 `[scan]` in `mscope.toml` names such a file (`policy`) and a level (`fail-on`); [docs/ci.md](ci.md) has the rules. From a settings
 file that `--config` names all of it counts. From one that was only found upwards what makes verdicts stricter counts, and nothing

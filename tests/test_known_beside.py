@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats import known_beside
 from modelscope_cli.formats.foreign_folder import MOST_ENTRIES, foreign_folder
+from modelscope_cli.formats.known_beside import listed
 from modelscope_cli.formats.locate import locate
 from modelscope_cli.formats.registry import read_file
 from tests.builders.foreign import (
@@ -66,6 +69,41 @@ def test_names_with_signs_of_patterns(tmp_path):
     (tmp_path / name).write_bytes(NUMBERS)
     (tmp_path / "model.json").write_bytes(TFJS.replace(b"group1-shard1of1.bin", name.encode()))
     assert "TensorFlow.js" in said(tmp_path / name)
+
+
+def test_lists_of_a_manifest_are_read_once(tmp_path):
+    """Lists that do not end, a hundred thousand of them: looking for a name from each of them on would take minutes."""
+    names = [f"group1-shard{number}of4.bin" for number in range(1, 5)]
+    for name in names:
+        (tmp_path / name).write_bytes(NUMBERS)
+    (tmp_path / "model.json").write_bytes(b'{"weightsManifest":[' + b'"paths":[' * 116_000)
+    assert all("known kind" in said(tmp_path / name) for name in names)
+
+
+def test_names_in_lists_of_a_manifest():
+    text = b'{"format": "layers.bin", "weightsManifest": [{"paths" : ["a.bin", "./b].bin"], "weights": ["c.bin"]}, {"paths": ["d.bin"'
+    assert listed(text) == {b"a.bin", b"b].bin", b"d.bin"}
+
+
+def test_manifests_of_a_folder_have_a_bound_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(known_beside, "MOST_SEARCHED", 1_000)
+    (tmp_path / "model.json").write_bytes(TFJS.ljust(2_000))
+    (tmp_path / "other.json").write_bytes(b'[{"weights":[],"paths":["face-shard1"]}]')
+    assert [name for name, _ in known_beside.manifests(str(tmp_path))] == ["model.json"]
+
+
+def test_one_file_that_describes_many_is_looked_at_once(tmp_path, monkeypatch):
+    """An index for a hundred thousand data files would be read as often."""
+    lay(tmp_path, variables_dot_index=tensor_bundle())
+    opened = []
+    monkeypatch.setattr(known_beside, "open_window", lambda path: opened.append(path) or open_window(path))
+    for number in range(20):
+        path = tmp_path / f"variables.data-{number:05}-of-00020"
+        path.write_bytes(NUMBERS)
+        assert "a data file of a TensorFlow checkpoint, not" in said(path)
+    assert len(opened) == 1
+    (tmp_path / "variables.index").write_bytes(leveldb() + b"x")
+    assert "is not beside it" in said(path)
 
 
 def test_a_file_that_points_at_itself_ends(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelscope_cli.analysis import renames
 from modelscope_cli.analysis.conventions import WRAPPERS
+from modelscope_cli.analysis.rename_units import shared
 from modelscope_cli.analysis.renames import MOST_CANDIDATES, Side, find_renames
 from tests.tables import linear, transformer
 
@@ -165,6 +167,46 @@ def test_names_that_occur_twice_are_left_alone():
 def test_names_with_the_sign_for_numbers_do_no_harm():
     old = {"a.\0.1.w": (2,), "a.1.\0.w": (2,), "a.2.3.w": (2,)}
     assert set(renamed(old, mapped(old, lambda name: f"net.{name}"))) >= {"a.2.3.w"}
+
+
+class Counted(dict):
+    """Counts what is asked of it."""
+
+    asked = 0
+
+    def __contains__(self, key):
+        Counted.asked += 1
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_numbers_are_compared_by_the_side_with_fewer_of_them(turned):
+    many = Counted({(str(number),): number for number in range(100_000)})
+    few = Counted({(str(number),): number for number in (7, 3, 200_000)})
+    Counted.asked = 0
+    assert shared(*((few, many) if turned else (many, few))) == ([(7, 7), (3, 3)] if turned else [(3, 3), (7, 7)])
+    assert Counted.asked == 3
+    assert shared(many, ((), 5)) == shared(((), 5), many) == []
+    assert shared((("7",), 1), many) == [(1, 7)]
+    assert shared(many, (("7",), 1)) == [(7, 1)]
+
+
+def test_names_of_too_many_parts_are_compared_as_far_as_there_is_time(monkeypatch):
+    old = {f"p{n}." + "a." * 30 + f"w{n}": (1,) for n in range(50)}
+    new = {f"q{n}." + "a." * 30 + f"w{n}": (1,) for n in range(50)}
+    whole = renamed(old, new)
+    assert len(whole) == 50
+    monkeypatch.setattr(renames, "MOST_STEPS", 500)  # five of the 31 parts
+    assert renamed(old, new).items() <= {name: name.replace("p", "q") for name in old}.items()
+
+
+def test_replacements_are_tried_as_long_as_there_is_time(monkeypatch):
+    old = {f"p{chr(97 + n)}.a.w{chr(97 + n)}": (1,) for n in range(20)}
+    new = mapped(old, lambda name: "q" + name)
+    assert len(renamed(old, new)) == 20
+    monkeypatch.setattr(renames, "MOST_WORK", 50)
+    monkeypatch.setattr(renames, "MOST_LITERAL", 0)
+    assert renamed(old, new) == {}
 
 
 PARTS = st.sampled_from(["a", "b", "module", "layers", "0", "1", "7", "", "w", "_orig_mod", "\0"])

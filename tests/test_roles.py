@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelscope_cli.analysis.beneath import Owners
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.roles import OPTIMIZERS, optimizer_name, role_of_leaf, section_of
 from tests.builders.torch_code import module, ordered, parameter, tensor
@@ -142,7 +143,7 @@ def test_random_states_are_no_weights():
     ],
 )  # fmt: skip
 def test_sections_by_path(path, section):
-    assert section_of(path, []) == section
+    assert section_of(path, Owners(())) == section
 
 
 @pytest.mark.parametrize(("entries", "name"), OPTIMIZERS)

@@ -1,6 +1,7 @@
 """Python that a library imports because a configuration names it, each as the library resolves the name.
 
-transformers 5.23, diffusers 0.42.1 and sentence-transformers 6.2 were made to run such files by trust_remote_code=True.
+transformers 5.23, diffusers 0.42.1 and sentence-transformers 6.2 were made to run such files by trust_remote_code=True, PEFT 0.18.1
+without.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ def modules(kind: str, path: str = "") -> bytes:
 def mlmodel(function: str) -> bytes:
     lines = "".join(f"    {line}\n" for line in function.splitlines())
     return f"artifact_path: model\nflavors:\n  python_function:\n{lines}    env:\n      conda: conda.yaml\nmlflow_version: 2.14.0\n".encode()
+
+
+def adapter(library: str, **others: object) -> bytes:
+    mapping = {"base_model_class": "Net", "parent_library": library}
+    return text({"peft_type": "LORA", "auto_mapping": mapping, "task_type": None, "megatron_core": "megatron.core", **others})
 
 
 GENERATE = {"config.json": b'{"model_type": "llama"}', "custom_generate/generate.py": RISKY, "model.safetensors": WEIGHTS}
@@ -115,6 +121,38 @@ ASKING: dict[str, tuple[Files, dict[str, set[str]]]] = {
         {"MLmodel": mlmodel("loader_module: mlflow.pyfunc.model\nmodel_code_path: /home/me/agent.py"), "agent.py": RISKY},
         {"MLmodel": {"custom-code"}, "agent.py": {"risky-source"}},
     ),
+    "a tokenizer as a list": (
+        {"tokenizer_config.json": text({"auto_map": ["tok_x.Tok", None]}), "tok_x.py": RISKY},
+        {"tokenizer_config.json": {"custom-code"}, "tok_x.py": {"risky-source"}},
+    ),
+    "a tokenizer as a text": (
+        {"tokenizer_config.json": text({"auto_map": "tok_x.Tok"}), "tok_x.py": PLAIN},
+        {"tokenizer_config.json": {"custom-code"}, "tok_x.py": {"loaded-source"}},
+    ),
+    "a configuration for a version": (
+        {
+            "config.json": text({"model_type": "llama", "configuration_files": ["config.4.0.0.json", 1, "../config.5.json"]}),
+            "config.4.0.0.json": text({"auto_map": {"AutoConfig": "configuration_x.C"}}),
+            "configuration_x.py": RISKY,
+        },
+        {"config.4.0.0.json": {"custom-code"}, "configuration_x.py": {"risky-source"}},
+    ),
+    "a library of PEFT": (
+        {"adapter_config.json": adapter("shop_nets"), "shop_nets.py": RISKY},
+        {"adapter_config.json": {"custom-code"}, "shop_nets.py": {"risky-source"}},
+    ),
+    "a package of PEFT": (
+        {"adapter_config.json": adapter("shop.nets"), "shop/__init__.py": PLAIN, "shop/nets.py": RISKY},
+        {"adapter_config.json": {"custom-code"}, "shop/__init__.py": {"loaded-source"}, "shop/nets.py": {"risky-source"}},
+    ),
+    "a megatron of another name": (
+        {"adapter_config.json": adapter("transformers.models.llama", megatron_core="shop_core", megatron_config={"a": 1}), "shop_core.py": RISKY},
+        {"adapter_config.json": {"custom-code"}, "shop_core.py": {"risky-source"}},
+    ),
+    "a megatron beside it": (
+        {"adapter_config.json": adapter("transformers", megatron_core="megatron.core", megatron_config={"a": 1}), "megatron/core.py": RISKY},
+        {"megatron/core.py": {"risky-source"}},
+    ),
     "an unpickler of mlflow": ({"data/pickle_module_info.txt": b"my_pickle\n"}, {"data/pickle_module_info.txt": {"custom-code"}}),
 }
 HONEST: dict[str, Files] = {
@@ -149,6 +187,16 @@ HONEST: dict[str, Files] = {
         ),
         "unet/config.json": text({"_class_name": "UNet2DConditionModel"}),
         "unet/convert.py": RISKY,
+        "train.py": RISKY,
+    },
+    "adapters": {
+        **{f"{number}/adapter_config.json": adapter(name) for number, name in enumerate(("transformers.models.llama.modeling_llama", "__main__"))},
+        "adapter_config.json": text({"peft_type": "LORA", "auto_mapping": None, "megatron_core": "megatron.core", "megatron_config": None}),
+        "train.py": RISKY,
+    },
+    "other configurations": {
+        "config.json": text({"configuration_files": ["config.4.0.0.json"], "auto_map": {}}),
+        "tokenizer_config.json": text({"auto_map": [None, None]}),
         "train.py": RISKY,
     },
     "mlflow": {

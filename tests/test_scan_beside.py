@@ -13,7 +13,7 @@ from modelscope_cli.analysis.safety import Safety
 from modelscope_cli.cli.scan import judged
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats.source_words import bare, file_operators, odd_getattr
-from tests.builders.archives import tarred, zipped
+from tests.builders.archives import gzipped, tarred, zipped
 from tests.builders.attack_files import FILES, MODEL, WORN, Attack
 from tests.builders.dcp_folder import TRAINING, blob, dcp_files
 from tests.builders.samples import SAMPLES
@@ -49,7 +49,7 @@ def test_what_stands_beside(tmp_path: Path, attack: Attack):
     ("path", "files", "expected"),
     [
         ("m.py", {"m.py": PLAIN, "data/extern_modules": b"os\n"}, None),
-        (MANIFEST, {MANIFEST: OWN}, None),
+        (MANIFEST, {MANIFEST: OWN, "handler.py": PLAIN}, None),
         ("m.mar", {"m.mar": zipped({MANIFEST: BUILT_IN, **WEIGHTS})}, "safe"),
         ("m.mar", {"m.mar": zipped({MANIFEST: OWN, "handler.py": PLAIN, **WEIGHTS})}, "unknown"),
         ("a.yaml", {"a.yaml": b"model:\n  _target_: shop.models.Net\n"}, "unknown"),
@@ -78,6 +78,38 @@ def test_distributed_checkpoints_are_safe(tmp_path, name):
     del files[".metadata"]
     if name in files:
         assert verdict(tmp_path / "alone", files, name).verdict == "safe"
+
+
+PACKERS = {
+    "zip": lambda files: zipped(files, deflate=False), "deflated": zipped, "tar": tarred, "tar.gz": lambda files: gzipped(tarred(files)),
+    "zip in zip": lambda files: zipped({"a.zip": zipped(files)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+@pytest.mark.parametrize("folder", ["", "run/dcp/"])
+def test_distributed_checkpoints_in_archives(pack, folder):
+    """An index is followed there as in a folder, and a part without one is searched."""
+
+    def packed(files):
+        return scanned(pack({f"{folder}{name}": data for name, data in files.items()}), "m.bin")
+
+    honest = packed(dcp_files(TRAINING))
+    assert (honest.verdict, codes(honest), honest.unseen) == ("safe", set(), [])
+    assert {item.where for item in honest.imports if "byte 0" in item.where}
+    alone = packed({name: data for name, data in dcp_files(TRAINING).items() if name != ".metadata"})
+    assert (alone.verdict, codes(alone)) == ("safe", set())
+    for name in ("a place among numbers", "a place among numbers that are loaded", "a place in another file"):
+        safety = packed(FILES[name].files)
+        assert (safety.verdict, "dcp-place" in codes(safety)) == ("dangerous", True), name
+    safety = packed({name: data for name, data in FILES["the part with such numbers"].files.items() if name != ".metadata"})
+    assert (safety.verdict, "dcp-hidden" in codes(safety)) == ("dangerous", True)
+
+
+def test_an_index_whose_parts_are_not_in_the_archive():
+    files = dcp_files(TRAINING)
+    safety = scanned(zipped({".metadata": files[".metadata"], "a/__0_0.distcp": files["__0_0.distcp"]}))
+    assert (safety.verdict, {one.minor for one in safety.unseen}) == ("safe", {True})
 
 
 def test_numbers_are_not_accused(tmp_path):

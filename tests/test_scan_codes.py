@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "modelscope_cli"
 GIVING = [
     *sorted((PACKAGE / "formats").rglob("scan*.py")),
+    PACKAGE / "formats" / "export_specs.py",
     *[PACKAGE / "containers" / f"{name}_directory.py" for name in ("zip", "tar")],
     *[PACKAGE / "analysis" / f"{name}.py" for name in ("safety", "operators", "targets")],
     *[PACKAGE / "containers" / f"{name}.py" for name in ("odd_states", "odd_shapes", "tolerant_machine", "judging_machine", "pickle_frames")],

@@ -207,8 +207,66 @@ def test_modules_that_inputs_name():
     member = {"__enum__": True, "fqn": "antigravity:Fly", "name": "X"}
     for inner in (json.dumps([context]), json.dumps(json.dumps([member]))):
         assert codes(scanned(packed(program(spec=inner)), "m.pt2")) == {"export-import"}
-    context["default_factory_module"] = "collections"
+    context |= {"default_factory_module": "collections", "default_factory_name": "OrderedDict"}
     assert scanned(packed(program(spec=json.dumps([context]))), "m.pt2").verdict == "safe"
+
+
+def member(fqn, item="RED"):
+    """A description of outputs whose context is a member of an enum."""
+    context = json.dumps({"__enum__": True, "fqn": fqn, "name": item})
+    return json.dumps([1, {"type": "builtins.tuple", "context": context, "children_spec": []}])
+
+
+def kept(how, path):
+    """A description of outputs with an object of transformers, that is made of its parts."""
+    context = json.dumps({"_t": how, "p": path, "v": ["true"], "s": {}})
+    return json.dumps([1, {"type": "transformers.cache_utils:DynamicCache", "context": context, "children_spec": []}])
+
+
+SPECS = [
+    (member("torch:ctypes.cdll", "./model.bin"), "export-code"),  # an item of which is a library, which is loaded
+    (member("ctypes:cdll", "model"), "export-code"),
+    (member("torch:os.environ", "PATH"), "export-code"),
+    (member("torch:Tensor", "a/b"), "export-code"),
+    (member("shop:Colour", 0), "export-code"),
+    (member("shop:X.__mro__", 0), "export-code"),
+    (member("shop:Colour", {"red": 1}), "export-code"),
+    (member("shop:Colour"), "export-import"),
+    (member("torch.fx.experimental.symbolic_shapes:DimDynamic"), None),
+    (kept("seq", "os:system"), "export-code"),
+    (kept("map", "subprocess.Popen"), "export-code"),
+    (kept("type", "torch.hub.load"), "export-code"),
+    (kept("seq", "shop:Rows"), "export-import"),
+    (kept("obj", "shop:Rows"), "export-import"),
+    (kept("obj", "transformers.cache_utils:DynamicCache"), None),
+    (kept("type", "transformers.cache_utils:DynamicLayer"), None),
+    (kept("seq", "builtins:set"), None),
+    (kept("seq", "torch.return_types:topk"), None),
+]
+
+
+@pytest.mark.parametrize(("spec", "code"), SPECS)
+def test_what_a_description_of_outputs_reaches(spec, code):
+    """Of an object that a description names an item is taken, whatever it is: only classes are usual, and names of members."""
+    manifest = {"schema_version": 1, "components": {"model": {"file": "model.pt2", "metadata": {"in_spec": None, "out_spec": spec}}}}
+    hidden = json.dumps(manifest).replace("_", "\\u005f").encode()
+    for data in (json.dumps(manifest).encode(), hidden, json.dumps(manifest).encode("utf-16"), spec.encode()):
+        for name in ("export.json", "notes.json"):
+            assert codes(scanned(data, name)) == ({code} if code else set()), name
+    assert codes(scanned(packed(program(spec=spec)), "m.pt2")) == ({code} if code else set())
+
+
+def test_a_description_in_a_long_document():
+    document = {"fill": "x" * (DEFAULT_LIMITS.searched_bytes + 9), "out_spec": member("torch:ctypes.cdll", "x")}
+    assert codes(scanned(json.dumps(document).encode(), "m.json")) == {"export-code"}
+
+
+def test_other_documents_with_such_words():
+    for document in (
+        {"colour": {"__enum__": "Colour.RED"}}, {"__enum__": True, "name": "../x"}, {"_t": "seq", "p": "os:system", "v": []},
+        {"type": "x", "text": "children_spec __enum__"}, ["[" * 50_000 + '"__enum__"'],
+    ):  # fmt: skip
+        assert not codes(scanned(json.dumps(document).encode(), "a.json"))
 
 
 def test_a_program_as_torch_writes_it():

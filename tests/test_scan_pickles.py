@@ -11,6 +11,7 @@ import zlib
 
 import pytest
 
+from modelscope_cli.analysis.policy import grave
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from tests.builders.attacks import ATTACKS, CANARY, COMMAND, LET_THROUGH, SYSTEM, four, short, stacked
 from tests.builders.pickle_code import (
@@ -25,6 +26,7 @@ from tests.builders.pickle_code import (
     call,
     instance,
     name,
+    persistent,
     pickled,
     proto,
     value,
@@ -104,6 +106,31 @@ def test_a_graph_module_in_a_package_brings_source_that_loading_runs():
     assert safety.found[0].subject == "torch.fx.graph_module.reduce_package_graph_module"
     assert {item.judgement.level for item in safety.imports if item.module == "shop"} == {"unknown"}
     assert "packaged-code" in codes(safety)
+
+
+@pytest.mark.parametrize("tag", ["reduce_package", b"reduce_package"])
+@pytest.mark.parametrize("number", [(), (7,)])
+def test_what_persistent_ids_of_a_package_call(tag, number):
+    """torch.package calls the function with its importer first, whether or not there is a number; by that __init__ runs."""
+
+    def called(function, *args):
+        return persistent((tag, *number, name(function), args))
+
+    for root, verdict in (
+        (called("torch.nn.modules.activation.ReLU"), "suspicious"), (called("posix.system", "true"), "dangerous"),
+        (called("torch.jit._script.unpackage_script_module", "0"), "suspicious"), (called("builtins.list"), "dangerous"),
+    ):  # fmt: skip
+        safety = scanned(zip_bytes([Entry("m/o.pkl", pickled(root, 3))]))
+        assert (grave(safety.verdict) >= grave(verdict), [item.calls for item in safety.imports]) == (True, [1]), root
+
+
+def test_of_ids_with_one_number_the_first_is_the_object():
+    def numbered(function, *args):
+        return persistent(("reduce_package", 7, name(function), args))
+
+    first = numbered("torch.nn.modules.linear.Identity")
+    second = pickled([first, Code(name("builtins.dict") + numbered("collections.OrderedDict") + b"\x85R")], 3)
+    assert "forged-pickle" in codes(scanned(zip_bytes([Entry("m/o.pkl", second)])))
 
 
 @pytest.mark.parametrize("file", ["state_dict.pt", "legacy.pth", "plain.safetensors", "sparse.bin", "training.ckpt", "old.tar"])
@@ -282,6 +309,27 @@ def test_a_last_line_without_its_end_runs_in_python(announced):
     with pytest.raises((EOFError, pickle.UnpicklingError)):
         unpickler.load()
     assert called in ([("posix", "system")], [])  # none where a frame ends with the line
+
+
+@pytest.mark.parametrize("end", [b"cshop\nNet_", b"cshop\nNetX", b"cshop\n", b"cshopX", b"(ishop\nX", b"(ishopX"])
+def test_an_import_at_the_end_of_the_data_runs_in_python(end):
+    """It takes what is left for a line there as well, and imports the module before it misses the rest."""
+    for data, file in ((end, "model.joblib"), (proto() + end, "notes"), (pickled([])[:-1] + b"0" + end, "model.pkl")):
+        safety = scanned(zip_bytes([*torch_entries(ordered({"w": tensor()}), {"0": 24}), Entry(file, data)]))
+        assert (safety.verdict, {item.module for item in safety.imports} & {"shop"}) == ("unknown", {"shop"}), file
+    called = []
+    unpickler = pickle._Unpickler(io.BytesIO(end))
+    unpickler.find_class = lambda module, name: called.append(module) or print
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        unpickler.load()
+    assert called == ["shop"]
+
+
+def test_two_lines_of_text_are_no_import():
+    for text in (b"cat\ndog", b"cat\n", b"car", b"class Foo\nclass Bar"):
+        for file in ("labels.txt", "labels"):
+            safety = scanned(zip_bytes([*torch_entries(ordered({"w": tensor()}), {"0": 24}), Entry(file, text)]))
+            assert (safety.verdict, safety.problem) == ("safe", None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="posix.system is nt.system there")

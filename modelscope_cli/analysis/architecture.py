@@ -8,11 +8,13 @@ are marked as such.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from modelscope_cli.analysis.beneath import Beneath, above
 from modelscope_cli.analysis.expert_facts import expert_facts
-from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, MANY_ROWS, QUERY
+from modelscope_cli.analysis.kinds import EMBEDDING_NAME, FUSED_QKV, KEY, LONGEST_NAME, MANY_ROWS, QUERY
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
 from modelscope_cli.analysis.recurrent import described, recurrent_modules
@@ -55,7 +57,9 @@ LAST_MLP = (
 )
 FUSED_GATED = ("gate_up_proj",)
 IN_PROJ = "in_proj_weight"  # of torch's MultiheadAttention: queries, keys and values in one
-POSITIONS = r"(?i).*(pos|type|per_layer|wpe|segment|time|patch|class).*"  # embeddings of something else than tokens
+CROSSED = ("multihead_attn.", "encoder_attn.", "layer.1.EncDecAttention.")
+# Embeddings of something else than tokens.
+POSITIONS = re.compile(r"pos|type|per_layer|wpe|segment|time|patch|class", re.IGNORECASE)
 HEADS = (
     "lm_head",
     "output_layer",
@@ -77,6 +81,7 @@ HEADS = (
     "predictions.decoder",
     "decoder",
 )
+MOST_MORE = 100  # lists of layers beside the one that is described
 CONFIG_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
 CONFIG_KV_HEADS = ("num_key_value_heads", "n_head_kv", "multi_query_group_num", "num_kv_heads")
 
@@ -141,47 +146,58 @@ class Architecture:
             self.weights[path] = shape
             self.lines[path] = line
 
-    def line_of(self, path: str) -> int:
-        """The line of the weight of a module itself: an equal module may stand for it in `lines`."""
-        named = [f"{path}.{leaf}" for leaf in ("weight", "kernel")]
-        return next((line for line, name in enumerate(self.ledger.names) if name in named), self.lines[path])
+    def lines_of(self, paths: Iterable[str]) -> dict[str, int]:
+        """The lines of the weights of modules themselves: an equal module may stand for one in `lines`."""
+        wanted = {f"{path}.{leaf}": path for path in paths for leaf in ("weight", "kernel")}
+        found: dict[str, int] = {}
+        for line, name in enumerate(self.ledger.names):
+            if name in wanted:
+                found.setdefault(wanted[name], line)
+        return {path: found.get(path, self.lines[path]) for path in wanted.values()}
+
+    @cached_property
+    def beneath(self) -> Beneath:
+        """The paths of the weights."""
+        return Beneath(self.weights)
+
+    @cached_property
+    def embedding(self) -> tuple[str, tuple[int, int]] | None:
+        """The token embedding."""
+        return _embedding(self)
 
     def layer(self) -> tuple[str, dict[str, Shape]]:
         """The stack to describe: with attention, as wide as the token embedding, the longest. Its path and commonest layer."""
-        ranked = [((*self.rank(inside), self.stacks[path].size), path, inside) for path, inside in self.matrices().items()]
-        best = max(ranked, key=lambda entry: entry[0], default=None)
+        best: tuple[tuple[bool, bool, int], str, dict[str, Shape]] | None = None
+        for path, inside in self.matrices():
+            rank = (*self.rank(inside), self.stacks[path].size)
+            if best is None or rank > best[0]:
+                best = rank, path, inside
         return (best[1], best[2]) if best else ("", {})
 
-    def matrices(self) -> dict[str, dict[str, Shape]]:
-        """The stacks whose layers hold matrices: path → weights of the commonest layer, by path within the layer."""
-        found: dict[str, dict[str, Shape]] = {}
+    def matrices(self) -> Iterator[tuple[str, dict[str, Shape]]]:
+        """The stacks whose layers hold matrices: path, and weights of the commonest layer, by path within the layer."""
         for path, stack in self.stacks.items():
-            commonest = max(stack.groups, key=len)[0]
-            prefix = f"{path}.{commonest}." if path else f"{commonest}."
-            inside = {name[len(prefix) :]: shape for name, shape in self.weights.items() if name.startswith(prefix)}
+            inside = self.inside(path, max(stack.groups, key=len)[0])
             if any(len(shape) == 2 for shape in inside.values()):
-                found[path] = inside
-        return found
+                yield path, inside
+
+    def inside(self, path: str, number: str) -> dict[str, Shape]:
+        """The weights of a layer of a stack, by path within the layer."""
+        layer = f"{path}.{number}" if path else number
+        return {name[len(layer) + 1 :]: self.weights[name] for name in self.beneath(layer)}
 
     def rank(self, inside: dict[str, Shape]) -> tuple[bool, bool]:
         """Whether a layer attends, and whether it is as wide as the token embedding."""
-        embedding = _embedding(self)
-        width = embedding[1][1] if embedding else None
+        width = self.embedding[1][1] if self.embedding else None
         return attends(inside), any(len(shape) == 2 and width in shape for shape in inside.values())
 
-    def layers(self, path: str) -> list[dict[str, Shape]]:
+    def layers(self, path: str) -> Iterator[dict[str, Shape]]:
         """The dense matrices of one layer of each kind in a stack, by path within the layer."""
-        found = []
         for group in self.stacks[path].groups:
-            prefix = f"{path}.{group[0]}." if path else f"{group[0]}."
-            found.append(
-                {
-                    name[len(prefix) :]: shape
-                    for name, shape in self.weights.items()
-                    if name.startswith(prefix) and _dense(name, shape)
-                }
-            )
-        return found
+            layer = f"{path}.{group[0]}" if path else group[0]
+            yield {
+                name[len(layer) + 1 :]: self.weights[name] for name in self.beneath(layer) if _dense(name, self.weights[name])
+            }
 
     def add(self, key: str, label: str, value: Any, text: str, evidence: str, *, inferred: bool = True) -> None:
         self.facts.append(ArchitectureFact(key, label, value, text, evidence, inferred))
@@ -196,7 +212,7 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
     """The facts that can be shown, in reading order; none when there is no stack of layers and no embedding."""
     found = Architecture(ledger, outline)
     path, layer = found.layer()
-    embedding = _embedding(found)
+    embedding = found.embedding
     attended = attends(layer)
     recurrent = recurrent_modules(ledger, outline)
     if embedding is None and recurrent:
@@ -214,11 +230,14 @@ def read_architecture(ledger: Ledger, outline: Outline) -> list[ArchitectureFact
         )
     if path:
         _layers(found, path)
-        attending = [other for other, inside in found.matrices().items() if attended and attends(inside)]
-        for other in attending:
-            nested = any(other.startswith(f"{outer}.") or path.startswith(f"{other}.") for outer in attending)
-            if other != path and not nested:
-                _layers(found, other, "More layers")
+        attending = dict.fromkeys(other for other, inside in found.matrices() if attended and attends(inside))
+        outside = [
+            other
+            for other in attending
+            if other != path and not path.startswith(f"{other}.") and attending.keys().isdisjoint(above(other))
+        ]
+        for other in outside[:MOST_MORE]:
+            _layers(found, other, "More layers")
     if embedding is not None:
         name, (rows, width) = embedding
         found.add("vocabulary", "Vocabulary", rows, f"{rows:,}", f"{name} has {rows:,} rows")
@@ -259,10 +278,11 @@ def _embedding(found: Architecture) -> tuple[str, tuple[int, int]] | None:
         if (
             len(shape) == 2
             and outside
-            and EMBEDDING_NAME.fullmatch(_last(name))
             and name not in found.biases
-            and not re.fullmatch(POSITIONS, _last(name))
             and (best is None or shape[0] > best[1][0])
+            and len(_last(name)) <= LONGEST_NAME
+            and EMBEDDING_NAME.fullmatch(_last(name))
+            and not POSITIONS.search(_last(name))
         ):
             best = (name, (shape[0], shape[1]))
     return best
@@ -336,14 +356,10 @@ def _attention(found: Architecture, path: str, layer: dict[str, Shape]) -> None:
                 f"{word}{given}{kv}",
                 f"{name} has {out:,} rows: queries {width:,}, keys and values {side:,} each",
             )
-    crossed = [
-        name
-        for inside in found.matrices().values()
-        for name in inside
-        if "cross" in name or name.startswith(("multihead_attn.", "encoder_attn.", "layer.1.EncDecAttention."))
-    ]
-    if crossed:
-        found.add("cross_attention", "Cross-attention", True, "yes", crossed[0].rpartition(".")[0] or crossed[0])
+    named = (name for _, inside in found.matrices() for name in inside)
+    crossed = next((name for name in named if "cross" in name or name.startswith(CROSSED)), None)
+    if crossed is not None:
+        found.add("cross_attention", "Cross-attention", True, "yes", crossed.rpartition(".")[0] or crossed)
 
 
 def _sharing(kv_heads: int | None) -> str:
@@ -401,15 +417,18 @@ def _dense(name: str, shape: Shape) -> bool:
 
 def _experts(found: Architecture) -> None:
     """Routed experts: how many a layer has, how many a token uses and how many parameters, where config.json tells."""
-    expert_facts(found.ledger, found.outline, found.weights, lambda path, first: _expert_width(found, path, first), found.add)
+    gates = Beneath([name for name in found.cubes if "ffn_gate_exps" in name])
+    expert_facts(
+        found.ledger, found.outline, found.weights, lambda path, first: _expert_width(found, gates, path, first), found.add
+    )
 
 
-def _expert_width(found: Architecture, path: str, expert: str) -> str:
-    """The feed-forward size of one expert; `expert` names it where they are modules of their own."""
-    first = f"{path}.{expert}." if expert else f"{path}."
-    inside = {name[len(first) :]: shape for name, shape in found.weights.items() if name.startswith(first) and len(shape) == 2}
+def _expert_width(found: Architecture, gates: Beneath, path: str, expert: str) -> str:
+    """The feed-forward size of one expert; `expert` names it where they are modules of their own, `gates` the cubes that are gates."""
+    weights, first = found.weights, f"{path}.{expert}" if expert else path
+    inside = {name[len(first) + 1 :]: weights[name] for name in found.beneath(first) if len(weights[name]) == 2}
     gate = _named(inside, GATES)
-    cube = next((shape for name, shape in found.cubes.items() if name.startswith(first) and "ffn_gate_exps" in name), None)
+    cube = next((found.cubes[name] for name in gates(first)), None)
     width = gate[1][0] if gate else cube[1] if cube else None
     return f", each a gated MLP of {width:,}" if width else ""
 
@@ -417,17 +436,16 @@ def _expert_width(found: Architecture, path: str, expert: str) -> str:
 def output_heads(ledger: Ledger, outline: Outline) -> list[OutputHead]:
     """The output heads beside the token embedding, or one entry that says that there is none; empty without a token embedding."""
     found = Architecture(ledger, outline)
-    embedding = _embedding(found)
-    return _output_heads(found, embedding[0]) if embedding is not None else []
+    return _output_heads(found, found.embedding[0]) if found.embedding is not None else []
 
 
 def _output_heads(found: Architecture, embedding: str) -> list[OutputHead]:
     weights = found.weights
     named = [path for path in weights if path != embedding and _named_head(path)]
     named.sort(key=lambda path: any(part.isdecimal() for part in path.split(".")))  # the model's own before those in layers
-    heads = [_output_head(found, path, embedding) for path in named if weights[path][:1] == weights[embedding][:1]]
-    if heads:
-        return heads
+    named = [path for path in named if weights[path][:1] == weights[embedding][:1]]
+    if named:
+        return _tied_heads(found, named, embedding)
     if found.config.get("tie_word_embeddings") is True:
         return [OutputHead(None, None, embedding, True, f"tie_word_embeddings in {found.source}, and no head in the file")]
     return [OutputHead(None, None, embedding, None, "no matrix of that many rows under a head's name")]
@@ -437,15 +455,26 @@ def _named_head(path: str) -> bool:
     return path.endswith("_head") or any(path == word or path.endswith("." + word) for word in HEADS)
 
 
-def _output_head(found: Architecture, path: str, embedding: str) -> OutputHead:
-    """One head: tied to the token embedding, or to another tensor, as that of a decoder with an embedding of its own."""
-    ledger, line = found.ledger, found.line_of(path)
-    owner = ledger.tied.get(line, line)
-    partners = [other for other, first in ledger.tied.items() if first == owner and other != line] + [owner] * (owner != line)
-    if not partners:
-        return OutputHead(path, line, embedding, False, f"{path} has a storage of its own")
-    partner = embedding if found.line_of(embedding) in partners else ledger.parents[partners[0]] or ledger.names[partners[0]]
-    return OutputHead(path, line, partner, True, f"{path} and {partner} lie on the same storage")
+def _tied_heads(found: Architecture, paths: list[str], embedding: str) -> list[OutputHead]:
+    """Heads that are tied to the token embedding, to another tensor, as that of a decoder with an embedding of its own, or to none."""
+    ledger, lines = found.ledger, found.lines_of([*paths, embedding])
+    owners = {path: ledger.tied.get(lines[path], lines[path]) for path in paths}
+    groups: dict[int, list[int]] = {owner: [] for owner in owners.values()}
+    for other, first in ledger.tied.items():
+        if first in groups and len(groups[first]) < 2:  # of two at least one is not the head itself
+            groups[first].append(other)
+    token = lines[embedding]
+    heads = []
+    for path, owner in owners.items():
+        line = lines[path]
+        partners = [other for other in (*groups[owner], owner) if other != line]
+        if not partners:
+            heads.append(OutputHead(path, line, embedding, False, f"{path} has a storage of its own"))
+            continue
+        tied = token != line and ledger.tied.get(token, token) == owner
+        partner = embedding if tied else ledger.parents[partners[0]] or ledger.names[partners[0]]
+        heads.append(OutputHead(path, line, partner, True, f"{path} and {partner} lie on the same storage"))
+    return heads
 
 
 def _head(found: Architecture, embedding: str) -> None:

@@ -12,17 +12,18 @@ from collections.abc import Iterable, Mapping
 from modelscope_cli.analysis import adapter_parts, conventions
 from modelscope_cli.analysis.adapter_deltas import delta_of, detail_of, method_of, written
 from modelscope_cli.analysis.adapter_parts import BASE, BESIDE, TOGETHER, Place, place_of
-from modelscope_cli.analysis.kinds import CONV, EMBEDDING, LINEAR, MLP, Kind, kind_of
+from modelscope_cli.analysis.kinds import CONV, EMBEDDING, LINEAR, LONGEST_NAME, MLP, WORDS, Kind, kind_of
 from modelscope_cli.core.tensor import Shape
 
 MOST_PARTS = 40  # tensors of a module up to which they are put together: an LSTM of four layers that go both ways has 32
+HOLDER = re.compile(rf"({WORDS}\w*?)_?lora\w*", re.DOTALL)  # to_q_lora holds what is of to_q
 CATEGORIES = {"bottleneck adapter": MLP, "soft prompt": EMBEDDING}
 
 
 def may_be_assembled(name: str, inside: Iterable[str]) -> bool:
     """A quick look at the name of a module and the names directly in it."""
     names = [name, *inside]
-    listed = " ".join(names)
+    listed = " ".join([each for each in names if len(each) <= LONGEST_NAME])
     return any(parts.issubset(names) for parts in TOGETHER) or bool(
         conventions.MARKS.search(listed) or adapter_parts.MARKS.search(listed.replace(" ", "."))
     )
@@ -70,7 +71,8 @@ def _adapted(
         modules.add(place.module)
         if place.method:
             methods[place.method] = None
-    outside = {module for module in modules if module not in (name, re.sub(r"_?lora\w*$", "", name), "")}
+    held = HOLDER.fullmatch(name)
+    outside = {module for module in modules if module not in (name, held[1] if held else name, "")}
     method = "DoRA" if "DoRA" in methods else "AdaLoRA" if "AdaLoRA" in methods else next(iter(methods))
     if outside:
         return None  # a container of modules with adapters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from heapq import merge
@@ -88,9 +87,9 @@ def tensor_table(diff: Diff, detail: str, within: Collection[Change]) -> Table:
     short_one = detail == READABLE
     told = {id(change) for change in within} if short_one else set()
     changes = [change for change in diff.changes if id(change) not in told] if told else diff.changes
-    helpers = [change for change in changes if HELPING.issuperset(change.aspects or ("",))] if short_one else []
+    helpers = [change for change in changes if change.aspects and HELPING.issuperset(change.aspects)] if short_one else []
     if helpers:
-        changes = [change for change in changes if not HELPING.issuperset(change.aspects or ("",))]
+        changes = [change for change in changes if not (change.aspects and HELPING.issuperset(change.aspects))]
     lines = [(_names(pattern), pattern, fate) for pattern, fate in _folded(_fates(diff, changes))]
     lines.sort(key=lambda line: (-abs(line[2].nbytes * line[0]), -abs(line[2].parameters * line[0])))
     shown = MOST_ROWS - 1 if short_one and len(lines) > MOST_ROWS else len(lines)
@@ -131,13 +130,13 @@ class Fate(NamedTuple):
 
 def _fates(diff: Diff, changes: Iterable[Change]) -> Iterator[tuple[str, Fate]]:
     """(name, what happened to it)."""
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     known: dict[object, Fate] = {}  # of tensors that only one side has, which are many where two models have little in common
     for change in changes:
         which, line = (0, change.old or 0) if change.new is None else (1, change.new)
         ledger, tied = (diff.old, diff.new)[which], diff.books[which].tied
         name = ledger.names[line]
-        again = seen[name]
+        again = seen.get(name, 0)
         seen[name] = again + 1
         key = None
         if not again and (change.old is None or change.new is None) and line not in tied:

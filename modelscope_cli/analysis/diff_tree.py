@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelscope_cli.analysis import diff_words as words
+from modelscope_cli.analysis.beneath import Owners
 from modelscope_cli.analysis.diff import Change, Diff
 from modelscope_cli.analysis.diff_layout import layout_of
 from modelscope_cli.analysis.diff_quantised import by_row, helps
@@ -73,6 +74,7 @@ class ChangeTree:
         self._texts: dict[int, str] = {}
         self._tallies = {status: Counter([status]) for status in (ADDED, REMOVED)}
         self._deepest = self._depth()
+        self._owners = [Owners(fact.path for fact in side.roles_result.optimizers) for side in (diff.old, diff.new)]
         self._helped = any([side.packed or HELPER in side.by_role() for side in (diff.old, diff.new)])
         self.within: list[Change] = []  # changes in modules that are new or gone as a whole
         self.rows: list[ChangeRow] = []
@@ -115,8 +117,8 @@ class ChangeTree:
     def _path(self, ledger: Ledger, line: int) -> str:
         if ledger.roles[line] == OPTIMIZER:
             name = ledger.names[line]
-            paths = [fact.path for fact in ledger.roles_result.optimizers]
-            return next((path for path in paths if not path or name.startswith(path + ".")), name.partition(".")[0])
+            owner = self._owners[ledger is self.diff.new].of(name)
+            return name.partition(".")[0] if owner is None else owner
         return cut(ledger.parents[line], self._deepest)
 
     def _node(self, path: str) -> Node:

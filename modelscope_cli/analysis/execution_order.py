@@ -10,9 +10,12 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from modelscope_cli.analysis.kinds import BEHIND, WORDS
+
 EXECUTION_ORDER = (
-    r"(.*[._])?(shared|wte|token_embd|embed_tokens|embed_in|word_embeddings|tok_emb\w*|embeddings?|patch_embed\w*|embed|stem)",
-    r"wpe|(.*_)?position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token|inc|conv_in|in_conv|time_embed\w*|token_embd_norm|rope_(freqs|factors_\w+)",
+    r"(.*[._])?(shared|wte|token_embd|embed_tokens|embed_in|word_embeddings|embeddings?|embed|stem)|"
+    rf"{BEHIND}(tok_emb|patch_embed)\w*",
+    rf"wpe|{WORDS}(\w*?_|^)position\w*|pos_\w+|token_type\w*|rotary\w*|cls_token|inc|conv_in|in_conv|time_embed\w*|token_embd_norm|rope_(freqs|factors_\w+)",
     r"features|enc|encoder\d*|encoders|downs?|down\d+|down_blocks|conv1|input_layernorm|ln_1|norm1|attention_norm|layer_norm1",
     r"bn1|self_attn\w*|att|attn|attention|self_attention|down_proj_in",
     r"q_a_proj|q_proj|q_lin|W_query|to_q|query|to_qkv|qkv\w*|query_\w+|c_attn|wq",
@@ -34,6 +37,7 @@ EXECUTION_ORDER = (
     r"post_feedforward_layernorm|norm|output_norm|final_layer_?norm|ln_f|ln_post|norm3|final_norm|norm_f|pooler|avgpool|conv_norm_out",
     r"lm_head|head|output|output_layer|classifier|score|fc|out_head|cls|embed_out|generator|final_projection|outc|conv_out|out_conv|final_conv",
 )
+LONGEST_KNOWN = 64  # characters of a name that says where its module comes
 MIDDLE = next(
     rank for rank, pattern in enumerate(EXECUTION_ORDER) if pattern.startswith("layers?|")
 )  # unknown names stand here
@@ -150,6 +154,8 @@ SIDE_BY_SIDE = tuple(
 @cache
 def known_rank(name: str) -> int | None:
     """Where a module of this name comes among its siblings; None where the name says nothing."""
+    if len(name) > LONGEST_KNOWN:
+        return None
     return next((rank for rank, pattern in enumerate(EXECUTION_ORDER) if re.fullmatch(pattern, name)), None)
 
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
-from modelscope_cli.analysis.experts_config import NEEDED, Part, Used, part_of
-from modelscope_cli.analysis.kinds import LAYER_EXPERTS
+from modelscope_cli.analysis.beneath import above
+from modelscope_cli.analysis.experts_config import NEEDED, Part, Parts, Used
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
 from modelscope_cli.core.tensor import Shape
@@ -27,8 +28,11 @@ LISTS = ("experts", "deepspeed_experts", "local_experts", "switch_mlp")
 ROUTERS = ("gate", "router", "wg", "ffn_gate_inp", "layer", "classifier", "linear")  # last names of a router
 SHARED = re.compile(r"(?:^|[._])shared_experts?(?:[._]|$)|_shexp")
 NUMBERED = re.compile(r"(?:expert_?)?(\d+)")
+# LAYER_EXPERTS anywhere in a name: from the first ffn_ of a word on, which leaves most room for what is behind.
+FLAT = re.compile(r"(?<!\w)(?>\w*?ffn_)\w+_(ch)?exps")
 SLICED = re.compile(
-    r"(?:(?P<Granite>(?:.+\.)?(?:block_sparse_moe|moe))\.(?:input|output)_linear|(?P<OpenAI>(?:.+\.)?mlp)\.mlp[12]_(?:weight|bias))(?:\..*)?"
+    r"(?:(?P<Granite>(?:.+\.)?(?:block_sparse_moe|moe))\.(?:input|output)_linear|(?P<OpenAI>(?:.+\.)?mlp)\.mlp[12]_(?:weight|bias))(?:\..*)?",
+    re.DOTALL,
 )
 AHEAD = re.compile(
     r"(.*?(?:^|\.)\d+)\.(?:nextn\.)?eh_proj\."
@@ -78,29 +82,32 @@ class Mixture(NamedTuple):
 
 def read_experts(ledger: Ledger, outline: Outline, weights: Mapping[str, Shape]) -> Mixture | None:
     """The routed experts; None where there are none. `weights`: module path → shape of its matrix."""
-    config, source = ledger.checkpoint.config, ledger.checkpoint.config_from
-    ahead = _layers_ahead(outline, part_of("", config, source))
+    parts = Parts(ledger.checkpoint.config, ledger.checkpoint.config_from)
+    ahead = _Ahead(_layers_ahead(outline, parts.of("")))
+    around = _Around(outline, weights)
     pools: dict[str, _Sum] = {}
-    shared, aside, heads = False, 0, dict.fromkeys(ahead)
+    shared, aside, heads = False, 0, dict.fromkeys(ahead.layers)
     ordered = sorted(zip(outline.lines, outline.copies, strict=True), key=lambda pair: -len(ledger.shapes[pair[0][1]]))
     for (name, line), copies in ordered:
         parameters = ledger.parameters[line] * copies
         if not parameters:
             continue
-        if (head := _is_ahead(name, ahead)) is not None:
+        if (head := ahead(name)) is not None:
             aside += parameters
             heads.setdefault(head)
             continue
-        if SHARED.search(name):
+        if ("shared_expert" in name or "_shexp" in name) and SHARED.search(name):
             shared = True
             continue
         packed = ledger.packed.get(line)
         shape = ledger.shapes[line] if packed is None else packed.shape or ()
-        found = _place(name, shape, config, source, pools)
+        found = _place(name, shape, parts, pools)
         if found is not None:
-            pool = pools.setdefault(found.path, _Sum(found, part_of(found.path, config, source)))
+            pool = pools.get(found.path)
+            if pool is None:
+                pool = pools[found.path] = _Sum(found, parts.of(found.path))
             pool.add(found, parameters, copies, outline)
-    listed = [pool for path, summed in pools.items() for pool in summed.pools(path, outline, weights)]
+    listed = [pool for path, summed in pools.items() for pool in summed.pools(path, around)]
     sizes: Counter[str] = Counter()
     for routed in listed:
         sizes[routed.part] += routed.parameters
@@ -113,7 +120,7 @@ def read_experts(ledger: Ledger, outline: Outline, weights: Mapping[str, Shape])
 
 def _layers_ahead(outline: Outline, part: Part) -> list[str]:
     """Paths of the layers that predict further tokens: by what only they hold, or behind the layers that config.json counts."""
-    found = dict.fromkeys(match[1] for name, _ in outline.lines if (match := AHEAD.match(name)))
+    found = dict.fromkeys(match[1] for name, _ in outline.lines if "eh_proj" in name and (match := AHEAD.match(name)))
     count, more = part.layers(), part.config.get("num_nextn_predict_layers")
     if count and type(more) is int and 0 < more < count:
         for path, stack in outline.stacks.items():
@@ -123,12 +130,24 @@ def _layers_ahead(outline: Outline, part: Part) -> list[str]:
     return list(found)
 
 
-def _is_ahead(name: str, layers: Sequence[str]) -> str | None:
-    """The prediction layer that a tensor is in."""
-    match = AHEAD_WORDS.search(name)
-    if match:
-        return name[: match.end() - 1]
-    return next((layer for layer in layers if name.startswith(f"{layer}.")), None)
+class _Ahead:
+    """Which prediction layer a tensor is in. `layers`: those that were found, and their order."""
+
+    def __init__(self, layers: list[str]):
+        self.layers = {layer: place for place, layer in enumerate(layers)}
+        self._known: dict[str, str | None] = {}  # the path of a module → the layer it is in
+
+    def __call__(self, name: str) -> str | None:
+        match = AHEAD_WORDS.search(name) if "mtp" in name else None
+        if match:
+            return name[: match.end() - 1]
+        if not self.layers:
+            return None
+        path = name.rpartition(".")[0]
+        if path not in self._known:
+            inside = [layer for layer in above(f"{path}.") if layer in self.layers]
+            self._known[path] = min(inside, key=self.layers.__getitem__, default=None)
+        return self._known[path]
 
 
 # Places ------------------------------------------------------------------------------------------------------------------
@@ -144,7 +163,7 @@ class _Place(NamedTuple):
     evidence: str
 
 
-def _place(name: str, shape: Shape, config: dict[str, object], source: str, known: Mapping[str, _Sum]) -> _Place | None:
+def _place(name: str, shape: Shape, config: Parts, known: Mapping[str, _Sum]) -> _Place | None:
     """The place of a tensor of routed experts; None for any other. `shape` is () where a quantised weight does not tell its own.
 
     `known`: pools that cubes have told of, to which biases belong.
@@ -160,13 +179,13 @@ def _place(name: str, shape: Shape, config: dict[str, object], source: str, know
         if at + 3 < len(parts) and parts[at + 2].isdecimal() and len(shape) < 3:
             listed = f"{path}.{number}"
             return _Place(path, 0, parts[at + 2], listed, listed)
-        stated = part_of(path, config, source).experts()
+        stated = config.of(path).experts()
         if len(shape) > 2 or (shape and shape[0] in (stated, known[path].experts if path in known else None)):
             return _Place(path, shape[0], "", "", f"{name} has {shape[0]:,} slices")
         if stated and len(shape) == 2 and shape[0] % stated == 0:
             return _Place(path, stated, "", "", f"{name} has {shape[0]:,} rows for {stated:,} experts")
         return None
-    if LAYER_EXPERTS.search(name) and shape:
+    if shape and "exps" in name and FLAT.search(name):
         return _Place(name.partition(".ffn_")[0], shape[0], "", "", f"{name} has {shape[0]:,} slices")
     sliced = SLICED.fullmatch(name)
     if sliced:
@@ -207,25 +226,25 @@ class _Sum:
                 self.members[member] = self.members.get(member, 0) + parameters // len(group)
         self.layers = max(self.layers, copies // len(group))
 
-    def pools(self, path: str, outline: Outline, weights: Mapping[str, Shape]) -> list[Pool]:
+    def pools(self, path: str, around: _Around) -> list[Pool]:
         """Pools of experts that are alike and of which a token uses as many."""
         if self.experts:
             return self._of_layers(
-                Pool(path, self.part.name, self.experts, self.layers, self.parameters, _NONE, "", self.evidence), outline
+                Pool(path, self.part.name, self.experts, self.layers, self.parameters, _NONE, "", self.evidence), around
             )
         if self.listed != path and len(self.members) != self.part.experts():
             return []  # modules in a list within a module called experts: nothing says that these are the experts
-        said = f"{self.evidence}{_router(path, len(self.members), weights)}"
+        said = f"{self.evidence}{around.router(path, len(self.members))}"
         sizes = Counter(self.members.values())
         if len(sizes) == 1:
             first = next(iter(self.members))
             whole = Pool(path, self.part.name, len(self.members), self.layers, self.parameters, _NONE, first, said)
-            return self._of_layers(whole, outline)
-        return self._of_sizes(path, said, outline)
+            return self._of_layers(whole, around)
+        return self._of_sizes(path, said, around)
 
-    def _of_layers(self, pool: Pool, outline: Outline) -> list[Pool]:
+    def _of_layers(self, pool: Pool, around: _Around) -> list[Pool]:
         """A pool of equal layers, divided by how many experts a token uses in each."""
-        numbers = _layer_numbers(pool.path, outline)
+        numbers = around.layer_numbers(pool.path)
         used = self.part.used(numbers if numbers is not None and len(numbers) == pool.layers else None)
         if len(used) == 1:
             return [pool._replace(used=_within(used[0], pool.experts))]
@@ -235,7 +254,7 @@ class _Sum:
             for entry, count in Counter(used).items()
         ]
 
-    def _of_sizes(self, path: str, said: str, outline: Outline) -> list[Pool]:
+    def _of_sizes(self, path: str, said: str, around: _Around) -> list[Pool]:
         """Pools of experts of several sizes in one layer, as config.json lists them; else nothing says which of them a token uses."""
         ordered = sorted(self.members.items(), key=lambda member: int(NUMBERED.fullmatch(member[0])[1][:18]))  # type: ignore[index]
         lots, taken = self.part.lots(), 0
@@ -247,7 +266,7 @@ class _Sum:
                 break
             parameters = sum(parameters for _, parameters in inside)
             pool = Pool(path, self.part.name, count, self.layers, parameters, _NONE, inside[0][0], said, LOTS[len(pools)])
-            used = self.part.used(_layer_numbers(path, outline))[0]
+            used = self.part.used(around.layer_numbers(path))[0]
             pools.append(pool._replace(used=_within(used, count) if not pools or used.number is None else Used(0, used.source)))
         if len(pools) == len(LOTS):
             return pools
@@ -265,19 +284,35 @@ def _within(used: Used, experts: int) -> Used:
     return Used(experts, f"{used.source} is {used.number:,}, and a layer has {experts:,}")
 
 
-def _router(path: str, experts: int, weights: Mapping[str, Shape]) -> str:
-    """The router beside a list of experts, where its matrix has a row or a column for each."""
-    around = path.removesuffix(path.rpartition(".")[2])
-    for name, shape in weights.items():
-        if name.startswith(around) and name[len(around) :] in ROUTERS and experts in shape:
-            return f"; the router {name} has {experts:,} {'rows' if shape[0] == experts else 'columns'}"
-    return ""
+class _Around:
+    """What is around a list of experts: the router beside it, and the layers it is in."""
 
+    def __init__(self, outline: Outline, weights: Mapping[str, Shape]):
+        self._stacks = outline.stacks
+        self._weights = weights
+        self._groups: dict[str, dict[str, list[str]]] = {}  # a stack → the first of each group of equal layers → the group
 
-def _layer_numbers(path: str, outline: Outline) -> list[int] | None:
-    """The numbers of the layers that the one at `path` stands for."""
-    parts = path.split(".")
-    at = next((position for position, part in enumerate(parts) if part.isdecimal()), None)
-    stack = outline.stacks.get(".".join(parts[:at])) if at is not None else None
-    group = next((names for names in stack.groups if names[0] == parts[at]), None) if stack and at is not None else None
-    return [int(number[:18]) for number in group] if group else None
+    def router(self, path: str, experts: int) -> str:
+        """The router beside a list of experts, where its matrix has a row or a column for each."""
+        around = path.removesuffix(path.rpartition(".")[2])
+        beside = [name for router in ROUTERS if experts in self._weights.get(name := f"{around}{router}", ())]
+        if not beside:
+            return ""
+        name = min(beside, key=self._order.__getitem__) if len(beside) > 1 else beside[0]
+        return f"; the router {name} has {experts:,} {'rows' if self._weights[name][0] == experts else 'columns'}"
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self._weights)}
+
+    def layer_numbers(self, path: str) -> list[int] | None:
+        """The numbers of the layers that the one at `path` stands for."""
+        parts = path.split(".")
+        at = next((position for position, part in enumerate(parts) if part.isdecimal()), None)
+        if at is None:
+            return None
+        stack = ".".join(parts[:at])
+        if stack not in self._groups:
+            self._groups[stack] = {names[0]: names for names in self._stacks[stack].groups} if stack in self._stacks else {}
+        group = self._groups[stack].get(parts[at])
+        return [int(number[:18]) for number in group] if group else None

@@ -34,6 +34,8 @@ INNER = (
     "language_config",
 )  # parts of a config.json that are about the language model, or about its experts
 DEEPEST = 3  # parts within parts that are looked into
+ASKED = frozenset((*CONFIG_ACTIVE, *CONFIG_EXPERTS, "num_hidden_layers", "num_nextn_predict_layers", "model_type"))
+MOST_PARTS = 32  # of a model that have numbers of their own
 BY_TYPE = {"switch_transformers": 1, "nllb-moe": 2, "nllb_moe": 2}  # model types that have a fixed number
 TEXT_AND_IMAGES = (
     "ernie4_5_moe_vl",
@@ -94,6 +96,35 @@ class Part(NamedTuple):
         if _counts(value):
             return [Used(value, where)]
         return [Used(None, f"{name} in {self.source} is {_written(value)}, which is no number of experts")]
+
+
+class Parts:
+    """The parts of a model by the modules in them, each worked out once: tens of thousands of tensors ask."""
+
+    def __init__(self, config: dict[str, Any], source: str):
+        self._words: set[str] = set()
+        self._config = self._asked(config, 2 * DEEPEST + 1)
+        self._source = source
+        self._known: dict[tuple[str, ...], Part] = {(): part_of("", self._config, source)}
+
+    def _asked(self, config: dict[str, Any], deepest: int) -> dict[str, Any]:
+        """What is asked for of a configuration, and the parts in it."""
+        kept = {name: config[name] for name in ASKED if name in config}
+        for name, value in config.items() if deepest else ():
+            if isinstance(value, dict) and name.endswith("_config"):
+                self._words.add(name.removesuffix("_config"))
+                kept[name] = self._asked(value, deepest - 1)
+        return kept
+
+    def of(self, path: str) -> Part:
+        """What the configuration says of the part of the model that a module is in."""
+        words = tuple(word for word in path.split(".", DEEPEST)[:DEEPEST] if word in self._words)
+        part = self._known.get(words)
+        if part is None:
+            if len(self._known) >= MOST_PARTS:
+                return self.of("")
+            part = self._known[words] = part_of(".".join(words), self._config, self._source)
+        return part
 
 
 def part_of(path: str, config: dict[str, Any], source: str) -> Part:

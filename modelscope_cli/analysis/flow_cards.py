@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from modelscope_cli.analysis.flow_ops import MODULE, OPERATOR, Step
 from modelscope_cli.analysis.flow_words import SIGNS
-from modelscope_cli.analysis.kinds import ATTENTION, CONV, NORM
+from modelscope_cli.analysis.kinds import ATTENTION, CONV, NORM, WORDS
 from modelscope_cli.core.calls import Place
 
 MOST_LINES = 8  # of a card that is a whole module
@@ -22,9 +22,9 @@ ACTIVATION = re.compile(
     r"(relu|gelu|silu|swish|mish|elu|celu|selu|sigmoid|tanh|softplus|hardswish|hardsigmoid|softmax|log_softmax|leaky_relu|prelu|glu)"
 )
 ACTIVATION_CLASS = re.compile(
-    r".*(ReLU\w*|GELU\w*|SiLU\w*|Swish|Mish|ELU|Sigmoid|Tanh|Softplus|Hardswish|Softmax|LogSoftmax|GLU|Activation)"
+    rf"{WORDS}\w*?(ReLU|GELU|SiLU)\w*|.*(Swish|Mish|ELU|Sigmoid|Tanh|Softplus|Hardswish|Softmax|GLU|Activation)"
 )
-NORM_CLASS = re.compile(r".*(BatchNorm|InstanceNorm|GroupNorm|FrozenBatchNorm)\w*")
+NORM_CLASS = re.compile(rf"{WORDS}\w*?(BatchNorm|InstanceNorm|GroupNorm)\w*")
 
 
 class Together(NamedTuple):

@@ -38,25 +38,33 @@ class Kind(NamedTuple):
     whole: bool = False
 
 
+LONGEST_NAME = 200  # characters of the name of a module that say what it is
+# A name may be a megabyte long, so each pattern tries every place of a name once: what can be of any length stands behind a beginning
+# that is found once, or takes whatever follows. WORDS goes to the letters, digits and underscores that a name ends in.
+WORDS = r"(?>(?:.*\W)?)"
+BEHIND = rf"{WORDS}(?:\w*?_|(?<![^.]))"  # to a word among these that a name, a dot or an underscore comes before
 EMBEDDING_NAME = re.compile(
-    r"(.*[._])?(w[tp]e|emb|embs?|embed|embeds|.*embed(ding|dings|der)?s?|.*_emb|embed_\w+|.*embeddings?|tok_embeddings|shared|embed_in|relative_attention_bias|vocab_embed|embd|token_types)(_table)?$",
-    re.IGNORECASE,
+    r"(.*[._])?(w[tp]e|embs?|embd|shared|relative_attention_bias|token_types)(_table)?|.*embed(ding|dings|der)?s?(_table)?|"
+    rf"{BEHIND}embed_\w+",
+    re.IGNORECASE | re.DOTALL,
 )
-NORM_NAME = re.compile(r"(.*[._])?(.*norm.*|ln.*|.*_ln|ln\d*|bn\d*|gn\d*|.*layernorm.*|rms.*|.*_norm\d*)$", re.IGNORECASE)
+NORM_NAME = re.compile(r".*norm.*|(.*[._])?((ln|rms).*|(bn|gn)\d*)", re.IGNORECASE | re.DOTALL)
 GROUP_NORM_NAME = re.compile(r"(gn\d*|group_?norm\d*)$", re.IGNORECASE)
 HEAD_NAME = re.compile(
     r"(.*_)?head|lm_head|output|out_head|output_layer|classifier|fc|embed_out|score|logits|generator|proj_out|decoder_out|vocab_proj",
     re.IGNORECASE,
 )
-ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|sa|ca", re.IGNORECASE)
-MLP_NAME = re.compile(r"(.*_)?(mlp|ffn?|feed_?forward|intermediate|densereludense|expert|ff|moe).*", re.IGNORECASE)
+ATTENTION_NAME = re.compile(r".*(attn|attention).*|att|sa|ca", re.IGNORECASE | re.DOTALL)
+MLP_NAME = re.compile(r"(.*_)?(mlp|ff|feed_?forward|intermediate|densereludense|expert|moe).*", re.IGNORECASE | re.DOTALL)
 MANY_ROWS = (
     4  # times as many rows as columns make an "encoder" an embedding and a "decoder" a head, as in language models on LSTMs
 )
 FEED_FORWARD_NAME = re.compile(
     r"(linear|fc|lin|w_|intermediate)\d*(\.\w+)?|ffn\w*|c_fc|output(\.dense)?|dense_(h_to_4h|4h_to_h)"
 )  # in a layer
-TOKEN_NAME = re.compile(r"(.*[._])?(pos(ition)?_?emb\w*|class_embedding|(cls|reg|mask|dist)_tokens?)")  # learned vectors
+TOKEN_NAME = re.compile(  # learned vectors
+    rf"(.*[._])?(class_embedding|(cls|reg|mask|dist)_tokens?)|{BEHIND}pos(ition)?_?emb\w*", re.DOTALL
+)
 CONV1D_NAMES = ("c_attn", "c_proj", "c_fc", "q_attn")
 MULTIHEAD = "MultiheadAttention"  # shown as one
 RECURRENT_GATES = {4: "LSTM", 3: "GRU", 1: "RNN"}
@@ -80,9 +88,8 @@ LAYER_EXPERTS = re.compile(r"ffn_\w+_(ch)?exps")
 ROPE_FACTORS = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
 
 CLASS_CATEGORIES = (
-    (r".*Embedding.*", EMBEDDING), (r".*(Norm)(\d?d)?$|.*Norm.*", NORM), (r".*Conv.*", CONV),
-    (r".*(LSTM|GRU|RNN).*", RECURRENT), (r".*Attention.*", ATTENTION), (r".*(MLP|FeedForward|Mlp)$", MLP),
-    (r".*Linear.*", LINEAR),
+    (r"Embedding", EMBEDDING), (r"Norm", NORM), (r"Conv", CONV), (r"LSTM|GRU|RNN", RECURRENT), (r"Attention", ATTENTION),
+    (r"(MLP|FeedForward|Mlp)\Z", MLP), (r"Linear", LINEAR),
 )  # fmt: skip
 
 
@@ -91,11 +98,13 @@ def kind_of(name: str, tensors: dict[str, Shape], children: dict[str, Kind], cla
 
     `top` says that nothing numbered encloses it, so that it can be the head of the network.
     """
+    if len(name) > LONGEST_NAME:
+        name = ""
     inferred = infer(name, tensors, children, top=top)
     if class_name is None:
         return inferred
     short = class_name.rpartition(".")[2]
-    category = next((category for pattern, category in CLASS_CATEGORIES if re.fullmatch(pattern, short)), inferred.category)
+    category = next((category for pattern, category in CLASS_CATEGORIES if re.search(pattern, short)), inferred.category)
     if category == LINEAR and inferred.category == HEAD:
         category = HEAD
     return inferred._replace(name=short, category=category, inferred=False, whole=short == MULTIHEAD)
@@ -124,7 +133,7 @@ def infer(name: str, tensors: dict[str, Shape], children: dict[str, Kind], *, to
     if (
         set(tensors) <= {"gamma", "beta", "scale", "shift", "g", "b"}
         and ("gamma" in tensors or "scale" in tensors)
-        and NORM_NAME.match(name)
+        and NORM_NAME.fullmatch(name)
     ):
         scale = tensors.get("gamma", tensors.get("scale", ()))
         return Kind("LayerNorm" if len(tensors) > 1 else "RMSNorm", f"{_first(scale):,}", NORM)

@@ -59,9 +59,7 @@ class Ledger:
         self.adapter: tuple[Adapter | None] | None = None  # once they were looked for
         self.levels: int | None = None  # at which the first tree of all lines could tell modules apart: others need not try
         self.ownership: Ownership = own(checkpoint)
-        parts = [name.rpartition(".") for name in tensors.names]
-        self.parents = [part[0] for part in parts]
-        self.leaves = [part[2] for part in parts]
+        self.parents, self.leaves = split(tensors.names)
         rejoin(tensors.names, self.parents, self.leaves, tensors.dtypes)
         self.parents = spread(self.parents)
         self.roles_result: Roles = assign_roles(checkpoint, self.parents, self.leaves)
@@ -153,6 +151,17 @@ class Ledger:
             sizes[role] += nbytes
         self._by_role = {role: (tensors[role], elements[role], sizes[role]) for role in elements}
         return self._by_role
+
+
+def split(names: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the last dot of each name, and behind it. Thousands of leaves are `weight`: they take memory once."""
+    parents, leaves = [], []
+    known: dict[str, str] = {}
+    for name in names:
+        parent, _, leaf = name.rpartition(".")
+        parents.append(parent)
+        leaves.append(known.setdefault(leaf, leaf))
+    return parents, leaves
 
 
 def unused_bytes(ledger: Ledger) -> list[int]:

@@ -25,7 +25,11 @@ def levels_of(paths: Iterable[str]) -> int:
     parts = sum([path.count(".") for path in distinct]) + len(distinct)
     if parts <= MOST_MODULES and sum(map(len, distinct)) * DEEPEST <= PATH_CHARACTERS:
         return DEEPEST
-    return next((levels for levels in LEVELS if _few(distinct, levels)), 0)
+    deepest = max([path.count(".") for path in distinct]) + 1  # more levels than that cut nothing off, and are all the same
+    tried = [levels for levels in LEVELS if levels == DEEPEST or levels < deepest]
+    if deepest <= DEEPEST and len(distinct) > MOST_MODULES + 1:
+        tried.remove(DEEPEST)
+    return next((levels for levels in tried if _few(distinct, levels)), 0)
 
 
 def _few(paths: set[str], levels: int) -> bool:

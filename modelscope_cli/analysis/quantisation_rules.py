@@ -62,16 +62,17 @@ class Rules:
         self.whole = {rule.text: rule for rule in self.all if rule.pattern is None}
         self._patterns = [rule for rule in self.all if rule.pattern is not None]
         self._parts = [rule for rule in self.all if rule.anywhere and rule.text][:MOST_PARTS]
-        self._ends = tuple(rule.text for rule in self._parts)
-        self._starts = tuple(f"{text}." for text in self._ends)
+        self._places = {rule.text: place for place, rule in enumerate(self._parts)}
+        self._lengths = sorted({len(text) for text in self._places})
         self._budget = budget
 
     def first(self, path: str) -> Rule | None:
         """The first rule that means a module. Once patterns have taken their time, only names count: a hostile list ends there."""
         if path in self.whole:
             return self.whole[path]
-        if self._ends and (path.endswith(self._ends) or path.startswith(self._starts)):
-            return next(rule for rule in self._parts if path.endswith(rule.text) or path.startswith(f"{rule.text}."))
+        part = self._part(path)
+        if part is not None:
+            return part
         for rule in self._patterns:
             if self._budget.seconds <= 0:
                 return None
@@ -81,6 +82,16 @@ class Rules:
             if found:
                 return rule
         return None
+
+    def _part(self, path: str) -> Rule | None:
+        """The first rule that is how a module's name ends, or all of its first words."""
+        places: list[int] = []
+        for length in self._lengths:
+            if length > len(path):
+                break
+            cuts = (path[-length:], path[:length] if path[length : length + 1] == "." else "")
+            places += [self._places[cut] for cut in cuts if cut in self._places]
+        return self._parts[min(places)] if places else None
 
 
 def rule_of(text: str, method: str) -> Rule | None:

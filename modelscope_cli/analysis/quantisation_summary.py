@@ -193,12 +193,7 @@ class Summary:
             return []
         ledger, config = self.ledger, self.config
         names = {ledger.parents[line].rpartition(".")[2] for line in self.plain}
-        ends = tuple(f".{name}" for name in names)
-        alike = {
-            path.rpartition(".")[2]
-            for path in map(ledger.parents.__getitem__, self.lines)
-            if path.endswith(ends) or path in names
-        }
+        alike = names & {ledger.parents[line].rpartition(".")[2] for line in self.lines}
         found = []
         for line in self.plain:
             path = ledger.parents[line]

@@ -14,34 +14,30 @@ Numbers are kept apart from names, so that the 14,848 experts of a model are one
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.analysis.conventions import WRAPPERS
-from modelscope_cli.core.tensor import Shape
+from modelscope_cli.analysis.rename_units import NUMBER, Couple, Left, shared, size, stem_of
+from modelscope_cli.analysis.rename_units import Side as Side
 
 _WRAPPER = re.compile(rf"(?<![^.])(?:{'|'.join(WRAPPERS)})\.")
-NUMBER = "\0"  # stands for a number in a stem
 MOST_CANDIDATES = 64  # partners of equal ending above which an ending says nothing
 MOST_VOTES = 400_000
 MOST_LEVELS = 64  # parts of a name that are compared
 MOST_LITERAL = 20_000  # names left on a side up to which numbers may have changed too
+MOST_STEPS = 1_000_000  # parts that are taken off the ends of names, all together
 SCANS = 40  # how often each name may be looked at while replacements are tried
+MOST_WORK = 500_000  # names that are looked at then, where numbers are apart: those of a model are a few thousand
+FIT = 4  # names that are looked at in the time that trying a replacement takes by itself
+MATCH = 8  # the numbers of as many tensors are compared in the time that looking at a name takes
+MOST_HELD = 1_000_000  # couples of replacements that are equally good
 
-Couple = tuple[int, int]
 Prefixes = tuple[str, str]
-Numbers = tuple[str, ...]
 Group = tuple[list[int], list[int]]  # units of both sides
-
-
-class Side(NamedTuple):
-    """The names of one side that the other does not have, with their shapes and roles."""
-
-    names: Sequence[str]
-    shapes: Sequence[Shape]
-    roles: Sequence[str]
+Lengths = tuple["array[int]", "array[int]"]  # how much of the stems of both sides is not compared yet
 
 
 class Rename(NamedTuple):
@@ -61,7 +57,7 @@ def find_renames(old: Side, new: Side) -> list[Rename]:
         for literal in (False, True):
             counts = sum(free[0]), sum(free[1])
             if min(counts) and not (literal and max(counts) > MOST_LITERAL):
-                found += _replaced(_Left(old, free[0], literal), _Left(new, free[1], literal), literal)
+                found += _replaced(Left(old, free[0], literal), Left(new, free[1], literal), literal)
     return sorted(found, key=lambda rename: -len(rename.couples))
 
 
@@ -91,7 +87,7 @@ def _unwrapped(old: Side, new: Side, free: tuple[list[bool], list[bool]]) -> lis
             free[0][position] = free[1][other] = False
     joined: dict[tuple[str, str], Rename] = {}
     for (before, after), members in couples.items():
-        stems = [_stem(prefix) for prefix in (before, after)]
+        stems = [stem_of(prefix) for prefix in (before, after)]
         same = stems[0][1] == stems[1][1]
         rename = joined.setdefault((stems[0][0], stems[1][0]) if same else (before, after), Rename([], [], []))
         rename.olds.append(before)
@@ -119,124 +115,82 @@ def _before(name: str, parts: int) -> str:
     return head[0] + "." if len(head) > parts else ""
 
 
-def _stem(text: str) -> tuple[str, Numbers]:
-    """A name with its numbers taken out, and the numbers."""
-    parts = text.split(".")
-    numbers = tuple([part for part in parts if part.isdecimal()])
-    return (".".join([NUMBER if part.isdecimal() else part for part in parts]) if numbers else text), numbers
-
-
 # Prefixes -----------------------------------------------------------------------------------------------------------------
 
 
-class _Left:
-    """What is not coupled yet on one side, in units: tensors of one stem and shape, by their numbers.
-
-    `literal`: numbers are part of the name, and every tensor is a unit of its own.
-    """
-
-    def __init__(self, side: Side, free: list[bool], literal: bool):
-        self.side = side
-        self.free = free
-        units: dict[tuple[str, Shape], dict[Numbers, int]] = {}
-        stems: dict[str, tuple[str, Numbers]] = {}
-        for position, name in enumerate(side.names):
-            if not free[position] or NUMBER in name:
-                continue
-            numbers: Numbers = ()
-            stem = name
-            if not literal:
-                head, dot, leaf = name.rpartition(".")
-                known = stems.get(head)
-                if known is None:
-                    known = stems[head] = _stem(head)
-                stem, numbers = known
-                if leaf.isdecimal():
-                    leaf, numbers = NUMBER, (*numbers, leaf)
-                stem += dot + leaf
-            unit = units.get((stem, side.shapes[position]))
-            if unit is None:
-                unit = units[stem, side.shapes[position]] = {}
-            unit[numbers] = position
-        ordered = sorted(units.items())
-        self.stems = [stem for (stem, _), _ in ordered]
-        self.shapes = [shape for (_, shape), _ in ordered]
-        self.units = [unit for _, unit in ordered]
-        self.place = {key: number for number, (key, _) in enumerate(ordered)}
-        self.unit_of = {position: number for number, unit in enumerate(self.units) for position in unit.values()}
-
-    def under(self, prefix: str) -> range:
-        """The units under a prefix."""
-        if not prefix:
-            return range(len(self.stems))
-        return range(bisect_left(self.stems, prefix), bisect_left(self.stems, prefix[:-1] + "/"))  # "/" follows "."
-
-    def count(self, prefix: str) -> int:
-        """Tensors left under a prefix."""
-        span = self.under(prefix)
-        return sum(map(len, self.units[span.start : span.stop]))
-
-
-def _replaced(old: _Left, new: _Left, literal: bool) -> list[Rename]:
+def _replaced(old: Left, new: Left, literal: bool) -> list[Rename]:
     """Take replacements by votes; with equal votes those that change the names least."""
     ranks: dict[tuple[int, ...], list[Prefixes]] = {}
     for prefixes, (votes, same_role) in _votes(old, new).items():
         ranks.setdefault((votes, same_role, _likeness(*prefixes)), []).append(prefixes)
     budget = SCANS * (len(old.stems) + len(new.stems)) + 10_000
+    work = 0
     found: list[Rename] = []
     for rank in sorted(ranks, reverse=True):
-        fitting: list[Rename] = []
+        fitting: list[tuple[Prefixes, list[Couple]]] = []
+        held = 0
         for prefixes in sorted(ranks[rank], key=sorted):
-            budget -= len(old.under(prefixes[0])) + len(new.under(prefixes[1]))
+            looked_at = len(old.under(prefixes[0])) + len(new.under(prefixes[1]))
+            budget -= looked_at
             if budget < 0:
                 return found
-            rename = _fit(old, new, *prefixes)
-            if rename and _convincing(old, rename, *prefixes, literal):
-                fitting.append(rename)
-        claims = Counter([couple[0] for rename in fitting for couple in rename.couples]) if len(fitting) > 1 else {}
-        others = Counter([couple[1] for rename in fitting for couple in rename.couples]) if len(fitting) > 1 else {}
-        for rename in fitting:
-            if len(fitting) == 1 or all([claims[first] == others[second] == 1 for first, second in rename.couples]):
-                found.append(rename)
-                _take(old, rename, 0)
-                _take(new, rename, 1)
+            couples, compared = _fit(old, new, *prefixes)
+            work += looked_at + FIT + compared // MATCH
+            if couples and _convincing(old, couples, *prefixes, literal):
+                fitting.append((prefixes, couples))
+                held += len(couples)
+            if held > MOST_HELD or (work > MOST_WORK and not literal):
+                return found
+        claims = Counter([couple[0] for _, couples in fitting for couple in couples]) if len(fitting) > 1 else {}
+        others = Counter([couple[1] for _, couples in fitting for couple in couples]) if len(fitting) > 1 else {}
+        for prefixes, couples in fitting:
+            if len(fitting) == 1 or all([claims[first] == others[second] == 1 for first, second in couples]):
+                found.append(_rename(old, new, *prefixes, couples))
+                _take(old, couples, 0)
+                _take(new, couples, 1)
     return found
 
 
-def _fit(old: _Left, new: _Left, before: str, after: str) -> Rename | None:
-    """The couples of a replacement: the same rest, numbers and shape; None unless they are most of what is left on a side."""
-    rename = Rename([], [], [])
-    seen: set[Prefixes] = set()
-    plain = NUMBER not in before and NUMBER not in after
-    if plain:
-        rename.olds.append(before)
-        rename.news.append(after)
+def _fit(old: Left, new: Left, before: str, after: str) -> tuple[list[Couple], int]:
+    """The couples of a replacement: the same rest, numbers and shape; none unless they are most of what is left on a side.
+
+    And how many tensors were compared.
+    """
+    found: list[Couple] = []
+    compared = 0
     for number in old.under(before):
-        rest = old.stems[number][len(before) :]
-        other = new.place.get((after + rest, old.shapes[number]), -1)
+        other = new.place.get((after + old.stems[number][len(before) :], old.shapes[number]), -1)
         if other < 0:
             continue
-        partners = new.units[other]
-        couples = [(position, partners[numbers]) for numbers, position in old.units[number].items() if numbers in partners]
-        rename.couples.extend(couples)
-        if not plain:
-            parts = rest.count(".") + 1
-            for first, second in couples:
-                prefixes = _before(old.side.names[first], parts), _before(new.side.names[second], parts)
-                if prefixes not in seen:
-                    seen.add(prefixes)
-                    rename.olds.append(prefixes[0])
-                    rename.news.append(prefixes[1])
-    most = 2 * len(rename.couples)
-    return rename if most and (most > old.count(before) or most > new.count(after)) else None
+        couples = shared(old.units[number], new.units[other])
+        compared += min(size(old.units[number]), size(new.units[other])) + len(couples)
+        found.extend(couples)
+    most = 2 * len(found)
+    return (found if most and (most > old.count(before) or most > new.count(after)) else []), compared
 
 
-def _convincing(old: _Left, rename: Rename, before: str, after: str, literal: bool) -> bool:
+def _rename(old: Left, new: Left, before: str, after: str, couples: list[Couple]) -> Rename:
+    """A replacement in words: of prefixes with numbers each that there is."""
+    if NUMBER not in before and NUMBER not in after:
+        return Rename([before], [after], couples)
+    rename = Rename([], [], couples)
+    seen: set[Prefixes] = set()
+    for first, second in couples:
+        parts = old.stems[old.unit_of[first]].count(".", len(before)) + 1
+        prefixes = _before(old.side.names[first], parts), _before(new.side.names[second], parts)
+        if prefixes not in seen:
+            seen.add(prefixes)
+            rename.olds.append(prefixes[0])
+            rename.news.append(prefixes[1])
+    return rename
+
+
+def _convincing(old: Left, couples: list[Couple], before: str, after: str, literal: bool) -> bool:
     """Whether it only adds or takes away a prefix, or more than a last part stayed, or tensors of several shapes fit.
 
     `weight` of an equal shape is in modules that have nothing to do with each other.
     """
-    firsts = [first for first, _ in rename.couples]
+    firsts = [first for first, _ in couples]
     levels = before.count(".")  # dots in the names of the tensors that belong to the prefix
     if any(old.side.names[first].count(".") > levels for first in firsts):
         return True
@@ -250,12 +204,13 @@ def _extends(longer: str, prefix: str) -> bool:
     return longer.startswith(prefix) or longer.endswith(f".{prefix}")
 
 
-def _take(left: _Left, rename: Rename, which: int) -> None:
-    taken = {couple[which] for couple in rename.couples}
+def _take(left: Left, couples: list[Couple], which: int) -> None:
+    taken = {couple[which] for couple in couples}
     for position in taken:
         left.free[position] = False
     for number in {left.unit_of[position] for position in taken}:
-        kept = {numbers: position for numbers, position in left.units[number].items() if position not in taken}
+        unit = left.units[number]
+        kept = {} if isinstance(unit, tuple) else {numbers: each for numbers, each in unit.items() if each not in taken}
         left.units[number] = kept
 
 
@@ -271,7 +226,7 @@ def _likeness(before: str, after: str) -> int:
 # Votes --------------------------------------------------------------------------------------------------------------------
 
 
-def _votes(old: _Left, new: _Left) -> dict[Prefixes, tuple[int, int]]:
+def _votes(old: Left, new: Left) -> dict[Prefixes, tuple[int, int]]:
     """(old prefix, new prefix) → how many tensors speak for it, and how many of these keep their role.
 
     A unit speaks for those on the other side whose stems end like its own for as long as any does, if it is in turn among the
@@ -279,59 +234,74 @@ def _votes(old: _Left, new: _Left) -> dict[Prefixes, tuple[int, int]]:
     """
     votes: dict[Prefixes, tuple[int, int]] = {}
     budget = MOST_VOTES
-    heads = list(old.stems), list(new.stems)
+    lengths = array("i", bytes(4 * len(old.stems))), array("i", bytes(4 * len(new.stems)))
     roles = old.side.roles, new.side.roles
-    for firsts, seconds in _best(heads, _alike(old, new, heads)):
+    for firsts, seconds in _best(old.stems, new.stems, lengths, _alike(old, new, lengths)):
         if len(firsts) > MOST_CANDIDATES or len(seconds) > MOST_CANDIDATES:
             continue
-        for first in firsts:
-            for second in seconds:
-                unit, other = old.units[first], new.units[second]
-                budget -= min(len(unit), len(other))
-                shared = [numbers for numbers in unit if numbers in other]
-                if shared:
-                    prefixes = heads[0][first], heads[1][second]
-                    count, same = votes.get(prefixes, (0, 0))
-                    same += sum([roles[0][unit[numbers]] == roles[1][other[numbers]] for numbers in shared])
-                    votes[prefixes] = count + len(shared), same
+        sizes = [size(new.units[second]) for second in seconds]
+        cost = sum([min(size(old.units[first]), each) for first in firsts for each in sizes])
+        if cost > budget + MOST_VOTES:
+            break
+        befores = [old.stems[first][: lengths[0][first]] for first in firsts]
+        afters = [new.stems[second][: lengths[1][second]] for second in seconds]
+        for first, before in zip(firsts, befores, strict=True):
+            for second, after in zip(seconds, afters, strict=True):
+                couples = shared(old.units[first], new.units[second])
+                if couples:
+                    count, same = votes.get((before, after), (0, 0))
+                    same += sum([roles[0][one] == roles[1][other] for one, other in couples])
+                    votes[before, after] = count + len(couples), same
+        budget -= cost
         if budget < 0:
             break
     return votes
 
 
-def _alike(old: _Left, new: _Left, heads: tuple[list[str], list[str]]) -> list[Group]:
-    """Units of both sides with the same last part and shape. The last part is taken off their heads."""
+def _alike(old: Left, new: Left, lengths: Lengths) -> list[Group]:
+    """Units of both sides with the same last part and shape. `lengths` become those of what stands before the last part."""
     groups: dict[object, Group] = {}
     for which, left in enumerate((old, new)):
-        side = heads[which]
+        side = lengths[which]
         for number, (stem, shape) in enumerate(zip(left.stems, left.shapes, strict=True)):
-            head, dot, leaf = stem.rpartition(".")
-            side[number] = head + dot
-            group = groups.get((leaf, shape))
+            start = stem.rfind(".") + 1
+            side[number] = start
+            key = stem[start:], shape
+            group = groups.get(key)
             if group is None:
-                group = groups[leaf, shape] = ([], [])
+                group = groups[key] = ([], [])
             group[which].append(number)
     return [group for group in groups.values() if group[0] and group[1]]
 
 
-def _best(heads: tuple[list[str], list[str]], groups: list[Group]) -> Iterator[Group]:
-    """The groups split by one more part from the end for as long as both sides have it, which is then taken off the heads."""
+def _best(olds: list[str], news: list[str], lengths: Lengths, groups: list[Group]) -> Iterator[Group]:
+    """The groups split by one more part from the end for as long as both sides have it, which is then taken off the lengths.
+
+    Where names have so many parts that this takes too long, the groups are those of the parts that were compared.
+    """
+    sides = olds, news
     level = 1
-    while groups and level < MOST_LEVELS:
+    steps = MOST_STEPS
+    while groups and level < MOST_LEVELS and steps > 0:
         longer: list[Group] = []
         for group in groups:
+            steps -= len(group[0]) + len(group[1])
             inner: dict[str, Group] = {}
             for which in (0, 1):
-                side = heads[which]
+                stems, left = sides[which], lengths[which]
                 for number in group[which]:
-                    part = side[number][side[number].rfind(".", 0, -1) + 1 :]
-                    inner.setdefault(part, ([], []))[which].append(number)
+                    stem, length = stems[number], left[number]
+                    part = stem[stem.rfind(".", 0, max(length - 1, 0)) + 1 : length]
+                    found = inner.get(part)
+                    if found is None:
+                        found = inner[part] = ([], [])
+                    found[which].append(number)
             ended: Group = inner.pop("", ([], []))
             for part, (firsts, seconds) in inner.items():
                 if firsts and seconds:
                     longer.append((firsts, seconds))
-                    _shorten(heads[0], firsts, len(part))
-                    _shorten(heads[1], seconds, len(part))
+                    _shorten(lengths[0], firsts, len(part))
+                    _shorten(lengths[1], seconds, len(part))
                 else:
                     ended[0].extend(firsts)
                     ended[1].extend(seconds)
@@ -342,6 +312,6 @@ def _best(heads: tuple[list[str], list[str]], groups: list[Group]) -> Iterator[G
     yield from groups
 
 
-def _shorten(heads: list[str], numbers: Iterable[int], length: int) -> None:
+def _shorten(lengths: array[int], numbers: Iterable[int], length: int) -> None:
     for number in numbers:
-        heads[number] = heads[number][:-length]
+        lengths[number] -= length

@@ -12,6 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import adapter_parts, conventions
+from modelscope_cli.analysis.beneath import Owners
 from modelscope_cli.analysis.kinds import ROPE_FACTORS
 from modelscope_cli.core.checkpoint import Checkpoint, quantisation_of
 from modelscope_cli.core.dtype import DType
@@ -19,7 +20,7 @@ from modelscope_cli.core.dtype import DType
 WEIGHT, BIAS, BUFFER, OPTIMIZER, EMA, MASTER, OTHER = "weight", "bias", "buffer", "optimizer", "ema", "master", "other"
 HELPER = "helper"  # scales, zeros and the like of a quantised weight
 
-# Dictionary paths, by any of their parts.
+# Dictionary paths, by any of their parts; "." is any character, so that what ends in .* fits wherever it begins (see fits).
 SECTION_NAMES = (
     (
         MASTER,
@@ -118,11 +119,11 @@ class Roles(NamedTuple):
 def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) -> Roles:
     """The role of every tensor of a checkpoint; `parents` and `leaves` are the two halves of their names."""
     names, count = checkpoint.tensors.names, len(checkpoint.tensors)
-    optimizer_paths = [path for path, _ in param_groups(checkpoint.metadata)]
+    owners = Owners(path for path, _ in param_groups(checkpoint.metadata))
     starts = [start for start, _ in checkpoint.groups] + [count]
     paths = [path for _, path in checkpoint.groups]
     nested = any(paths)
-    sections = [section_of(path, optimizer_paths) for path in paths]
+    sections = [section_of(path, owners) for path in paths]
     roles: list[str] = [WEIGHT] * count
     recorded = set(checkpoint.tensors.recorded)
     held = [
@@ -130,7 +131,7 @@ def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) 
         for number, (path, section) in enumerate(zip(paths, sections, strict=True))
         if section == WEIGHT and starts[number] < starts[number + 1]
     ]
-    modelled = nested and any(re.fullmatch(MODEL_NAME, part.lower()) for path in held for part in path.split(".", 4)[:2])
+    modelled = nested and any(fits(MODEL_NAME, part) for path in held for part in path.split(".", 4)[:2])
     for number, section in enumerate(sections):
         first, last, path = starts[number], starts[number + 1], paths[number]
         if section != WEIGHT:
@@ -157,19 +158,24 @@ def assign_roles(checkpoint: Checkpoint, parents: list[str], leaves: list[str]) 
 
 def _is_model(path: str, leaves: list[str]) -> bool:
     """Whether a dictionary beside those named for a model holds weights too: by its own name, or because they are called so."""
-    named = any(re.fullmatch(MODEL_NAME, part.lower()) for part in path.split(".", 4)[:2])
+    named = any(fits(MODEL_NAME, part) for part in path.split(".", 4)[:2])
     return named or any(leaf in ("weight", "bias") or leaf.endswith(("_weight", "_bias")) for leaf in leaves)
 
 
-def section_of(path: str, optimizer_paths: list[str]) -> str:
-    """The section of a dictionary by its path; WEIGHT when nothing speaks for another."""
+def fits(pattern: str, part: str) -> bool:
+    """Whether a part of a name is what a pattern says, in letters of any size."""
+    return re.fullmatch(pattern, part.lower(), re.DOTALL) is not None
+
+
+def section_of(path: str, owners: Owners) -> str:
+    """The section of a dictionary by its path; WEIGHT when nothing speaks for another. `owners`: the paths of optimizers."""
     parts = path.split(".", 12)
-    for owner in optimizer_paths:
-        if path == owner or not owner or path.startswith(owner + "."):
-            inner = path[len(owner) :].split(".")
-            return MASTER if any(re.fullmatch(SECTION_NAMES[0][1], part.lower()) for part in inner) else OPTIMIZER
+    owner = owners.of(f"{path}.")
+    if owner is not None:
+        inner = path[len(owner) :].split(".")
+        return MASTER if any(fits(SECTION_NAMES[0][1], part) for part in inner) else OPTIMIZER
     for section, pattern in SECTION_NAMES:
-        if any(re.fullmatch(pattern, part.lower()) for part in (parts if section == MASTER else parts[:3])):
+        if any(fits(pattern, part) for part in (parts if section == MASTER else parts[:3])):
             return section
     return WEIGHT
 
@@ -189,7 +195,7 @@ def _loose(name: str, recorded: str | None) -> str:
     leaf = name.rpartition(".")[2]
     if recorded or "." in name or leaf in ("weight", "bias"):
         return WEIGHT
-    return next((section for section, pattern in SECTION_NAMES if re.fullmatch(pattern, leaf.lower())), OTHER)
+    return next((section for section, pattern in SECTION_NAMES if fits(pattern, leaf)), OTHER)
 
 
 def _mark_averaged(names: list[str], roles: list[str], first: int, last: int, skip: int) -> None:
@@ -288,12 +294,13 @@ def name_optimizers(checkpoint: Checkpoint, roles: list[str]) -> list[OptimizerF
     """The optimizers of the file, by the entries of their states and of their param_groups."""
     found: list[OptimizerFact] = []
     names = checkpoint.tensors.names
-    slots: dict[str, dict[str, None]] = {path: {} for path, _ in param_groups(checkpoint.metadata)}
     groups = dict(param_groups(checkpoint.metadata))
+    slots: dict[str, dict[str, None]] = {path: {} for path in groups}
+    owners = Owners(groups)
     for index, role in enumerate(roles):
         if role == OPTIMIZER:
             name = names[index]
-            owner = next((path for path in groups if not path or name.startswith(path + ".")), None)
+            owner = owners.of(name)
             if owner is None:
                 owner = name.partition(".state.")[0] if ".state." in name else name.partition(".")[0]
             slots.setdefault(owner, {})[name.rpartition(".")[2]] = None

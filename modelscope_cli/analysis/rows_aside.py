@@ -7,6 +7,7 @@ the next, and layers that are equal but for that would stand one by one.
 
 from __future__ import annotations
 
+from modelscope_cli.analysis.beneath import Owners
 from modelscope_cli.analysis.kinds import OTHER, Kind
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.size_row import SizeRow, total
@@ -16,16 +17,19 @@ STATE = "quant_state."
 
 def optimizer_rows(ledger: Ledger, lines: list[int]) -> list[SizeRow]:
     """The rows over the lines of optimizer state, in their order."""
-    facts = ledger.roles_result.optimizers
+    titles = {fact.path: fact.name for fact in ledger.roles_result.optimizers}
+    owners = Owners(titles)
     tops: dict[str, SizeRow] = {}
     entries: dict[tuple[str, str], SizeRow] = {}
     for index in lines:
         name = ledger.names[index]
-        owner = next((fact.path for fact in facts if not fact.path or name.startswith(fact.path + ".")), name.partition(".")[0])
+        owner = owners.of(name)
+        if owner is None:
+            owner = name.partition(".")[0]
         slot = name.rpartition(".")[2]
         top = tops.get(owner)
         if top is None:
-            title = next((fact.name for fact in facts if fact.path == owner), None) or "optimizer"
+            title = titles.get(owner) or "optimizer"
             top = tops[owner] = SizeRow(owner or "(optimizer)", Kind(title, "state", OTHER))
         entry = entries.get((owner, slot))
         if entry is None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from modelscope_cli.analysis.allowed import allowed_in
 from modelscope_cli.analysis.policy import gravest
 from modelscope_cli.analysis.safety import Safety
 from modelscope_cli.analysis.safety_tables import (
@@ -187,8 +188,10 @@ def _for_machines(safeties: Sequence[Safety], unread: Sequence[ModelscopeError],
     calls: list[Any] = []
     texts: list[Any] = []
     unseen: list[Any] = []
+    allowed: list[Any] = []
     for safety in safeties:
         path = safety.path
+        allowed += [(path, *row) for row in allowed_in(safety)]
         found += [
             (path, one.level, one.code, one.where, one.offset, one.subject, one.opcode, one.message, one.evidence)
             for one in safety.found
@@ -211,6 +214,7 @@ def _for_machines(safeties: Sequence[Safety], unread: Sequence[ModelscopeError],
         _table("calls", "path member offset opcode call", calls),
         _table("templates", "path member text", texts),
         _table("not_looked_at", "path member why", unseen),
+        *([_table("allowed", "path member offset name level reason policy why", allowed)] if allowed else []),
     ]
 
 

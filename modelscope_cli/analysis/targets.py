@@ -17,7 +17,7 @@ from modelscope_cli.analysis.policy_layers import LAYER_ROWS
 from modelscope_cli.analysis.policy_tensorflow import computes, is_public
 from modelscope_cli.analysis.shown_call import lettered
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
-from modelscope_cli.core.scanned import KERAS, SENTENCES, Target
+from modelscope_cli.core.scanned import BESIDE_PARAMS, KERAS, SENTENCES, SERVED, Target
 from modelscope_cli.report.document import Code, Phrase
 
 LONGEST = 200  # characters of a name that are shown
@@ -26,8 +26,19 @@ CODES = {DANGEROUS: "dangerous-target", SUSPICIOUS: "suspicious-target", UNKNOWN
 OF_SENTENCES = {**CODES, UNKNOWN: "custom-code"}
 OPT_IN = ": sentence-transformers imports it with trust_remote_code=True, and versions before 6.0 without"
 LAYERS = "torch.nn.modules."
+LOADING = "torch.utils.data"  # beside what a pickle has no use for, classes that configurations of training do
+LOADERS = frozenset({
+    "DataLoader", "Dataset", "IterableDataset", "TensorDataset", "ConcatDataset", "ChainDataset", "Subset", "random_split", "Sampler",
+    "default_collate", "BatchSampler", "RandomSampler", "SequentialSampler", "SubsetRandomSampler", "WeightedRandomSampler",
+    "DistributedSampler",
+})  # fmt: skip
 OF_KERAS = {DANGEROUS: "keras-import", SUSPICIOUS: "keras-odd-import", UNKNOWN: "keras-unjudged"}
-WHOSE = {KERAS: (OF_KERAS, "a Keras configuration"), SENTENCES: (OF_SENTENCES, "a configuration of sentence-transformers")}
+WHOSE = {
+    KERAS: (OF_KERAS, "a Keras configuration"),
+    SENTENCES: (OF_SENTENCES, "a configuration of sentence-transformers"),
+    SERVED: (CODES, "a manifest of TorchServe"),
+    BESIDE_PARAMS: (CODES, "a configuration"),
+}
 
 
 def found_in(targets: Iterable[Target], policy: Policy) -> Iterator[Found]:
@@ -114,6 +125,8 @@ def _called(name: str, policy: Policy) -> Judgement:
     first, _, rest = name.partition(".")
     if own.by or (own.level == SAFE and not is_standard(first)) or (own.level == UNKNOWN and (module, last) in policy.exact):
         return own
+    if module in (LOADING, f"{LOADING}.distributed") and last in LOADERS:
+        return Judgement(UNKNOWN, "feeds data to a model while it is trained")
     through = policy.judge(first, rest)
     for judgement in (own, through):
         if judgement.level == DANGEROUS:

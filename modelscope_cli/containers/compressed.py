@@ -2,7 +2,8 @@
 
 A file may be several streams one behind another (`cat a.gz b.gz`, pigz, pbzip2): they are read as one. Zeros after the last
 stream are padding, as tapes and xz have it; anything else there is left alone and counted (`trailing`), as gzip does.
-Output comes in pieces of the size asked for, however much a few bytes of input expand to.
+Output comes in pieces of the size asked for, however much a few bytes of input expand to. Empty blocks, skippable frames, empty
+streams and padding give nothing, for as many gigabytes as there are: how much of that is read has a bound.
 Facts: RFC 1952 (gzip), RFC 8878 (zstd), the xz file format 1.2, APPNOTE.TXT 6.3.10 section 4.4.5 (methods of zip).
 """
 
@@ -20,6 +21,8 @@ MOST_MEMORY = 128 << 20  # bytes that a stream may make its decompressor remembe
 INPUT = 1 << 18  # bytes read of the file at a time
 MOST_HEADER = 1 << 20  # bytes of a gzip header
 UNREAD_FLAGS = 0xE2  # of it: those without a meaning, and that there is a checksum of the header
+MOST_IDLE = 1 << 26  # packed bytes that may give nothing, at a time and beyond twice of what came out
+MOST_IDLE_SLOWLY = 1 << 24  # the same of slow codecs
 HEAD = 16  # bytes by which a codec is known
 
 
@@ -127,6 +130,9 @@ class Stream:
         self.codec = codec
         self.make = make
         self.consumed = 0  # bytes of the window that were read
+        self.given = 0  # bytes that came out
+        self.idle = 0  # bytes of the window that were read since
+        self.most_idle = MOST_IDLE_SLOWLY if codec.slow else MOST_IDLE
         self.streams = 0
         self.most = DEFAULT_LIMITS.members  # streams one behind another: bgzip begins a new one every 64 KiB
         self.trailing = 0  # bytes behind the last stream that are none
@@ -153,12 +159,18 @@ class Stream:
                     raise self._too_large() from None
                 raise self._corrupt(f"the {self.codec.name} data is damaged: {error}") from None
             if piece:
+                self.given += len(piece)
+                self.idle = 0
                 return piece
         return b""
 
     def _input(self) -> bytes:
         data = self.window.read(self.consumed, min(INPUT, self.window.size - self.consumed), f"{self.codec.name} data")
         self.consumed += len(data)
+        self.idle += len(data)
+        if self.idle > self.most_idle or self.consumed > self.most_idle + 2 * self.given:
+            came = f"{self.given:,} bytes came out of the first {self.consumed:,} of {self.codec.name} data"
+            raise self._corrupt(f"{came}, none of them of the last {self.idle:,}")
         return data
 
     def _next_stream(self) -> bytes:

@@ -51,6 +51,7 @@ class JudgingMachine(TolerantMachine):
     def forget(self) -> None:
         """Let go of all that the trace does not need. Bound methods among it are cycles, and nothing collects those."""
         self.stack, self.memo, self.stored, self.wrappers, self.later, self.drops = [], {}, {}, {}, [], []
+        self.reduced = {}
         self.persistent_load = PersistentId  # type: ignore[assignment]
         self.refill = None
         self.readers = {}
@@ -232,7 +233,8 @@ class JudgingMachine(TolerantMachine):
     def _take_in(self, machine: JudgingMachine) -> None:
         """What another run found is found here."""
         self.calls += machine.calls
-        self.keys |= machine.keys
+        for key, length in machine.keys.items():
+            self.keys[key] = length if self.keys.get(key, length) == length else None
         self.signs = list(dict.fromkeys(self.signs + machine.signs))[: 2 * MOST_SIGNS]
         self.doubts = list(dict.fromkeys(self.doubts + machine.doubts))[:MOST_DOUBTS]
         for use in machine.globals.values():

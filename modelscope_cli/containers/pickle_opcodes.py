@@ -87,9 +87,11 @@ class PickleOpcodes(PickleCalls):
             raise EndOfDataError
         return self.data[pos:end], end + 1
 
-    def _last_line(self, pos: int) -> tuple[bytes | bytearray, int]:
-        """The line behind which an instruction calls something."""
-        return self._line(pos)
+    def _import_lines(self, pos: int) -> tuple[str, str, int]:
+        """The two lines that name an import, a module and a thing in it, and the position behind them."""
+        module, after = self._line(pos)
+        name, after = self._line(after)
+        return module.decode("utf-8"), name.decode("utf-8"), after
 
     # Opcodes that torch.save seldom or never writes ------------------------------------------------------------------
 
@@ -107,9 +109,8 @@ class PickleOpcodes(PickleCalls):
         return pos + 8
 
     def _global(self, pos: int) -> int:
-        module, after = self._line(pos)
-        name, after = self._line(after)
-        self._push(self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1))
+        module, name, after = self._import_lines(pos)
+        self._push(self._named(module, name, pos - 1))
         return after
 
     def _push(self, found: Global) -> None:
@@ -148,10 +149,9 @@ class PickleOpcodes(PickleCalls):
         return found
 
     def _inst(self, pos: int) -> int:
-        module, after = self._line(pos)
-        name, after = self._last_line(after)
+        module, name, after = self._import_lines(pos)
         args = tuple(self._since_mark())
-        found = self._named(module.decode("utf-8"), name.decode("utf-8"), pos - 1)
+        found = self._named(module, name, pos - 1)
         found.pushed += 1
         self.stack.append(self._reduce(found, args, pos - 1))
         return after

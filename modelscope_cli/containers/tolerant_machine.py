@@ -4,8 +4,10 @@ A reader wants the object and refuses what cannot be one. Here only names and ca
 number that is too long or an item for something that takes none are passed over. An import whose name is itself computed
 while loading becomes a Global with COMPUTED as its module. Persistent ids mean nothing, except where they hold a call:
 
+    ('storage', class, key, place, elements)            stands for numbers elsewhere
     ('module', class, source file, source)              stands for the class (torch before 1.0)
-    ('reduce_package', number, function, arguments)     calls the function (torch.package)
+    ('reduce_package', number, function, arguments)     calls the function, once for a number (torch.package)
+    ('reduce_package', function, arguments)             calls it each time
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from modelscope_cli.containers.odd_states import odd_state
 from modelscope_cli.containers.pickle_callers import BY_NAME, DILL_ARRAY
 from modelscope_cli.containers.pickle_calls import DEEPEST_CALL
 from modelscope_cli.containers.pickle_machine import PickleMachine
-from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global, Mapping, PersistentId, SetOf
+from modelscope_cli.containers.pickle_nodes import COMPUTED, REDUCE, Call, Global, Mapping, PersistentId, SetOf
 from modelscope_cli.containers.pickle_opcodes import LONGEST_NUMBER, EndOfDataError
 from modelscope_cli.containers.python2_names import NEWEST, PYTHON2, PYTHON2_NAMES
+from modelscope_cli.core.dtype import STORAGE_CLASSES
 from modelscope_cli.errors import LimitError
 
 MOST_PIDS = 400_000
@@ -41,7 +44,9 @@ LONGEST_KEY = 4_096  # characters of the key of a storage
 LONGEST_INDEX = 4_300  # digits of a place in the memo: Python reads no longer numbers
 MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
 MOST_SIGNS = 4  # of a kind, in a pickle
+NO_NAME = "_"  # stands for the name of a thing where the data ends behind that of its module, which is imported
 DILL = DILL_ARRAY[0]
+IMPORTER = PersistentId("importer")  # what torch.package gives first to the functions that persistent ids name
 PARTIALS = ("functools.partial", "_functools.partial")  # which call later, with more
 
 
@@ -54,32 +59,53 @@ class TolerantMachine(PickleMachine):
         super().__init__(*args, **options)
         self.size = sys.maxsize  # of the whole, as far as that is known: what goes beyond is nowhere
         self.protocol = 0
-        self.keys: set[str] = set()  # of the storages that persistent ids name
+        self.cut = False  # whether the data ended inside of the lines that name an import
+        self.keys: dict[
+            str, int | None
+        ] = {}  # of the storages that persistent ids name: how many bytes, where one number is said
+        self.reduced: dict[Any, Any] = {}  # by the numbers of persistent ids of torch.package: what they stand for
         self.signs: list[tuple[str, int, str]] = []  # codes of findings, where, and why
         self.persistent_load = self._load
 
     def _load(self, pid: Any, offset: int) -> Any:
-        if type(pid) is tuple and pid[:1] == ("storage",) and any(True for _ in objects_in(pid, self.budget)):
+        if type(pid) is not tuple or not pid:
+            return PersistentId(pid)
+        kind = pid[0].decode("latin-1") if type(pid[0]) is bytes else pid[0]  # torch.package takes bytes as well
+        if kind == "storage" and any(True for _ in objects_in(pid, self.budget)):
             self._note(None, [(ODD_PICKLE, ODD_STORAGE, ())], offset)
-        if type(pid) is tuple and len(pid) > 2 and len(self.keys) < MOST_PIDS:
-            if pid[0] == "storage":
-                if type(pid[2]) is int and pid[2].bit_length() < 64:
-                    self.keys.add(str(pid[2]))
-                elif type(pid[2]) is str and len(pid[2]) <= LONGEST_KEY:
-                    self.keys.add(pid[2])
-            elif pid[0] == "module" and type(pid[1]) is Global:
-                pid[1].pushed += 1
-                return pid[1]
-            elif pid[0] == "reduce_package" and len(pid) > 3:
-                if type(pid[-2]) is Global:
-                    pid[-2].indirect += 1  # the persistent id, which may be used elsewhere too, still has it
-                return self._reduce(pid[-2], pid[-1], offset)
+        if kind == "reduce_package" and len(pid) > 2:
+            return self._reduced(pid, offset)
+        if kind == "module" and len(pid) > 2 and type(pid[1]) is Global:
+            pid[1].pushed += 1
+            return pid[1]
+        if kind == "storage" and len(pid) > 2 and len(self.keys) < MOST_PIDS:
+            key = pid[2].decode("latin-1") if type(pid[2]) is bytes else pid[2]
+            if type(key) is int and key.bit_length() < 64:
+                key = str(key)
+            if type(key) is str and len(key) <= LONGEST_KEY:
+                length = length_of(pid[1], pid[4]) if len(pid) > 4 else None
+                self.keys[key] = length if self.keys.get(key, length) == length else None
         return PersistentId(pid)
+
+    def _reduced(self, pid: tuple[Any, ...], offset: int) -> Any:
+        """What torch.package calls for a persistent id, with its importer first; of the ids with one number only the first one's."""
+        function, args = pid[-2:]
+        if type(function) is Global:
+            function.indirect += 1  # the persistent id, which may be used elsewhere too, still has it
+        if type(args) is not Call and type(args) is not PersistentId:  # of which nobody sees what they are
+            args = (IMPORTER, *(args if type(args) is tuple else self._arguments(args)))
+        made = self._called(function, args, REDUCE, offset)
+        if len(pid) > 3 and type(pid[1]) in (int, str, float, bool):
+            made = self.reduced.setdefault(pid[1], made)
+        return made
 
     # What no pickler writes -----------------------------------------------------------------------------------------
 
     def _reduce(self, function: Any, args: Any, offset: int) -> Any:
-        self._note(function, of_call(function, args, self.data[offset], self.budget), offset)
+        return self._called(function, args, self.data[offset], offset)
+
+    def _called(self, function: Any, args: Any, opcode: int, offset: int) -> Any:
+        self._note(function, of_call(function, args, opcode, self.budget), offset)
         made = super()._reduce(function, args, offset)
         is_dill = type(function) is Global and function.module == DILL and type(args) is tuple
         return self._by_dill(function.name, args, made, offset) if is_dill else made
@@ -190,14 +216,22 @@ class TolerantMachine(PickleMachine):
             limit = self.limits.pickle_bytes
             raise LimitError("pickle_bytes", limit, f"more than {limit:,} in a line", path=self.where, offset=pos) from None
 
+    def _import_lines(self, pos: int) -> tuple[str, str, int]:
+        """At the end of the data Python's own unpickler takes what is left for a line, and cuts off its last letter (load_global)."""
+        module, after = self._last_line(pos)
+        if not module:
+            raise EndOfDataError
+        name, after = self._last_line(after)
+        return module.decode("utf-8"), name.decode("utf-8") or NO_NAME, after
+
     def _last_line(self, pos: int) -> tuple[bytes | bytearray, int]:
-        """At the end of the data Python's own unpickler takes what is left for the line, and cuts off its last letter (load_inst)."""
-        try:
-            return self._line(pos)
-        except EndOfDataError:
-            if pos >= len(self.data) or self._refilled():
-                raise
-            return self.data[pos:-1], len(self.data)
+        while True:
+            try:
+                return self._line(pos)
+            except EndOfDataError:
+                if not self._refilled():
+                    self.cut = True
+                    return self.data[pos:-1], len(self.data)
 
     def _counted(self, pos: int, width: int) -> tuple[bytes | bytearray, int]:
         length = int.from_bytes(self._take(pos, width), "little")
@@ -259,6 +293,12 @@ class TolerantMachine(PickleMachine):
 
     def _too_deep(self, offset: int) -> None:
         self._sign("deep-calls", offset, f"functions that call functions, more than {DEEPEST_CALL} deep")
+
+
+def length_of(cls: Any, numel: Any) -> int | None:
+    """How many bytes a storage of a class has, as torch writes them; None where nobody can say."""
+    dtype = STORAGE_CLASSES.get(cls.name) if type(cls) is Global else None
+    return dtype.nbytes(numel) if dtype is not None and type(numel) is int and 0 <= numel < 1 << 63 else None
 
 
 class Doubtful(int):

@@ -33,6 +33,7 @@ LOCAL = b"PK\x03\x04"
 LOCAL_SIZE = 30
 LONGEST_COMMENT = 0xFFFF
 LONGEST_END = END64_SIZE + LOCATOR_SIZE + END_SIZE + LONGEST_COMMENT
+MOST_IDLE = 1 << 24  # packed bytes beyond twice of what they unpack to
 PART = 1 << 10  # bytes decompressed at a time, of what may be damaged
 USUAL_TAIL = 1_024  # bytes looked at first: few archives have a comment
 FILLED_32 = 0xFFFFFFFF  # "see the zip64 extra field"
@@ -71,9 +72,15 @@ class ZipDirectory:
         self.notes = notes
 
     def read(self, member: Member, limit: int, resource: str) -> bytes:
-        """The uncompressed content of a member. Raises LimitError when it is larger than `limit`, as claimed or in truth."""
+        """The uncompressed content of a member. Raises LimitError when it is larger than `limit`, as claimed or in truth.
+
+        Deflated data may be longer than what comes out, by empty blocks: a little of that is read.
+        """
         if member.size > limit:
             raise LimitError(resource, limit, member.size, path=f"{self.window.name}:{member.name}")
+        if member.stored > 2 * member.size + MOST_IDLE:
+            what = f"{member.stored:,} bytes of compressed data, which should unpack to only {member.size:,}"
+            raise CorruptFileError(what, path=f"{self.window.name}:{member.name}", offset=member.start)
         raw = self.window.read(member.start, member.stored, member.name)
         if member.method == STORED:
             return raw
@@ -89,7 +96,7 @@ class ZipDirectory:
         try:
             for start in range(0, len(raw), PART):
                 data += engine.decompress(raw[start : start + PART], limit - len(data))
-                if len(data) >= limit:
+                if len(data) >= limit or engine.eof:  # behind its end zlib would keep all, and copy it each time
                     break
         except zlib.error:
             pass

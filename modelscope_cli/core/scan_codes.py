@@ -89,8 +89,9 @@ SCAN_CODES = {
     "export-code": ScanCode(
         DANGEROUS,
         "A text that becomes code",
-        "torch.export.load evaluates the shapes of a program as Python, and writes its names and guards into Python source that it "
-        "runs. This text is more than mathematics or a name.",
+        "torch.export.load evaluates the shapes of a program as Python, writes its names and guards into Python source that it runs, and "
+        "looks up what its inputs and outputs name, as transformers does for an exported model. This text is more than mathematics, a "
+        "name or a class.",
         _LEAVE,
     ),
     "native-code": ScanCode(
@@ -102,7 +103,8 @@ SCAN_CODES = {
     "native-code-inside": ScanCode(
         SUSPICIOUS,
         "Compiled code beside a model",
-        "The archive holds a program or a library. No weights need it, and what it does cannot be told by reading.",
+        "The archive holds a program or a library, or a configuration names one to be imported. No weights need it, and what it does "
+        "cannot be told by reading.",
         "Ask the publisher what it is for, and do not run it.",
     ),
     "dangerous-operator": ScanCode(
@@ -169,14 +171,16 @@ SCAN_CODES = {
     "dangerous-target": ScanCode(
         DANGEROUS,
         "A configuration that has anything called",
-        "It names a function that starts programs, runs code or touches files. hydra calls what stands behind _target_, yaml.load what "
-        "stands behind a tag !!python/…, HyperPyYAML what stands behind !new: or !apply:.",
+        "It names a function that starts programs, runs code or touches files. hydra calls what stands behind _target_, programs of "
+        "latent diffusion what stands behind target: beside params:, yaml.load what stands behind a tag !!python/…, HyperPyYAML what stands "
+        "behind !new: or !apply:, TorchServe the handler of a manifest.",
         "Do not load the file with a program that builds objects from its configuration.",
     ),
     "suspicious-target": ScanCode(
         SUSPICIOUS,
         "A configuration that has Python's own functions called",
-        "It names a function of the standard library, or one that can be misused, for hydra (_target_) or yaml.load (!!python/…) to call.",
+        "It names a function of the standard library, or one that can be misused, for hydra (_target_), programs of latent diffusion "
+        "(target: beside params:), yaml.load (!!python/…) or TorchServe (a handler) to call.",
         "Ask the publisher what it is for. If it is yours, judge it in a policy file.",
     ),
     "dcp-place": ScanCode(
@@ -373,7 +377,7 @@ SCAN_CODES = {
         SUSPICIOUS,
         "Python that loading runs, and that starts programs or opens connections",
         "torch.package and torch.hub run it, TorchServe runs the handler of an archive, and transformers does under "
-        "trust_remote_code=True. The words in it were searched for.",
+        "trust_remote_code=True. The words in it were searched for; of compiled code, its names.",
         "Read the source. Those of a torch.package or a .mar are in the archive, which is a zip.",
     ),
     "unjudged-import": ScanCode(
@@ -382,7 +386,8 @@ SCAN_CODES = {
     "unjudged-target": ScanCode(
         UNKNOWN,
         "A configuration that has names called nobody has judged",
-        "hydra (_target_) or yaml.load (!!python/…) imports them and calls them with what stands beside.",
+        "hydra (_target_), programs of latent diffusion (target: beside params:), yaml.load (!!python/…) or TorchServe (a handler) imports "
+        "them and calls them with what stands beside.",
         "Look at the names, or judge them in a policy file.",
     ),
     "keras-unjudged": ScanCode(
@@ -394,13 +399,13 @@ SCAN_CODES = {
     "computed-target": ScanCode(
         UNKNOWN,
         "A configuration that has something called",
-        "What stands behind its _target_ is put together from other values, so it cannot be told by reading.",
+        "What stands behind its _target_, or its target: beside params:, is put together from other values, so it cannot be told by reading.",
         "Read it before you load it with a program that builds objects from its configuration.",
     ),
     "export-import": ScanCode(
         UNKNOWN,
         "A program whose inputs name a module",
-        "torch.export.load imports the module to build the program's inputs or outputs.",
+        "torch.export.load, and transformers for an exported model (export.json), import the module to build the inputs or outputs.",
         "Look at the name: loading fails where the module is not there.",
     ),
     "packaged-code": ScanCode(
@@ -413,7 +418,7 @@ SCAN_CODES = {
         UNKNOWN,
         "Asks for code beside the weights",
         "A configuration names Python code that loading runs: of transformers, diffusers and sentence-transformers with "
-        "trust_remote_code=True (some older versions without), of mlflow without asking.",
+        "trust_remote_code=True (some older versions without), of mlflow, of PEFT before 0.20 and of TorchServe without asking.",
         "Read those files before you load it or say trust_remote_code=True, and pin the revision.",
     ),
     "loaded-source": ScanCode(

@@ -86,10 +86,15 @@ class Operator(NamedTuple):
 
 KERAS = "keras"
 SENTENCES = "sentence-transformers"
+SERVED = "TorchServe"
+BESIDE_PARAMS = "target beside params"
 
 
 class Target(NamedTuple):
-    """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for a library (KERAS, SENTENCES)."""
+    """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for a library.
+
+    The tag then is KERAS, SENTENCES or SERVED, and BESIDE_PARAMS for the key `target` of programs of latent diffusion.
+    """
 
     where: str
     name: str

@@ -15,6 +15,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from itertools import islice
 
 from modelscope_cli.core.window import Window, open_window
 from modelscope_cli.errors import ModelscopeError
@@ -24,11 +25,18 @@ BUNDLE_DATA = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
 SHARD = re.compile(r".*(?:\.bin|[-_]shard\d+(?:of\d+)?(?:\.bin)?)", re.IGNORECASE)
 ONNX_DATA = re.compile(r"(.+?)(?:\.onnx)?[._]data", re.IGNORECASE)
 NCNN_FLAGS = (0x01306B47, 0x000D4B38, 0x0002C056)  # float16; 8 bits; raw float32 behind a flag (ncnn, modelbin.cpp)
+PATHS = re.compile(rb'"paths"\s*:\s*\[')
+ITEM = re.compile(rb'"([^"]*)"|\]')
 LARGEST_MANIFEST = 1 << 24
 MOST_MANIFESTS = 20  # JSON files of a folder that are looked into
+MOST_SEARCHED = 2 * LARGEST_MANIFEST  # bytes of them, all together
+MOST_LISTED = 20_000  # lists of files in a manifest, and files in them
 MOST_NAMES = 10_000
+MOST_KINDS = 16  # files that describe others and are remembered
+Changed = tuple[str, int, int]  # a file, when it changed, its size
 _LISTED: list[tuple[str, int, list[str]]] = []  # (folder, when it changed, JSON files of it)
-_READ: list[tuple[str, list[tuple[str, int, int]], list[tuple[str, bytes]]]] = []  # (folder, files then, what is in them)
+_READ: list[tuple[str, list[Changed], list[tuple[str, set[bytes]]]]] = []  # (folder, files then, what they list)
+_KINDS: dict[Changed, Found | None] = {}  # of files that describe others, the last few
 
 
 def look(window: Window, head: bytes) -> Found | None:
@@ -40,15 +48,32 @@ def look(window: Window, head: bytes) -> Found | None:
 
 
 def kind_of(path: str) -> Found | None:
-    """What the file at a path is, where there is one."""
+    """What the file at a path is, where there is one. The last few are remembered: one may describe thousands of others."""
     from modelscope_cli.formats.known import recognise
 
+    known = changed(path)
+    if known in _KINDS:
+        return _KINDS[known]
     try:
         with open_window(path) as window:
             found = recognise(window, neighbours=False)
     except ModelscopeError:
         return None
-    return Found(found.kind.name) if found else None
+    kind = Found(found.kind.name) if found else None
+    if known is not None:
+        while len(_KINDS) >= MOST_KINDS:
+            _KINDS.pop(next(iter(_KINDS)))
+        _KINDS[known] = kind
+    return kind
+
+
+def changed(path: str) -> Changed | None:
+    """A path with what changes when the file does."""
+    try:
+        known = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return path, known.st_mtime_ns, known.st_size
 
 
 def bundle_data(window: Window, head: bytes) -> Found | None:
@@ -64,30 +89,44 @@ def web_shard(window: Window, head: bytes) -> Found | None:
     folder, name = os.path.split(window.name)
     if not SHARD.fullmatch(name):
         return None
-    listed = re.compile(rb'"paths"\s*:\s*\[[^\]]{0,100000}?"(?:\./)?' + re.escape(os.fsencode(name)) + rb'"')
-    for manifest, text in manifests(folder):
-        if listed.search(text, max(0, text.find(b'"weightsManifest"'))):
+    for manifest, names in manifests(folder):
+        if os.fsencode(name) in names:
             return Found("tfjs-data", (f"{manifest} lists it",))
     return None
 
 
-def manifests(folder: str) -> list[tuple[str, bytes]]:
-    """The JSON files of a folder that list weight files, and what stands in them. Those of the last folder are remembered."""
-    here = []
-    for name in json_files(folder):
-        with contextlib.suppress(OSError):
-            known = os.stat(os.path.join(folder, name))
-            here.append((name, known.st_mtime_ns, known.st_size))
+def manifests(folder: str) -> list[tuple[str, set[bytes]]]:
+    """The JSON files of a folder that list weight files, and what they list. Those of the last folder are remembered."""
+    here = [known for name in json_files(folder) if (known := changed(os.path.join(folder, name))) is not None]
     if _READ and _READ[0][:2] == (folder, here):
         return _READ[0][2]
     found = []
-    for name, _, _ in here:
-        with contextlib.suppress(ModelscopeError), open_window(os.path.join(folder, name)) as beside:
-            text = beside.head(LARGEST_MANIFEST)
-            if b'"paths"' in text:
-                found.append((name, text))
-    _READ[:] = [(folder, here, found)] if sum(len(text) for _, text in found) <= LARGEST_MANIFEST else []
+    left = MOST_SEARCHED
+    for path, _, _ in here:
+        with contextlib.suppress(ModelscopeError), open_window(path) as beside:
+            text = beside.head(min(LARGEST_MANIFEST, left))
+            left -= len(text)
+            if names := listed(text):
+                found.append((os.path.basename(path), names))
+    _READ[:] = [(folder, here, found)]
     return found
+
+
+def listed(text: bytes) -> set[bytes]:
+    """The names in the "paths" of a manifest, in one pass."""
+    names: set[bytes] = set()
+    at, left = max(0, text.find(b'"weightsManifest"')), MOST_LISTED
+    while left > 0 and (paths := PATHS.search(text, at)):
+        left -= 1
+        for item in islice(ITEM.finditer(text, paths.end()), left):
+            left -= 1
+            at = item.end()
+            if item[1] is None:
+                break
+            names.add(item[1].removeprefix(b"./"))
+        else:
+            break  # it is not closed
+    return names
 
 
 def json_files(folder: str) -> list[str]:

@@ -1,7 +1,8 @@
 """What the configurations of the model ask for that a Python file of this machine belongs to: those beside it and in folders above.
 
-Nothing is read of folders above but the index of a pipeline in the next one and MLmodel: a component of a pipeline, and the code of
-mlflow, lie in folders of their own. Modules of sentence-transformers lie in folders below, and name code of the folder of the model.
+Of folders above are read the index of a pipeline in the next one, and MLmodel and what else names modules in packages: a component of
+a pipeline, and the code of mlflow, lie in folders of their own. Modules of sentence-transformers lie in folders below, and name code of
+the folder of the model. A config.json can name others, one of which transformers reads in its place.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.scan_asked import (
+    ADAPTER,
     GENERATE,
     INDEXES,
     MODULES,
@@ -26,6 +28,7 @@ from modelscope_cli.formats.scan_asked import (
     asked_for_generating,
     asked_in,
     exists_below,
+    versions_in,
 )
 from modelscope_cli.formats.scan_mlflow import MLMODEL, asked_by_mlflow
 
@@ -38,11 +41,12 @@ CONFIGURATIONS = (
     "video_preprocessor_config.json",
     "feature_extractor_config.json",
     "generation_config.json",
-    "adapter_config.json",
+    ADAPTER,
     "modular_config.json",
     *INDEXES,
     MODULES,
 )
+IN_PACKAGES = (*OF_MODULES, ADAPTER, MODULES)  # that name modules with dots, whose files lie in folders below
 ABOVE = 4  # folders
 MOST_MODULES = 64  # of sentence-transformers, in folders of their own
 
@@ -77,10 +81,14 @@ class _Reading:
         if data := self._data(os.path.join(folder, MLMODEL)):
             yield from asked_by_mlflow("", data.decode("utf-8", "replace"))[0]
         modules: list[str] = []
-        for name in CONFIGURATIONS if not above else INDEXES if above == 1 else ():
+        for name in CONFIGURATIONS if not above else (*INDEXES, *IN_PACKAGES) if above == 1 else IN_PACKAGES:
             document = self._document(os.path.join(folder, name))
             yield from asked_in(name, "", document)
+            if above:
+                continue
             modules += _modules(name, document)
+            for other in versions_in(document) if name == "config.json" else ():
+                yield from asked_in(name, "", self._document(os.path.join(folder, other)))
         for module in islice(modules, MOST_MODULES):  # which grows
             for name in OF_MODULES:
                 document = self._document(os.path.join(folder, module, name))

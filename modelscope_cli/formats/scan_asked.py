@@ -7,6 +7,7 @@
     router_config.json  "types": {"query": "modeling_x.X"}                  installed; of its own modules neither
     1_Dense/config.json "activation_function": "torch.nn.modules.activation.Tanh"        sentence-transformers imports and calls it
     custom_generate/generate.py                                             transformers, whatever the configurations say
+    adapter_config.json "auto_mapping": {"parent_library": "shop.nets"}     PEFT, in scan_peft
 
 All of these want trust_remote_code=True today. Older versions do not: sentence-transformers before 6.0 imports for a folder of this
 machine whatever is named, and diffusers loads the code of such a folder. mlflow, whose MLmodel is read in scan_mlflow, never asks.
@@ -36,7 +37,12 @@ INDEXES = ("model_index.json", "modular_model_index.json")
 UNNAMED = "None.py"  # that diffusers before 0.38 takes for the pipeline of whoever names none (CVE-2026-44827)
 MODULES, ROUTER, WORDS = "modules.json", "router_config.json", "wordembedding_config.json"
 OF_MODULES = ("config.json", ROUTER, WORDS, "config_sentence_transformers.json")
-READ_BY_NAME = frozenset((*INDEXES, MODULES, *OF_MODULES))  # JSON that is judged by its name
+ADAPTER, SERVED = "adapter_config.json", "manifest.json"
+READ_BY_NAME = frozenset((*INDEXES, MODULES, *OF_MODULES, ADAPTER, SERVED))  # JSON that is judged by its name
+VERSIONS = (
+    "configuration_files"  # of a config.json: others, of which transformers reads that of its version in place of this one
+)
+MOST_VERSIONS = 64
 GENERATE = ("custom_generate", "generate.py")
 OWN_MODULE = re.compile(
     r"(?:sentence_transformers|pylate)(?:\.\w++)*?\.[A-Z]\w*"
@@ -92,6 +98,16 @@ class Asking:
 def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
     """What a configuration that libraries read by its name has them import."""
     folder = where.rpartition("/")[0]
+    if leaf == SERVED:
+        from modelscope_cli.formats.scan_package import scan_manifest
+
+        scan_manifest(walk, where, document)
+        return
+    if leaf == ADAPTER:
+        from modelscope_cli.formats.scan_peft import scan_adapter
+
+        scan_adapter(walk, where, document)
+        return
     if leaf in INDEXES:
         asked, foreign, count = _of_diffusers(folder, document)
         keep_asked(walk, where, asked)
@@ -106,6 +122,8 @@ def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
         for name in names[:MOST_NAMES]:
             add_name(walk, where, name, SENTENCES)
         keep_asked(walk, where, [_of_sentences(folder, names)] if names and walk.asking else [])
+        if leaf == "config.json" and any("/" in each for each in versions_in(document)):  # which name code beside this one
+            keep_asked(walk, where, [Asked(folder, frozenset(), LOADING)])
     if count > MOST_NAMES:
         walk.sign("too-many-names", where, f"it names {count:,} classes, of which the first {MOST_NAMES:,} were judged")
 
@@ -129,6 +147,10 @@ def asked_in(leaf: str, folder: str, document: Any) -> list[Asked]:
     found = [Asked(folder, frozenset(_below(folder, file) for file in files), LOADING)] if files is not None else []
     if leaf in INDEXES:
         return found + _of_diffusers(folder, document)[0]
+    if leaf == ADAPTER:
+        from modelscope_cli.formats.scan_peft import asked_by_peft
+
+        return found + asked_by_peft(folder, document)
     names = dotted_names(leaf, document) if leaf in READ_BY_NAME else []
     return found + ([_of_sentences(folder, names)] if names else [])
 
@@ -145,11 +167,19 @@ def modules_of(document: Any) -> set[str] | None:
         elif isinstance(node, dict):
             for key in ("auto_map", "custom_pipelines"):
                 mapped = node.get(key)
-                if isinstance(mapped, dict) and mapped:
+                if (isinstance(mapped, dict) and mapped) or texts_in(mapped):  # a list is the old form, of tokenizers
                     asked = True
                     files |= {file for file in map(file_of, texts_in(mapped)) if file}
             waiting += node.values()
     return files if asked else None
+
+
+def versions_in(document: Any) -> list[str]:
+    """The other files in a folder that a config.json says to be read in its place: config.4.0.0.json, for one."""
+    listed = document.get(VERSIONS) if isinstance(document, dict) else None
+    named = listed[:MOST_VERSIONS] if isinstance(listed, list) else []
+    paths = [each.replace("\\", "/") for each in named if isinstance(each, str)]
+    return [path for path in paths if path and not posixpath.isabs(path) and ".." not in path.split("/")]
 
 
 def texts_in(value: Any) -> list[str]:
@@ -203,6 +233,10 @@ def _names(leaf: str, document: Any) -> Iterator[Any]:
 
 
 def _of_sentences(folder: str, names: list[str]) -> Asked:
+    return asked_of_names(folder, names, BY_SENTENCES)
+
+
+def asked_of_names(folder: str, names: list[str], by: str) -> Asked:
     """The files that names can mean: in the folder of the configuration, or in one above it, which is that of the model."""
     files: set[str] = set()
     for name in names[:MOST_NAMES]:
@@ -213,7 +247,7 @@ def _of_sentences(folder: str, names: list[str]) -> Asked:
     folders = [folder]
     while folders[-1] and len(folders) <= MOST_ABOVE:
         folders.append(posixpath.dirname(folders[-1]))
-    return Asked(folder, frozenset(_below(above, file) for above in folders for file in files), BY_SENTENCES, sure=False)
+    return Asked(folder, frozenset(_below(above, file) for above in folders for file in files), by, sure=False)
 
 
 def _of_diffusers(folder: str, document: Any) -> tuple[list[Asked], list[str], int]:

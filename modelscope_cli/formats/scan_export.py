@@ -1,6 +1,7 @@
 """torch.export archives (.pt2) and the compiled code in them; compiled code inside other files.
 
-    models/NAME.json, serialized_exported_program.json    programs, which scan_text hands to scan_program
+    archive_format                                        says that it is one
+    models/NAME.json, serialized_exported_program.json    programs, which scan_text hands to scan_program: any member of models/ is one
     data/aotinductor/NAME/*.so, *.cpp                     loaded as a library, or compiled and then loaded
 
 Facts: torch/export/pt2_archive/_package.py, torch/csrc/inductor/aoti_package/model_package_loader.cpp.
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 4
 PROGRAM = re.compile(
-    r"(?:.*/)?(?:models/[^/]+\.json|serialized_exported_program\.json|data/aotinductor/.+)", re.DOTALL | re.IGNORECASE
+    r"(?:.*/)?(?:archive_format|models/[^/]+\.json|serialized_exported_program\.json|data/aotinductor/.+)",
+    re.DOTALL | re.IGNORECASE,
 )
 COMPILED = re.compile(
     r"(?:.*/)?data/aotinductor/.+\.(?:so|dylib|dll|pyd|a|o|obj|lib|c|cc|cpp|cu|h)(?:\.\d+)*", re.DOTALL | re.IGNORECASE
@@ -28,11 +30,11 @@ MACH_O = re.compile(rb"\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xb
 PE_HEADER = 0x3C  # where the offset of "PE\0\0" stands
 
 
-def scan_export(archive: Archive) -> bool:
-    """Note that an archive is a program of torch.export, and its compiled code. Returns whether it is one."""
+def scan_export(archive: Archive) -> None:
+    """Note that an archive is a program of torch.export, and its compiled code."""
     members = archive.directory.members
     if not any(PROGRAM.fullmatch(member.name) for member in members):
-        return False
+        return
     walk = archive.walk
     walk.programs.append(archive.prefix)
     compiled = [member.name for member in members if COMPILED.fullmatch(member.name)]
@@ -42,7 +44,6 @@ def scan_export(archive: Archive) -> bool:
             ", …" if len(compiled) > MOST_SHOWN else ""
         )
         walk.sign("native-code", archive.where, f"compiled code (AOTInductor), which loading the package runs: {shown}")
-    return True
 
 
 def scan_native(walk: Walk, where: str, kind: str) -> None:

@@ -3,6 +3,7 @@
     _target_: torch.optim.Adam             hydra.utils.instantiate imports and calls it, with the keys beside it as arguments; .nemo
                                            archives, Lightning and many training programs keep such files, in YAML or JSON
     _target_: ${family}.${optimizer.name}  omegaconf puts it together first: from values of the same file, as far as those are there
+    target: ldm.modules.Net                the same of programs of latent diffusion, where `params` stand beside it (scan_params)
 
 Facts: hydra/_internal/instantiate/_instantiate2.py (_resolve_target, _locate); omegaconf/grammar_parser.py, resolvers/oc.
 """
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.core.scanned import Target
+from modelscope_cli.core.scanned import BESIDE_PARAMS, Target
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
@@ -55,7 +56,7 @@ def add_name(walk: Walk, where: str, name: str, tag: str = "") -> None:
         walk.sign("too-many-names", where, f"{said} (--limit scanned_names=N)")
 
 
-def add_targets(walk: Walk, where: str, values: list[str | None], lookup: Lookup) -> None:
+def add_targets(walk: Walk, where: str, values: list[str | None], lookup: Lookup, *, key: str = KEY, tag: str = "") -> None:
     """Keep what stands behind the keys of a file. None is what cannot be told; `lookup` has the values of some keys of the file."""
     computed = 0
     referring: list[str] = []
@@ -63,16 +64,16 @@ def add_targets(walk: Walk, where: str, values: list[str | None], lookup: Lookup
         if value in NOTHING:
             continue
         if value is not None and NAME.fullmatch(value):
-            add_name(walk, where, value)
+            add_name(walk, where, value, tag)
             continue
         computed += 1
         if value is not None and "${" in value and len(referring) < MOST_REFERRED:
             referring.append(value)
     for name in _resolved(referring, lookup) if referring else ():
-        add_name(walk, where, name)
+        add_name(walk, where, name, tag)
     if computed:
         times = f", {computed:,} times" if computed > 1 else ""
-        walk.sign("computed-target", where, f"what its key {KEY} names is put together from other values, or no name{times}")
+        walk.sign("computed-target", where, f"what its key {key} names is put together from other values, or no name{times}")
 
 
 def _resolved(values: list[str], lookup: Lookup) -> list[str]:
@@ -113,16 +114,20 @@ def _put_together(value: str, found: dict[str, list[str]], come_to: dict[str, li
 
 
 def targets_in(walk: Walk, where: str, document: Any) -> None:
-    """The key in a document of JSON."""
+    """The keys in a document of JSON."""
+    from modelscope_cli.formats.scan_params import KEY as TARGET
+    from modelscope_cli.formats.scan_params import params_in_objects
+
+    objects = objects_in(walk, where, document)
     values: list[str | None] = []
-    for node in objects_in(walk, where, document):
+    for node in objects:
         if KEY in node:
             value = node[KEY]
             values.append("" if value is None else value if isinstance(value, str) else None)
 
     def lookup(keys: set[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for node in objects_in(walk, where, document):
+        for node in objects:
             for key in keys & node.keys():
                 told = found.setdefault(key, [])
                 if isinstance(node[key], str) and len(told) < MOST_VALUES:
@@ -130,6 +135,7 @@ def targets_in(walk: Walk, where: str, document: Any) -> None:
         return found
 
     add_targets(walk, where, values, lookup)
+    add_targets(walk, where, params_in_objects(objects), lookup, key=TARGET, tag=BESIDE_PARAMS)
 
 
 def objects_in(walk: Walk, where: str, document: Any) -> list[dict[str, Any]]:

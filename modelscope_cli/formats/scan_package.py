@@ -2,7 +2,8 @@
 
     FOLDER/.data/extern_modules    makes the folder a torch.package: PackageImporter takes a folder as it takes an archive
     FOLDER/shop/models.py          then is the module shop.models, whatever else goes by that name
-    FOLDER/MAR-INF/MANIFEST.json   {"model": {"handler": "handler.py", "modelFile": "model.py", …}}   TorchServe imports them
+    FOLDER/MAR-INF/MANIFEST.json   {"model": {"handler": "handler.py", "modelFile": "model.py", …}}   TorchServe imports them: also
+                                   handler.pyc, and for "shop.nets:entry" shop/nets.py and shop/__init__.py
 
 Facts: torch/package/_directory_reader.py, package_importer.py; model-archiver/model_archiver/manifest_components; ts/model_loader.py.
 """
@@ -14,20 +15,39 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.core.scanned import Scanned
+from modelscope_cli.core.scanned import SERVED, Scanned
 from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.compiled_python import source_of
+
+if TYPE_CHECKING:
+    from modelscope_cli.formats.scanning import Walk
 
 DATA, EXTERN = ".data", "extern_modules"
 MANIFEST = ("MAR-INF", "MANIFEST.json")
-LARGEST_MANIFEST = 1 << 20
+LARGEST_MANIFEST = 16 << 20
 MOST_ABOVE = 16  # folders above a file that are looked into
 MOST_LISTED = 100_000  # entries of each
 MOST_ASKED = 20_000  # modules that are looked for
 PY = re.compile(r"\.py\Z", re.IGNORECASE)
 NAMING = ("handler", "modelFile", "serviceFile", "service")  # keys of a manifest whose values are Python files
+MOST_PARTS = 12  # of a name with dots
+ABOVE = 4  # folders above a file of an unpacked archive that are looked into for its manifest
+# Handlers that TorchServe has itself, which it takes where no file goes by the name.
+OWN_HANDLER = re.compile(
+    r"(?:ts\.torch_handler\.)?(?:(?:base|vision|text|densenet|dali|trt_llm|vllm)_handler|(?:dali_)?image_classifier|image_segmenter"
+    r"|object_detector|text_classifier|distributed\.\w+)(?:\.py)?(?::\w+)?"
+)
+LONGEST = 120  # characters of a name that are shown
+
+
+class Manifest(NamedTuple):
+    """What TorchServe imports for an archive that it serves: Python files, and its handler where that can be another one's."""
+
+    files: frozenset[str]
+    handler: str = ""
 
 
 def roots_of(names: Iterable[str]) -> list[str]:
@@ -89,8 +109,21 @@ def modules_beside(found: Scanned) -> set[str]:
     }
 
 
-def served_files(path: str) -> set[str] | None:
-    """The Python files that a manifest of TorchServe names; None where there is no manifest."""
+def served_around(path: str) -> tuple[str, Manifest] | None:
+    """The folder of a TorchServe archive that was unpacked and that a file lies in, and its manifest; None where there is none."""
+    folder = os.path.dirname(os.path.abspath(path))
+    for _ in range(ABOVE + 1):
+        manifest = os.path.join(folder, *MANIFEST)
+        if os.path.isfile(manifest) and (read := _read(manifest)) is not None:
+            return folder, read
+        above = os.path.dirname(folder)
+        if above == folder:
+            break
+        folder = above
+    return None
+
+
+def _read(path: str) -> Manifest | None:
     try:
         with open_window(path) as window:
             data = window.read(0, window.size) if window.size <= LARGEST_MANIFEST else b""
@@ -101,14 +134,59 @@ def served_files(path: str) -> set[str] | None:
     return named_in(document_of(data))
 
 
-def named_in(manifest: Any) -> set[str]:
-    """The Python files that a manifest names: `handler.py` also for handler, handler.py:entry and service/handler.py."""
+def named_in(manifest: Any) -> Manifest:
+    """What a manifest names. TorchServe takes a/b.py:entry for the module b, and of a module's name each part is imported."""
     model = manifest.get("model") if isinstance(manifest, dict) else None
-    values = [model.get(key) for key in NAMING] if isinstance(model, dict) else []
+    values = {key: model.get(key) for key in NAMING} if isinstance(model, dict) else {}
     named: set[str] = set()
-    for value in values:
+    for value in values.values():
         if isinstance(value, str) and value:
-            file = value.partition(":")[0].replace("\\", "/")
-            file = file if PY.search(file) else f"{file}.py"
-            named |= {file, file.rpartition("/")[2]}
-    return named
+            plain = PY.sub("", value.partition(":")[0].replace("\\", "/"))
+            last = plain.rpartition("/")[2]
+            parts = last.split(".")[:MOST_PARTS]
+            modules = {plain, last, *("/".join(parts[:end]) for end in range(1, len(parts) + 1))}
+            named |= {f"{module}{end}" for module in modules for end in (".py", "/__init__.py")}
+    handler = values.get("handler")
+    own = not isinstance(handler, str) or OWN_HANDLER.fullmatch(handler) is not None
+    return Manifest(frozenset(named), "" if own else str(handler))
+
+
+def is_named(manifest: Manifest, path: str) -> bool:
+    """Whether a manifest names a source, by its path from where the archive begins."""
+    return path in manifest.files or path.rpartition("/")[2] in manifest.files
+
+
+def sign_handler(walk: Walk, where: str, handler: str) -> None:
+    """Tell of a handler that is no file of the archive: TorchServe imports it from where it can."""
+    from modelscope_cli.formats.scan_names import NAME, add_name
+
+    said = f"TorchServe imports its handler, which is none of its own and no file of the archive: {handler[:LONGEST]}"
+    walk.sign("custom-code", where, said)
+    name = PY.sub("", handler.partition(":")[0]).rpartition("/")[2] + "." + handler.partition(":")[2]
+    if NAME.fullmatch(name):
+        add_name(walk, where, name, SERVED)
+
+
+def scan_manifest(walk: Walk, where: str, document: Any) -> None:
+    """Look at a manifest in a folder: whether its handler is there. In an archive that is known when all was looked at."""
+    path = os.path.abspath(walk.found.path)
+    inside = os.path.basename(os.path.dirname(path)).lower() == MANIFEST[0].lower()
+    if where or not inside:
+        return
+    manifest = named_in(document)
+    root = os.path.dirname(os.path.dirname(path))
+    if manifest.handler and not any(_is_there(root, file) for file in manifest.files):
+        sign_handler(walk, where, manifest.handler)
+
+
+def _is_there(root: str, file: str) -> bool:
+    """Whether a source is below a folder, or what was compiled of it."""
+    path = os.path.normpath(os.path.join(root, file))
+    if not path.startswith(os.path.join(root, "")):
+        return False
+    folder, leaf = os.path.split(path)
+    try:
+        with os.scandir(folder) as entries:
+            return any(source_of(entry.name) == leaf for entry in islice(entries, MOST_LISTED))
+    except OSError:
+        return False

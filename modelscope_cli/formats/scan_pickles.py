@@ -35,6 +35,7 @@ EXAMPLES = re.compile(r"(?:^|/)(?:data/sample_inputs/|serialized_example_inputs\
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
+PICKLED = (".bin", ".ckpt", ".dill", ".joblib", ".model", ".p", ".pickle", ".pk", ".pkl", ".pt", ".pth", ".sav")  # suffixes
 INDEX = "BytesStorageMetadata"  # a class of the index of a distributed checkpoint, whose places are looked at
 NAME = re.compile(r"[\w.<>$ -]+( \([\d,]+ characters\))?")  # of longer ones the ends are kept
 BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # that a program may strip before it unpickles text, a byte-order mark among them
@@ -69,7 +70,7 @@ class Series:
         self.loader = loader
         self.data = bytearray(window.head(CHUNK))
         self.position = 0
-        self.keys: set[str] = set()
+        self.keys: dict[str, int | None] = {}  # of storages: how many bytes, where one number is said
         self.nested: list[tuple[int, bytes]] = []
         self.seen: set[bytes] = set()
 
@@ -84,7 +85,7 @@ class Series:
         machine, problem = self.one()
         most = self.walk.limits.scanned_pickles
         before: list[JudgingMachine] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
-        while not announced and not _is_pickle(machine, problem):
+        while not announced and not self._is_pickle(machine, problem):
             ended = problem is not None or machine.opcodes < 2 or self.position >= self.window.size
             if isinstance(problem, LimitError) and (
                 problem.resource
@@ -122,6 +123,18 @@ class Series:
             self._rest(count)
         self.look_inside()
         return True
+
+    def _is_pickle(self, machine: JudgingMachine, problem: ModelscopeError | None) -> bool:
+        """Whether something did what pickles do: without a protocol number, more than text may do by chance.
+
+        An import at the very end of the data runs before that is missed. Any two lines of text can be one, so there the name decides.
+        """
+        uses = named(machine)
+        numbered = PROTOCOL in machine.firsts
+        if problem is None:
+            return machine.opcodes > 1 and (bool(uses) or numbered)
+        cut = machine.cut and (self.where or self.window.name).lower().endswith(PICKLED)
+        return bool(uses) and (numbered or cut or any(use.calls for use in uses))
 
     def _named(self, problem: ModelscopeError) -> ModelscopeError:
         """What is left of a limit is no number that anybody knows: the limit itself is told."""
@@ -190,9 +203,10 @@ class Series:
 
     def keep(self, machine: JudgingMachine, problem: ModelscopeError | None, loader: str | None = None) -> None:
         trace = machine.trace(problem.message if problem is not None else None)
-        if not self.depth and self.walk.index is None and any(name == INDEX for _, name in machine.globals):
-            self.walk.index = machine.result, trace
-        self.keys |= machine.keys
+        if self.where not in self.walk.indexes and any(name == INDEX for _, name in machine.globals):
+            self.walk.indexes[self.where] = machine.result, trace
+        for key, length in machine.keys.items():
+            self.keys[key] = length if self.keys.get(key, length) == length else None
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
         if EXAMPLES.search(self.where):
             from modelscope_cli.formats.scan_program import scan_examples
@@ -264,12 +278,3 @@ def named(machine: JudgingMachine) -> list[Global]:
     """What it imports by names that a module and a thing in it can have."""
     named = [use for use in machine.globals.values() if use.module == COMPUTED or NAME.fullmatch(use.module)]
     return [use for use in named if NAME.fullmatch(use.name)]
-
-
-def _is_pickle(machine: JudgingMachine, problem: ModelscopeError | None) -> bool:
-    """Whether something did what pickles do: without a protocol number, more than text may do by chance."""
-    uses = named(machine)
-    numbered = PROTOCOL in machine.firsts
-    if problem is None:
-        return machine.opcodes > 1 and (bool(uses) or numbered)
-    return bool(uses) and (numbered or any(use.calls for use in uses))

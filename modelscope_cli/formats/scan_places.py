@@ -12,7 +12,9 @@ for headers of zip archives and for pickles that import what everybody has. Fact
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,10 +41,9 @@ if TYPE_CHECKING:
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.formats.scanning import Walk
 
-INDEX = ".metadata"
+INDEX, PART = ".metadata", ".distcp"
 END_64 = END64_SIZE + LOCATOR_SIZE
 SMALL = 1 << 16  # bytes of a blob that is looked at once, however often it stands there
-PIECES = 4  # times searched_bytes: numbers that are searched
 PIECE, OVERLAP = 1 << 20, 1 << 12
 BEGINS = re.compile(rb"\x80[\x02-\x05](?=[\0-\xff]{0,240}?(?:c[A-Za-z_][\w.]{0,80}\n[A-Za-z_]|\x93))")
 HEADER = re.compile(rb"PK\x03\x04[\0-\x3f]\0[\0-\xff][\0\x08][\0\x08]\0[\0-\xff]{16}[\x01-\xff]\0[\0-\xff]{2}[ -~]")
@@ -67,18 +68,57 @@ def follow_index(walk: Walk, path: str, root: Any, trace: PickleTrace) -> None:
         if walk.found.problem is None:
             walk.unseen("", problem)
         return
-    by_file: dict[str, list[Place]] = {}
-    for place in places_of(index):
-        by_file.setdefault(place.blob.file, []).append(place)
-    for file, places in by_file.items():
-        if os.path.isabs(file) or ".." in re.split(r"[/\\]", file):
-            walk.sign("dcp-place", file, f"{places[0].name[:80]!r} is said to lie in {file[:120]!r}, outside of the folder")
-            continue
+    for file, places in by_file(walk, index, ""):
         try:
             with open_window(os.path.join(os.path.dirname(path), file)) as part:
                 follow(walk, part, places, f"{file} at ")
         except ModelscopeError as problem:
             walk.unseen(file, problem, quiet=True)
+
+
+def by_file(walk: Walk, index: Index, prefix: str) -> Iterator[tuple[str, list[Place]]]:
+    """The places of each file, but for those outside of the folder, which are told."""
+    found: dict[str, list[Place]] = {}
+    for place in places_of(index):
+        found.setdefault(place.blob.file, []).append(place)
+    for file, places in found.items():
+        if os.path.isabs(file) or ".." in re.split(r"[/\\]", file):
+            said = f"{places[0].name[:80]!r} is said to lie in {file[:120]!r}, outside of the folder"
+            walk.sign("dcp-place", f"{prefix}{file}", said)
+        else:
+            yield file, places
+
+
+def follow_members(walk: Walk, prefix: str, depth: int, members: Mapping[str, Callable[[], Window]]) -> None:
+    """The same of the indexes among the members of an archive, whose places lie in the members beside them. `members` open these.
+
+    Parts that no index points to are searched.
+    """
+    pointed: set[str] = set()
+    for where in [where for where in walk.indexes if where.startswith(prefix) and where[len(prefix) :] in members]:
+        try:
+            root, trace = walk.indexes.pop(where)
+            index = index_of(root, where, walk.limits, trace)
+        except ModelscopeError as problem:
+            walk.unseen(where, problem)
+            continue
+        folder = where[len(prefix) : len(where) - len(where.rpartition("/")[2])]
+        for file, places in by_file(walk, index, prefix + folder):
+            name = folder + posixpath.normpath(file)
+            pointed.add(name)
+            if name not in members:
+                walk.unseen(f"{prefix}{name}", "an index names it, and it is not in the archive", quiet=True)
+                continue
+            try:
+                follow(walk, members[name](), places, f"{prefix}{name}/", f"{prefix}{name}", depth + 2)
+            except ModelscopeError as problem:
+                walk.unseen(f"{prefix}{name}", problem)
+    for name in members:
+        if name.endswith(PART) and name not in pointed:
+            try:
+                search(walk, members[name](), f"{prefix}{name}", depth + 2)
+            except ModelscopeError as problem:
+                walk.unseen(f"{prefix}{name}", problem)
 
 
 def follow_beside(walk: Walk, window: Window) -> None:
@@ -108,8 +148,9 @@ def places_of(index: Index) -> list[Place]:
     return [Place(name, blob, name not in tensors) for (name, _), blob in index.blobs.items()]
 
 
-def follow(walk: Walk, part: Window, places: list[Place], prefix: str) -> None:
-    """Look at the places in one file: objects, and what does not begin where another ends."""
+def follow(walk: Walk, part: Window, places: list[Place], prefix: str, of: str = "", depth: int = 1) -> None:
+    """Look at the places in one file: objects, and what does not begin where another ends. Its blobs were looked at as those `of` a place."""
+    blobs = walk.blobs.get(of, set())
     places = sorted(places, key=lambda place: (place.blob.offset, place.blob.length))
     seen: set[bytes] = set()
     end = looked = 0
@@ -122,7 +163,7 @@ def follow(walk: Walk, part: Window, places: list[Place], prefix: str) -> None:
             walk.sign(
                 "dcp-place", where, f"{name[:80]!r} is said to lie at {blob.length:,} bytes from byte {blob.offset:,} on: {odd}"
             )
-        if not (odd or thing) or (blob.offset, blob.length) in walk.blobs or blob.offset >= part.size:
+        if not (odd or thing) or (blob.offset, blob.length) in blobs or blob.offset >= part.size:
             continue
         inner = part.cut(blob.offset, min(blob.length, part.size - blob.offset), f"{part.name}:{blob.offset}")
         if inner.size <= SMALL:
@@ -136,7 +177,7 @@ def follow(walk: Walk, part: Window, places: list[Place], prefix: str) -> None:
             walk.unseen(where, LimitError("nested_files", limit, f"more than {limit:,}", path=part.name))
             return
         kinds = walk.kinds + len(walk.found.streams)
-        walk.content(inner, where, 1)
+        walk.content(inner, where, depth)
         if blob.transforms and walk.kinds + len(walk.found.streams) == kinds:
             walk.unseen(where, f"written through {', '.join(blob.transforms)[:80]}, which is not undone here")
 
@@ -162,10 +203,10 @@ def _oddness(part: Window, blob: Blob, end: int, last: int, *, thing: bool) -> s
     return ""
 
 
-def search(walk: Walk, window: Window) -> None:
+def search(walk: Walk, window: Window, of: str = "", depth: int = 1) -> None:
     """Search the numbers of a `.distcp` for what an index could point to; of large ones no more than the beginning, which is said."""
-    left = PIECES * walk.limits.searched_bytes
-    blobs = sorted(walk.blobs)
+    blobs = sorted(walk.blobs.get(of, ()))
+    prefix = f"{of}/" if of else ""
     passed = sum(length for _, length in blobs[MOST_SEARCHED:])  # bytes that are not searched
     for start, length in blobs[:MOST_SEARCHED]:
         try:
@@ -175,18 +216,18 @@ def search(walk: Walk, window: Window) -> None:
         for member in directory.members:
             if member.stored < LEAST or not STORAGE.fullmatch(member.name) or member.name.endswith(RUN):
                 continue
-            stop = start + member.start + min(member.stored, left)
-            passed += max(0, member.stored - left)
+            stop = start + member.start + min(member.stored, walk.numbers)
+            passed += max(0, member.stored - walk.numbers)
             for at in range(start + member.start, stop, PIECE):
-                left -= min(PIECE, stop - at)
-                if _found(walk, window, at, min(PIECE + OVERLAP, stop - at), start + member.stop):
+                walk.numbers -= min(PIECE, stop - at)
+                if _found(walk, window, prefix, depth, at, min(PIECE + OVERLAP, stop - at), start + member.stop):
                     return
     if passed:
-        most = f"no more than {PIECES * walk.limits.searched_bytes:,} bytes of numbers are searched (--limit searched_bytes=N)"
-        walk.unseen("the numbers of tensors", f"without its index, {passed:,} bytes of them: {most}", quiet=True)
+        most = f"no more than {4 * walk.limits.searched_bytes:,} bytes of numbers are searched (--limit searched_bytes=N)"
+        walk.unseen(f"{prefix}the numbers of tensors", f"without its index, {passed:,} bytes of them: {most}", quiet=True)
 
 
-def _found(walk: Walk, window: Window, at: int, length: int, stop: int) -> bool:
+def _found(walk: Walk, window: Window, prefix: str, depth: int, at: int, length: int, stop: int) -> bool:
     """Whether something to be run begins in so many bytes, which is judged then; the numbers go on up to `stop`."""
     from modelscope_cli.formats.scan_zip_gaps import carve
 
@@ -194,26 +235,26 @@ def _found(walk: Walk, window: Window, at: int, length: int, stop: int) -> bool:
     match = HEADER.search(data)
     if match is not None:
         begin = at + match.start()
-        walk.sign("dcp-hidden", f"byte {begin:,}", "a member of a zip archive stands inside the numbers of a tensor")
-        carve(walk, window, f"byte {begin:,}", 1, [(begin, stop)], listed=0)
+        walk.sign("dcp-hidden", f"{prefix}byte {begin:,}", "a member of a zip archive stands inside the numbers of a tensor")
+        carve(walk, window, f"{prefix}byte {begin:,}", depth, [(begin, stop)], listed=0)
         return True
     starts = [begins.start() for begins in BEGINS.finditer(data, 0, PIECE)]
     if len(starts) > MOST_TRIED:
-        where = f"byte {at + starts[MOST_TRIED]:,}"
+        where = f"{prefix}byte {at + starts[MOST_TRIED]:,}"
         walk.unseen(
             where,
             f"{len(starts) - MOST_TRIED:,} places where a pickle could begin: {MOST_TRIED} are tried in each MiB",
             quiet=True,
         )
-    return any(_imports(walk, data[start:], f"byte {at + start:,}") for start in starts[:MOST_TRIED])
+    return any(_imports(walk, data[start:], f"{prefix}byte {at + start:,}", depth) for start in starts[:MOST_TRIED])
 
 
-def _imports(walk: Walk, data: bytes, where: str) -> bool:
+def _imports(walk: Walk, data: bytes, where: str, depth: int) -> bool:
     """Whether a pickle begins there that imports what everybody has; then it is kept."""
     from modelscope_cli.formats.scan_hidden import ROOTS
     from modelscope_cli.formats.scan_pickles import Series
 
-    series = Series(walk, MemoryWindow(data, where), where, 1, PYTHON, one_of_many=True)
+    series = Series(walk, MemoryWindow(data, where), where, depth, PYTHON, one_of_many=True)
     try:
         machine, problem = series.one()
     except ModelscopeError:

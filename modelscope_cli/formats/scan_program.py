@@ -2,7 +2,7 @@
 
     "expr_str", "guards_code", names, paths                become Python (generated_source)
     "target", "as_operator": "torch.ops.aten.add.Tensor"   looked up by getattr, called when the program runs
-    "in_spec", "out_spec": "[1, {\\"type\\": …"             import modules (export_specs)
+    "in_spec", "out_spec": "[1, {\\"type\\": …"             import modules, and take items of what is in them (export_specs)
 
 The document is walked as JSON says it, so no escape or blank hides anything.
 Facts: torch/_export/serde/schema.py, serialize.py (GraphModuleDeserializer).
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.pickle_nodes import Call, Mapping, SetOf
-from modelscope_cli.formats.export_specs import imports_of, is_usual, keywords_of
+from modelscope_cli.formats.export_specs import is_forged, is_usual, keywords_of, named_in
 from modelscope_cli.formats.generated_source import (
     CODE,
     LONGEST_SHOWN,
@@ -61,6 +61,21 @@ def scan_program(walk: Walk, where: str, document: Any, data: bytes) -> None:
         Program(walk, where, whole=whole).read(document)
 
 
+def scan_specs(walk: Walk, where: str, document: Any) -> None:
+    """The descriptions in a JSON document, wherever they stand in it."""
+    named, left = named_in(document, 2 * walk.limits.objects)
+    if left:
+        walk.unseen(where, left)
+    forged = sorted({str(one) for one in named if is_forged(one)})
+    foreign = sorted({str(one) for one in named if not is_usual(one) and not is_forged(one)})
+    for code, names, said in (
+        ("export-code", forged, "loading its description of inputs or outputs looks up {}, which is no class, and uses it"),
+        ("export-import", foreign, "its inputs or outputs name {}, which loading imports"),
+    ):
+        if names:
+            walk.sign(code, where, said.format(", ".join(names[:MOST_SHOWN])))
+
+
 class Program:
     """One document; `whole` says that it has a graph, so that more than its expressions is judged."""
 
@@ -71,8 +86,6 @@ class Program:
         self.plain: set[str] = set()  # expressions and guards that were judged
         self.left = walk.limits.searched_bytes // 4  # characters of those that are judged
         self.targets: set[str] = set()
-        self.imports: set[str] = set()
-        self.specs: set[str] = set()
         self.judges = JUDGES if whole else {"expr_str": Program.expression}
 
     def read(self, document: Any) -> None:
@@ -182,31 +195,19 @@ class Program:
         if isinstance(value, str) and LOOKED_UP.match(value):
             self.targets.add(value)
 
-    def spec(self, value: Any) -> None:
-        """What describes inputs or outputs."""
-        if isinstance(value, str) and value not in self.specs:
-            self.specs.add(value)
-            imports, whole = imports_of(value)
-            self.imports |= imports
-            if not whole:
-                self.walk.unseen(self.where, "texts in its description of inputs that are JSON in JSON, too deep")
-
     def in_spec(self, value: Any) -> None:
-        self.spec(value)
         self.arguments(keywords_of(value))
 
     def tell(self) -> None:
-        """What it looks up and imports."""
+        """What it looks up."""
         files = sorted(name for name in self.targets if touches_files(name))
         others = self.targets.difference(files)
         odd = sorted(name for name in others if not is_operator(name))
         libraries = sorted({library for library in map(library_of, others.difference(odd)) if library} - OWN_LIBRARIES)
-        foreign = sorted(name for name in self.imports if not is_usual(name))
         for code, names, said in (
             ("export-target", odd, "its graph calls {}, which is no operator"),
             ("script-files", files, "its graph calls {}: it reads or writes files when the program runs"),
             ("script-operators", libraries, "its graph calls operators of {}, a library that has not been judged"),
-            ("export-import", foreign, "its inputs or outputs name {}, which loading imports"),
         ):
             if names:
                 listed = ", ".join(name[:LONGEST_SHOWN] for name in names[:MOST_SHOWN])
@@ -281,5 +282,4 @@ JUDGES: dict[str, Callable[[Program, Any], None]] = {
     "target": Program.target,
     "as_operator": Program.target,
     "in_spec": Program.in_spec,
-    "out_spec": Program.spec,
 }

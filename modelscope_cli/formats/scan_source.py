@@ -6,7 +6,8 @@
     MAR-INF/MANIFEST.json  {"model": {"handler": "handler.py"}}   TorchServe imports the handler of the archive that it serves
 
 A source is never parsed: words tell what would start programs or open connections, and code that loading runs is at least unknown.
-They are searched when all else was looked at, so that long ones take no time from pickles.
+They are searched when all else was looked at, so that long ones take no time from pickles. What was compiled before it came along
+counts as the source that it stands for (compiled_python): of its words only the names are there.
 Facts: torch/hub.py; torch/package/package_importer.py; ts/model_loader.py.
 """
 
@@ -16,8 +17,17 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.errors import ModelscopeError
+from modelscope_cli.formats.compiled_python import COMPILED, kind_of, source_of, telling_names
 from modelscope_cli.formats.scan_asked import Asking, asked_for_generating
-from modelscope_cli.formats.scan_package import MANIFEST, module_of, package_around, roots_of, served_files
+from modelscope_cli.formats.scan_package import (
+    MANIFEST,
+    is_named,
+    module_of,
+    package_around,
+    roots_of,
+    served_around,
+    sign_handler,
+)
 from modelscope_cli.formats.source_words import (
     bare,
     file_operators,
@@ -29,6 +39,7 @@ from modelscope_cli.formats.source_words import (
 
 if TYPE_CHECKING:
     from modelscope_cli.containers.zip_directory import Member
+    from modelscope_cli.core.window import Window
     from modelscope_cli.formats.scan_zip_members import Archive
     from modelscope_cli.formats.scanning import Walk
 
@@ -41,23 +52,53 @@ BESIDE, SCRIPT, PACKAGE = "", "script", "package"
 
 
 class Source(NamedTuple):
-    """A Python file: its folder ("" for that of the scanned file), its name, what is searched of it, and what it belongs to."""
+    """A Python file: its folder ("" for that of the scanned file), its name, what is searched of it, and what it belongs to.
+
+    Of one that is `compiled`, in words, the names that tell are kept, a line each; `where` is the file, `path` the source it stands for.
+    """
 
     where: str
     folder: str
     name: str
     data: bytes
     kind: str = BESIDE
+    compiled: str = ""
 
     @property
     def text(self) -> str:
         return self.data.decode("utf-8", "replace")
+
+    @property
+    def path(self) -> str:
+        return source_of(self.where)
+
+    @property
+    def what(self) -> str:
+        return self.compiled or "Python code"
+
+    @property
+    def risky(self) -> list[str]:
+        """What in it starts programs, opens connections, or runs other code."""
+        return self.text.splitlines() if self.compiled else risky_words(self.text)
 
 
 def note_source(walk: Walk, where: str, text: str) -> None:
     """Keep a Python file until it is known what names it, but for those that are judged already."""
     if where not in walk.judged:
         keep(walk, where, text.encode("utf-8", "surrogatepass"))
+
+
+def note_compiled(walk: Walk, window: Window, where: str, head: bytes) -> bool:
+    """Keep what Python would take for a compiled module. Returns whether it is one."""
+    compiled = kind_of(where or window.name, head, window)
+    if not compiled:
+        return False
+    if where not in walk.judged:
+        names = telling_names(window.head(walk.limits.searched_bytes)) if compiled == COMPILED else []
+        folder, _, name = where.rpartition("/")
+        data = "\n".join(names).encode()
+        walk.sources.append(Source(where, folder, name or os.path.basename(walk.found.path), data, BESIDE, compiled))
+    return True
 
 
 def keep(walk: Walk, where: str, data: bytes, kind: str = BESIDE) -> None:
@@ -75,12 +116,12 @@ def judge_sources(walk: Walk) -> None:
     """Which of the Python files loading would run, and what they do, once everything was looked at."""
     left: list[Source] = []
     hubs = {source.folder for source in walk.sources if source.name == HUB}
-    paths = {source.where for source in walk.sources}
+    paths = {source.path for source in walk.sources}
     asking = Asking((*walk.asked, *asked_for_generating(paths)), paths.__contains__)
     for source in walk.sources:
         if source.kind == SCRIPT:
             _script(walk, source.where, source.text)
-        elif source.kind == PACKAGE or _is_packaged(walk, source):
+        elif source.kind == PACKAGE or (not source.compiled and _is_packaged(walk, source)):  # which takes sources alone
             if source.kind != PACKAGE:
                 walk.sign(
                     "packaged-code",
@@ -91,6 +132,11 @@ def judge_sources(walk: Walk) -> None:
                 walk.sign("risky-source", source.where, f"Python code that loading runs; it uses {', '.join(found[:5])}")
         elif not _served(walk, source) and not _named(walk, source, asking, hubs):
             left.append(source)
+    paths |= {source_of(sign.where) for sign in walk.found.signs if sign.code == "native-code-inside"}
+    for root, manifest in walk.served.items():
+        served = (path.removeprefix(root) for path in paths if path.startswith(root))
+        if manifest.handler and not any(is_named(manifest, path) for path in served):
+            sign_handler(walk, root + "/".join(MANIFEST), manifest.handler)
     if left and left[0].where:
         names = ", ".join(source.where for source in left[:MOST_NAMED]) + (", …" if len(left) > MOST_NAMED else "")
         count = "a Python file" if len(left) == 1 else f"{len(left):,} Python files"
@@ -112,44 +158,58 @@ def _served(walk: Walk, source: Source) -> bool:
     """Whether TorchServe can run it, which is told then."""
     if source.where:
         root = next((root for root in walk.served if source.where.startswith(root)), None)
-        named = walk.served[root] if root is not None else None
+        manifest = walk.served[root] if root is not None else None
+        path = source.path.removeprefix(root or "")
     else:
-        root, named = "", served_files(os.path.join(os.path.dirname(walk.found.path), *MANIFEST))
-    if named is None or root is None:
+        found = served_around(walk.found.path)
+        manifest = found[1] if found is not None else None
+        path = (
+            source_of(os.path.relpath(os.path.abspath(walk.found.path), found[0]).replace(os.sep, "/"))
+            if found is not None
+            else ""
+        )
+    if manifest is None:
         return False
-    path = source.where.removeprefix(root) or source.name
-    mine = path in named or source.name in named
-    if mine and (risky := risky_words(source.text)):
-        walk.sign("risky-source", source.where, f"Python code that TorchServe runs; it uses {', '.join(risky[:5])}")
-    else:
+    mine = is_named(manifest, path)
+    if not mine or not _stands_out(walk, source, "TorchServe runs"):
         why = (
             "the manifest names it: TorchServe runs it"
             if mine
             else "TorchServe serves what is beside it, whose handler can import it"
         )
-        walk.sign("loaded-source", source.where, f"Python code that serving can run: {why}")
+        walk.sign("loaded-source", source.where, f"{source.what} that serving can run: {why}")
+    return True
+
+
+def _stands_out(walk: Walk, source: Source, by: str) -> bool:
+    """Whether something stands out in what somebody runs by its name, which is told then."""
+    if source.compiled not in ("", COMPILED):
+        walk.sign("native-code-inside", source.where, f"{source.what} that {by}")
+    elif risky := source.risky:
+        walk.sign("risky-source", source.where, f"{source.what} that {by}; it uses {', '.join(risky[:5])}")
+    else:
+        return False
     return True
 
 
 def _named(walk: Walk, source: Source, asking: Asking, hubs: set[str]) -> bool:
     """Whether a configuration or torch.hub can have it run, which is told then."""
     if source.where:
-        found, hub = asking.of(source.where), source.folder in hubs
+        found, hub = asking.of(source.path), source.path.rpartition("/")[0] in hubs
     else:
         from modelscope_cli.formats.scan_around import asked_around
 
-        path = os.path.abspath(walk.found.path)
+        path = source_of(os.path.abspath(walk.found.path))
         found, hub = asked_around(path, walk.limits), os.path.exists(os.path.join(os.path.dirname(path), HUB))
     if found is None and not hub:
         return False
     by = "torch.hub runs" if source.name == HUB else found[0].by if found is not None and found[1] else ""
-    if by and (risky := risky_words(source.text)):
-        walk.sign("risky-source", source.where, f"Python code that {by}; it uses {', '.join(risky[:5])}")
+    if by and _stands_out(walk, source, by):
         return True
     why = f"{by} it" if source.name == HUB else f"a configuration names it, which {by}" if by else "hubconf.py stands beside it"
     if not by and found is not None:
         why = f"it stands beside code that {found[0].by}"
-    walk.sign("loaded-source", source.where, f"Python code that loading can run: {why}")
+    walk.sign("loaded-source", source.where, f"{source.what} that loading can run: {why}")
     return True
 
 

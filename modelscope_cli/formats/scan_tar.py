@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modelscope_cli.containers.tar_directory import LINKS, TarDirectory, TarMember, looks_like_tar, read_tar_directory
@@ -11,6 +12,7 @@ from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive import parts_of
 from modelscope_cli.formats.archive_links import end_of, goals
+from modelscope_cli.formats.scan_claims import has_parts
 from modelscope_cli.formats.scan_package import roots_of
 
 if TYPE_CHECKING:
@@ -51,9 +53,22 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
         if member.stop > member.start:
             content = window.cut(member.start, member.stop - member.start, inner)
             _content(walk, content, member.name, inner, depth, unpickled)
+    _follow(walk, window, prefix, depth, directory)
     if directory.members and directory.problem is None and not directory.notes:
         walk.ends[where] = directory.members[-1].stop
     _carve(walk, window, where, depth, directory)
+
+
+def _follow(walk: Walk, window: Window, prefix: str, depth: int, directory: TarDirectory) -> None:
+    """What the index of a distributed checkpoint says lies in the members beside it."""
+    files = {member.name: member for member in directory.members if member.stop > member.start}
+    if has_parts(walk, prefix, files):
+        from modelscope_cli.formats.scan_places import follow_members
+
+        def opened(member: TarMember) -> Window:
+            return window.cut(member.start, member.stop - member.start, f"{prefix}{member.name}")
+
+        follow_members(walk, prefix, depth, {name: partial(opened, member) for name, member in files.items()})
 
 
 def _has_data(member: TarMember) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from modelscope_cli.core.window import Window
+from modelscope_cli.formats.compiled_python import SUFFIXES
+from modelscope_cli.formats.export_specs import SAYS_SPECS
 from modelscope_cli.formats.scan_asked import READ_BY_NAME, asked_in, keep_asked, modules_of, scan_asked
 from modelscope_cli.formats.scan_templates import template
 
@@ -27,8 +29,10 @@ SEARCHED = 32  # times searched_bytes
 PIECE, OVERLAP = 1 << 20, 64
 TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 WORDS = re.compile(
-    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"|"_target_"|\\u00(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e])'
+    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"|"_target_"|'
+    + SAYS_SPECS.pattern
 )
+BESIDE = (b'"target"', b'"params"')  # words that matter where both stand (scan_params)
 JUDGED_BY_NAME = READ_BY_NAME | {"manifest.json"}  # these are taken apart whatever words stand in them
 MODULE_LINES = ("pickle_module_info.txt", "keras_module.txt")  # scan_mlflow
 MARKS = (
@@ -43,6 +47,11 @@ MARKS = (
 def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
     """Look at a text. Returns whether it is one."""
     leaf = os.path.basename(where or window.name).lower()
+    if leaf.endswith(SUFFIXES):
+        from modelscope_cli.formats.scan_source import note_compiled
+
+        if note_compiled(walk, window, where, head):
+            return True
     encoding = encoding_of(head)
     text = is_text(head, encoding)
     if not (b"\0" in head and encoding == "utf-8"):
@@ -152,9 +161,11 @@ def _json(walk: Walk, window: Window, where: str, leaf: str, encoding: str) -> b
 def has_words(window: Window, length: int) -> bool:
     """Whether words that matter stand in so many first bytes."""
     previous = b""
+    left = set(BESIDE)
     for start in range(0, length, PIECE):
         piece = previous + window.read(start, min(PIECE, length - start))
-        if WORDS.search(piece):
+        left = {word for word in left if word not in piece}
+        if not left or WORDS.search(piece):
             return True
         previous = piece[-OVERLAP:]
     return False
@@ -201,7 +212,7 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
         from modelscope_cli.formats.scan_package import named_in
 
         walk.served[folder[: -len("mar-inf")]] = named_in(document)
-    if hidden or b"_target_" in data:
+    if hidden or b"_target_" in data or all(word in data for word in BESIDE):
         from modelscope_cli.formats.scan_names import targets_in
 
         targets_in(walk, where, document)
@@ -209,6 +220,10 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
         from modelscope_cli.formats.scan_program import scan_program
 
         scan_program(walk, where, document, data)
+    if SAYS_SPECS.search(data) is not None or b"\0" in data[:4]:  # which UTF-16 and UTF-32 have
+        from modelscope_cli.formats.scan_program import scan_specs
+
+        scan_specs(walk, where, document)
     if hidden or b"template" in data:
         _templates(walk, where, leaf, document)
 

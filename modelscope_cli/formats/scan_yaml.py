@@ -56,7 +56,8 @@ PLAIN = frozenset(
 
 def scan_yaml(walk: Walk, where: str, text: str) -> None:
     """Look at a text in YAML."""
-    if KEY not in text and "python" not in text and "\\" not in text and "%" not in text and not HYPER.search(text):
+    telling = any(word in text for word in (KEY, "python", "\\", "%", "params"))
+    if not telling and not HYPER.search(text):
         return
     texts = readings(text)
     if len(texts) > 1 and texts[1].count(KEY) > texts[0].count(KEY):
@@ -66,6 +67,10 @@ def scan_yaml(walk: Walk, where: str, text: str) -> None:
         if KEY in each:
             search = Search(each)
             add_targets(walk, where, list(search.values()), search.lookup)
+        if "params" in each:
+            from modelscope_cli.formats.scan_params import params_in_yaml
+
+            params_in_yaml(walk, where, each)
         _tags(walk, where, WRITTEN.sub(_written, each) if "%" in each else each)
 
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def scan_zip(walk: Walk, window: Window, where: str, depth: int) -> None:
     """Look at every member, listed or not."""
     if window.name.endswith(".distcp") and (blobs := _blobs(walk, window)):
-        if not depth:
-            walk.blobs = {(start, blob.size) for start, blob in blobs}
+        walk.blobs[where] = {(start, blob.size) for start, blob in blobs}
         for start, blob in blobs:
             scan_zip(walk, blob, f"{where}{'/' if where else ''}byte {start:,}", depth + 1)
         return

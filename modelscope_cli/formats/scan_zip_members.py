@@ -1,34 +1,30 @@
 """The members of one zip archive, each by its content, as a directory lists them.
 
-Members whose bytes a pickle claims as its storages are data: nobody unpickles them, so they are not looked into. Which those are a
-reader has found where there was one; else they are those in the folder that belongs to the pickle:
-
-    data.pkl  data/KEY      constants.pkl  constants/KEY      bytecode.pkl  bytecode/KEY or constants/KEY
-
-In an archive of torch.export nothing is skipped, because its configurations can call the same weight a tensor and a pickle.
+The storages of an archive of torch are data: nobody unpickles them, so they are not looked into. Which those are scan_claims says.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
 
-from modelscope_cli.containers.zip_directory import STORED, Member, ZipDirectory
+from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member, ZipDirectory
 from modelscope_cli.core.scanned import TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
+from modelscope_cli.formats.scan_claims import Claims, has_parts
+from modelscope_cli.formats.scan_export import scan_export
+from modelscope_cli.formats.scan_package import DATA, EXTERN
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 FIRST_BYTES = 512
-DEFLATED = 8  # the method of zip
 RUN = (".pkl", ".py", ".json")  # suffixes of what is never a storage
-OPENED = (b"\x93NUMPY", b"PK\x03\x04")
 BYTECODE = "bytecode.pkl"  # of TorchScript for mobile
 TORCH_PICKLES = ("data.pkl", "constants.pkl", BYTECODE, "attributes.pkl")
-CLAIMED = {"data.pkl": ("data",), "constants.pkl": ("constants",), BYTECODE: ("bytecode", "constants")}
 STORAGE = re.compile(r"(.*/|)(data|constants|bytecode|\.data|tensors|xl_model_weights)/([^/]+)", re.DOTALL | re.IGNORECASE)
 WEIGHTS = re.compile(
     r"(?:.*/)?data/(?:weights|constants)/[^/]+", re.DOTALL | re.IGNORECASE
@@ -60,52 +56,72 @@ class Archive:
         """Look at every member that the directory lists."""
         self.walk.found.looked = self.walk.found.looked or not self.where
         self.python_code()
-        storages: list[tuple[Member, str, str, str]] = []
-        keys: dict[str, set[str]] = {}  # by folder of storages: those that its pickle names
-        known = self.walk.data if not self.is_program() and not self.depth else frozenset()
+        scan_export(self)
+        claims = Claims(self)
+        storages: list[tuple[Member, bool]] = []
         for member in self.directory.members:
-            runs = member.name.lower().endswith(RUN)
-            if member.start in known and not runs and not self.opened(member):
+            if claims.known(member):
+                if claims.opened(member):
+                    self.member(member, raw=True)
                 continue
             storage = STORAGE.fullmatch(member.name) if self.roots else None
-            if storage is not None and not runs:
-                storages.append((member, storage[1].lower(), storage[2].lower(), storage[3]))
+            if storage is not None and not member.name.lower().endswith(RUN):
+                storages.append((member, storage[1].lower() in self.roots))
             else:
                 named = self.member(member, raw=WEIGHTS.fullmatch(member.name) is not None)
-                root, slash, leaf = member.name.lower().rpartition("/")
-                for folder in CLAIMED.get(leaf, ()) if named and not known else ():
-                    keys.setdefault(root + slash + folder, set()).update(named)
-        for member, root, folder, key in storages:
-            if key not in keys.get(root + folder, ()) or self.opened(member):
-                self.member(member, raw=root in self.roots)
+                if named:
+                    claims.add(member.name, named)
+        for member, raw in storages:
+            if not claims.has(member) or claims.opened(member):
+                self.member(member, raw=raw)
+        self.follow()
+        if self.where:
+            self.read_package()
 
-    def is_program(self) -> bool:
-        """Whether it is one of torch.export: its configurations can name the same weight as a tensor and as a pickle."""
-        from modelscope_cli.formats.scan_export import scan_export
+    def read_package(self) -> None:
+        """Read a torch.package inside another file as one, so that a damaged one is not taken for a whole one there either."""
+        names = [member.name for member in self.directory.members]
+        if not any([name.endswith(f"{DATA}/{EXTERN}") for name in names]):
+            return
+        from modelscope_cli.formats.torch_zip import read
 
-        return scan_export(self)
+        # no more of its bytes are instructions
+        run = sum([member.size for member in self.directory.members if not member.name.endswith(".storage")])
+        try:
+            checkpoint = read(self.window, self.walk.limits._replace(opcodes=min(self.walk.limits.opcodes, self.walk.reading)))
+            run = sum([trace.opcodes for trace in checkpoint.pickles])
+        except ModelscopeError as problem:
+            many = isinstance(problem, LimitError) and problem.resource == "opcodes"
+            said = "pickles in packages of more instructions than are followed (--limit opcodes=N)"
+            self.walk.unseen(self.where, said if many else problem)
+        except RecursionError:
+            self.walk.unseen(self.where, "it is nested too deeply")
+        self.walk.reading -= min(run, self.walk.reading)
 
-    def opened(self, member: Member) -> bool:
-        """Whether what a pickle claims as a storage is something that programs open by what it begins with, as numpy.load does."""
-        if member.method == STORED:
-            return member.stored > 5 and self.window.read(member.start, 6).startswith(OPENED)
-        return member.method != DEFLATED or self.head(member).startswith(OPENED)
+    def follow(self) -> None:
+        """What the index of a distributed checkpoint says lies in the members beside it."""
+        files = {member.name: member for member in self.directory.members}
+        if has_parts(self.walk, self.prefix, files):
+            from modelscope_cli.formats.scan_places import follow_members
 
-    def member(self, member: Member, *, raw: bool = False) -> set[str]:
-        """Look at a member by its content; the keys of the storages that its pickles name. `raw` ones should be numbers."""
+            opened = {name: partial(self.open, member, f"{self.prefix}{name}") for name, member in files.items()}
+            follow_members(self.walk, self.prefix, self.depth, opened)
+
+    def member(self, member: Member, *, raw: bool = False) -> dict[str, int | None]:
+        """Look at a member by its content; the keys of the storages that its pickles name, and their bytes. `raw` ones should be numbers."""
         where = f"{self.prefix}{member.name}"
         if not member.size and not member.stored:
-            return set()
+            return {}
         try:
             head = self.head(member)
             if not self.interesting(member, head):
-                return set()
+                return {}
             inner = self.open(member, where)
         except ModelscopeError as problem:
             self.walk.unseen(where, problem)
-            return set()
+            return {}
         if not inner.size:  # nothing could be had of it
-            return set()
+            return {}
         leaf = member.name.lower().rpartition("/")[2]
         if leaf == BYTECODE:
             from modelscope_cli.formats.scan_bytecode import scan_bytecode
@@ -115,7 +131,7 @@ class Archive:
         if known is not None and known.nbytes == member.size:
             self.walk.found.streams.append(Stream(where, known, TORCH))
             self.check_sum(member, inner, where)
-            return set()
+            return {}
         if leaf in TORCH_PICKLES and not head.startswith((b"PK\x03\x04", b"\x93NUMPY")):
             from modelscope_cli.formats.scan_pickles import Series
 
@@ -133,7 +149,7 @@ class Archive:
         self.walk.content(inner, where, self.depth + 1, raw=raw)
         if len(self.walk.found.streams) > before:
             self.check_sum(member, inner, where)
-        return set()
+        return {}
 
     def head(self, member: Member) -> bytes:
         """The first bytes of a member, uncompressed."""

@@ -29,6 +29,7 @@ from modelscope_cli.formats.scan_compressed import packed_otherwise, scan_compre
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scan_asked import Asked
+    from modelscope_cli.formats.scan_package import Manifest
     from modelscope_cli.formats.scan_source import Source
 
 HEAD = 1 << 12
@@ -101,8 +102,10 @@ class Walk:
         self.limits = limits
         self.budget = limits.scanned_bytes
         self.tries = limits.scanned_pickles  # places where a hidden pickle may still be looked for
+        self.begun = limits.scanned_pickles  # storages that begin as a pickle does and may still be tried
         self.spare = limits.opcodes // 2  # instructions that may still be run to look for one
         self.opcodes = limits.opcodes + limits.opcodes // 2  # instructions that may still be run, of all pickles together
+        self.reading = self.opcodes  # the same of those in packages that are read as such
         self.imports = 5 * limits.imports  # names that may still be imported, by all of them
         self.unpacking = Budget(limits)  # for what is compressed by itself
         self.files = 0
@@ -118,9 +121,12 @@ class Walk:
         self.names: set[tuple[str, str]] = set()  # of them, each once, with how it is asked for
         self.names_left_out = False  # whether there were more than the limit
         self.packages: list[str] = []  # where in an archive a torch.package begins that was unpacked
-        self.served: dict[str, set[str]] = {}  # by folder: the Python files that a manifest of TorchServe in it names
-        self.index: tuple[Any, PickleTrace] | None = None  # the object that the index of a distributed checkpoint is
-        self.blobs: set[tuple[int, int]] = set()  # (start, bytes) of those of a `.distcp`
+        self.served: dict[str, Manifest] = {}  # by folder: what a manifest of TorchServe in it names
+        self.indexes: dict[
+            str, tuple[Any, PickleTrace]
+        ] = {}  # by place: the object that the index of a distributed checkpoint is
+        self.blobs: dict[str, set[tuple[int, int]]] = {}  # by the place of a `.distcp`: (start, bytes) of its blobs
+        self.numbers = 4 * limits.searched_bytes  # bytes of numbers that may still be searched for programs
         self.asked: list[Asked] = []  # the Python files that configurations name
         self.asking = 500_000  # of their paths that may still be kept
         self.programs: list[str] = []  # prefixes of archives of torch.export
@@ -303,11 +309,10 @@ class Walk:
             from modelscope_cli.formats.scan_places import follow_beside
 
             follow_beside(self, window)
-        elif self.index is not None:
+        elif "" in self.indexes:
             from modelscope_cli.formats.scan_places import follow_index
 
-            follow_index(self, window.name, *self.index)
-            self.index = None
+            follow_index(self, window.name, *self.indexes.pop(""))
 
     def finish(self) -> None:
         """What can be said only once everything was looked at."""
@@ -320,7 +325,7 @@ class Walk:
             from modelscope_cli.formats.scan_package import modules_beside
 
             self.found.packaged |= modules_beside(self.found)
-        if self.sources:
+        if self.sources or self.served:
             from modelscope_cli.formats.scan_source import judge_sources
 
             judge_sources(self)

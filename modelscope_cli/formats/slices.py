@@ -30,8 +30,10 @@ _ROW_NAMES = (
     r"gate_proj|up_proj|lm_head|output_layer|word_embeddings"
 )
 _COLUMN_NAMES = r"wo|w2|dense|linear_proj|dense_4h_to_h|linear_fc2|o_proj|down_proj"
+# Somewhere in a name, from a dot or an underscore on to a dot or the end: each word of a name is gone through once, however long it is.
+_NORMS = r"(?<!\w)(?>(\w*?_|(?<![^.]))([a-z]*norm{}))\w*"
 COPIES = re.compile(
-    r"(.*[._])?([a-z_]*norm\w*|rope|rotary\w*|freqs\w*|inv_freq|position_embeddings|token_type_embeddings)(\..*)?"
+    _NORMS.format("|rotary|freqs") + r"(?![^.])|(?<![^._])(rope|inv_freq|position_embeddings|token_type_embeddings)(?![^.])"
 )
 BY_NAME = (
     (re.compile(rf"(.*\.)?({_ROW_NAMES})\.(weight|bias)"), ROWS),
@@ -39,7 +41,7 @@ BY_NAME = (
     (re.compile(rf"(.*\.)?({_COLUMN_NAMES})\.bias"), COPY),
 )
 EMBEDDING = re.compile(r"(.*\.)?tok_embeddings\.weight")
-NORM = re.compile(r"(.*[._])?[a-z_]*norm\w*\.weight")
+NORM = re.compile(_NORMS.format("") + r"\.weight\Z")
 HIDDEN_KEYS = ("dim", "hidden_size")
 
 
@@ -64,7 +66,7 @@ def hidden_size(params: Mapping[str, Any], arguments: Mapping[str, Any], tensors
             value = values.get(key)
             if type(value) is int and value > 0:
                 return Hidden(value, f"{key} {value:,} in {source}")
-    lengths = Counter([shape[0] for name, shape in tensors if len(shape) == 1 and NORM.fullmatch(name)])
+    lengths = Counter([shape[0] for name, shape in tensors if len(shape) == 1 and NORM.search(name)])
     if not lengths:
         return None
     (length, _), *_ = lengths.most_common(1)
@@ -78,7 +80,7 @@ def joint(
     first = shapes[0]
     if any(shape != first for shape in shapes):
         return _uneven(shapes)
-    if COPIES.fullmatch(name):
+    if COPIES.search(name):
         return Joint(COPY, "names")
     named = next((axis for pattern, axis in BY_NAME if pattern.fullmatch(name)), None)
     if named == COPY:

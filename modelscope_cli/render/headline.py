@@ -82,6 +82,26 @@ def scan_findings(report: Report) -> Iterator[ScanFinding]:
                 yield found._replace(message=words(found.message, "auto", exact=True))
 
 
+class AllowedName(NamedTuple):
+    """A row of the table of what only a policy of the user's makes harmless."""
+
+    path: str
+    member: str
+    offset: int | None
+    name: str
+    level: str
+    reason: str
+    policy: str
+    why: str
+
+
+def allowed_names(report: Report) -> Iterator[AllowedName]:
+    """What a scan would say without a policy of the user's; nothing in other reports."""
+    for section in report.sections:
+        if isinstance(section, Table) and section.key == "allowed":
+            yield from (AllowedName(*row.cells) for row in section.rows)
+
+
 def tally(said: Sequence[Verdict]) -> tuple[str, str]:
     """The status of all verdicts together, and a line: 2 of 5 rules failed, 1 met nothing to judge."""
     statuses = {verdict.status for verdict in said}

@@ -4,7 +4,8 @@
     runs[0].results                  ruleId, level, message, the file, and the byte where it stands
     runs[0].invocations              what could not be read
 
-Of a scan its findings are the results, of other reports their failed rules, warnings and errors. A place inside an archive is a
+Of a scan its findings are the results, of other reports their failed rules, warnings and errors. What only a policy of the user's makes
+harmless is a suppressed result: the run then has `suppressions` in all of its results (3.27.23), with the reason of the policy. A place inside an archive is a
 logical location (`model.pt/archive/data.pkl`) beside the physical one, because no panel opens archives. Facts: OASIS, Static
 Analysis Results Interchange Format 2.1.0, sections 3.14 to 3.52; what GitHub asks for besides (a line, even of a binary file; paths
 relative to the working folder; primaryLocationLineHash): its page on SARIF support for code scanning.
@@ -21,9 +22,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from modelscope_cli.core.scan_codes import SCAN_CODES
+from modelscope_cli.core.scan_codes import SAFE, SCAN_CODES, ScanCode
 from modelscope_cli.render.cells import words
-from modelscope_cli.render.headline import findings, scan_findings, verdicts
+from modelscope_cli.render.headline import allowed_names, findings, scan_findings, verdicts
 from modelscope_cli.render.plain import visible
 from modelscope_cli.render.registry import Look
 from modelscope_cli.report.document import Document, Report, Table
@@ -42,11 +43,23 @@ LEVELS = {
 GRAVEST = ("dangerous", "error", "suspicious", "warning", "unknown", "info")
 SCORES = {"dangerous": "9.8", "suspicious": "6.5", "unknown": "2.0"}  # security-severity, by which GitHub sorts
 MOST_RESULTS = 5_000  # GitHub takes 25,000 of a run and shows 5,000
+ALLOWED = "allowed-by-policy"
+OWN_CODES = {
+    ALLOWED: ScanCode(
+        SAFE,
+        "Harmless by your policy alone",
+        "A policy file allows the name or the operator; without it the verdict would be the one that the message says.",
+        "Nothing to do while the policy is yours: its reason stands beside.",
+    )
+}
 NOT_WORDS = re.compile(r"[^a-z0-9]+")
 
 
 class Result(NamedTuple):
-    """A finding as SARIF sees it; `graded` is its own word for how grave it is, `evidence` the call in full."""
+    """A finding as SARIF sees it; `graded` is its own word for how grave it is, `evidence` the call in full.
+
+    `allowed` is why a policy of the user's allows it.
+    """
 
     rule: str
     graded: str
@@ -56,6 +69,7 @@ class Result(NamedTuple):
     offset: int | None = None
     subject: str = ""
     evidence: str = ""
+    allowed: str = ""
 
 
 def render(document: Document, look: Look) -> bytes:
@@ -63,6 +77,7 @@ def render(document: Document, look: Look) -> bytes:
     every = [result for report in document.reports for result in _results(report)]
     results = sorted(every, key=lambda result: GRAVEST.index(result.graded))[:MOST_RESULTS]
     rules = list(dict.fromkeys(result.rule for result in results))
+    suppressing = any(result.allowed for result in results)
     worst = {result.rule: result.graded for result in reversed(results)}
     notes = [
         {"level": "error", "message": {"text": visible(f"{problem.path or 'input'}: {problem.message}")}}
@@ -82,7 +97,9 @@ def render(document: Document, look: Look) -> bytes:
         },
         "invocations": [{"executionSuccessful": not document.problems, "toolExecutionNotifications": notes}],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(result, rules.index(result.rule)) for result in results],
+        "results": [
+            _result(result, rules.index(result.rule)) | (_suppressions(result) if suppressing else {}) for result in results
+        ],
     }
     whole = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
@@ -103,6 +120,10 @@ def _results(report: Report) -> Iterator[Result]:
                     found.subject,
                     found.evidence,
                 )
+        for allowed in allowed_names(report):
+            said = f"{allowed.name} allowed by {allowed.policy} ({allowed.level} without it: it {allowed.reason})"
+            place = allowed.path, allowed.member, allowed.offset
+            yield Result(ALLOWED, "info", said, *place, subject=allowed.name, allowed=allowed.why)
         return
     for verdict in verdicts(report):
         if verdict.status != "passed":
@@ -113,7 +134,7 @@ def _results(report: Report) -> Iterator[Result]:
 
 
 def _rule(code: str, graded: str) -> dict[str, Any]:
-    known = SCAN_CODES.get(code)
+    known = SCAN_CODES.get(code) or OWN_CODES.get(code)
     title = known.title if known else code.replace("-", " ").capitalize()
     meaning = known.meaning if known else f"{title}: a rule of mscope check, or a warning of mscope report."
     advice = known.advice if known else "mscope check --list-rules explains each rule; mscope inspect shows the file."
@@ -155,6 +176,11 @@ def _result(result: Result, index: int) -> dict[str, Any]:
             key: visible(value) if isinstance(value, str) else value for key, value in said.items() if value is not None
         },
     }
+
+
+def _suppressions(result: Result) -> dict[str, Any]:
+    accepted = {"kind": "external", "status": "accepted", "justification": visible(result.allowed)}
+    return {"suppressions": [accepted] if result.allowed else []}
 
 
 def _hash(text: str) -> str:

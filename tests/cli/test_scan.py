@@ -223,6 +223,36 @@ def test_sarif_is_sarif(here):
     assert evil["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "evil.pt/evil/data.pkl"
 
 
+def test_sarif_says_what_only_a_policy_makes_safe(here):
+    """As suppressed results; then every result of the run has `suppressions` (SARIF 2.1.0, 3.27.23)."""
+    (here / "net.yaml").write_text("net:\n  _target_: os.system\n")
+    (here / "ours.toml").write_text('[[allow]]\nnames = ["posix.system", "os.system", "collections.*"]\nreason = "our\\u001b own"\n')
+    done = mscope("scan", "evil.pt", "net.yaml", "good.pt", "shop.pkl", "--policy", "ours.toml", "-f", "sarif")
+    (run,) = json.loads(done.out)["runs"]
+    ids = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    allowed = [result for result in run["results"] if result["ruleId"] == "allowed-by-policy"]
+    others = [result for result in run["results"] if result["ruleId"] != "allowed-by-policy"]
+    assert (done.code, ids.count("allowed-by-policy")) == (0, 1)
+    assert [(result["ruleId"], result["suppressions"]) for result in others] == [("unjudged-import", [])]
+    said = "posix.system allowed by ours.toml (dangerous without it: it starts programs) (evil/data.pkl, byte 2)"
+    assert [result["message"]["text"] for result in allowed][:1] == [said]
+    assert [result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in allowed] == ["evil.pt", "net.yaml"]
+    for result in allowed:
+        (suppression,) = result["suppressions"]
+        assert result["level"] == "note"
+        assert set(suppression) == {"kind", "status", "justification"}
+        assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
+        assert suppression["justification"].endswith("own (allowed by ours.toml)")
+        assert "\x1b" not in suppression["justification"]
+    (report,) = json.loads(mscope("scan", "evil.pt", "net.yaml", "--policy", "ours.toml", "-f", "json").out)["checkpoints"]
+    row = report["allowed"][0]
+    assert (row["path"], row["name"], row["level"]) == ("evil.pt", "posix.system", "dangerous")
+
+
+def test_sarif_without_a_policy_has_no_suppressions(here):
+    assert "suppressions" not in mscope("scan", "evil.pt", "shop.pkl", "-f", "sarif").out
+
+
 def test_sarif_of_a_check(here):
     done = mscope("check", "good.pt", "--max-size", "1 B", "-f", "sarif")
     (result,) = json.loads(done.out)["runs"][0]["results"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import struct
 import tarfile
@@ -10,6 +12,10 @@ import zlib
 
 import pytest
 
+from modelscope_cli.containers import compressed
+from modelscope_cli.core.window import MemoryWindow
+from modelscope_cli.errors import CorruptFileError
+from modelscope_cli.formats.archive import first_bytes, unpacking
 from tests.builders.archives import MODEL, gzipped, special, tarred, zipped, zstd
 from tests.builders.zip_archive import Entry, zip_bytes
 
@@ -69,8 +75,6 @@ def test_zstd_of_gigabytes_of_zeros(bounded):
 
 @pytest.mark.parametrize("suffix", ["bz2", "xz"])
 def test_slow_codecs(bounded, suffix):
-    import bz2
-    import lzma
     import random
 
     pack = bz2.compress if suffix == "bz2" else lambda data: lzma.compress(data, preset=0)
@@ -157,6 +161,54 @@ def test_hundreds_of_thousands_of_gzip_streams(bounded):
     """Each is twenty bytes and nothing comes out."""
     found = bounded(gzipped(b"") * 600_000, "model.safetensors.gz")
     assert found.code == 3
+
+
+EMPTY = {
+    "zst": b"\x28\xb5\x2f\xfd\x04\0",  # and then empty blocks: noughts
+    "gz": gzipped(b""),  # and then padding
+    "bz2": bz2.compress(b""),
+    "xz": lzma.compress(b""),
+}
+
+
+@pytest.mark.parametrize("command", ["inspect", "scan"])
+@pytest.mark.parametrize("suffix", EMPTY)
+def test_gigabytes_of_nothing(bounded, tmp_path, monkeypatch, suffix, command):
+    """A sparse file takes no room on the disk. Nothing comes out of it, so that no limit on what is unpacked is met."""
+    monkeypatch.setenv("MEASURED", command)
+    path = tmp_path / f"model.safetensors.{suffix}"
+    path.write_bytes(EMPTY[suffix])
+    try:
+        os.truncate(path, 40 * GIB)
+    except OSError:
+        pytest.skip("no such files here")
+    found = bounded(b"", path.name)
+    assert found.code == 3
+    if command == "inspect":
+        assert "bytes came out of the first" in found.err
+
+
+def test_a_byte_now_and_then_is_nothing_too(monkeypatch):
+    monkeypatch.setattr(compressed, "MOST_IDLE", 1 << 20)
+    blocks = zstd(b"")[:6] + (bytes(3) * 200_000 + struct.pack("<I", 1 << 3)[:3] + b"x") * 20
+    frame = b"\x28\xb5\x2f\xfd" + bytes([0, 0x58]) + blocks[6:]
+    stream = unpacking(MemoryWindow(frame, "m.zst"), compressed.ZSTD)
+    with pytest.raises(CorruptFileError, match="1 bytes came out of the first 1,"):
+        first_bytes(stream, 4_096)
+
+
+@pytest.mark.parametrize("command", ["inspect", "scan"])
+@pytest.mark.parametrize("behind", [b"", b"\0\0\0\xff\xff"])
+def test_deflated_member_that_is_far_longer_than_what_comes_out(bounded, monkeypatch, behind, command):
+    """Empty blocks before the data, or anything behind it: both lie in the member and unpack to nothing."""
+    monkeypatch.setenv("MEASURED", command)
+    pickle = b"\x80\x02}q\0."
+    packed, empty = zlib.compress(pickle)[2:-4], bytes(24 << 20) if not behind else behind * (5 << 20)
+    raw = empty + packed if behind else packed + empty
+    entries = [Entry("a/version", b"3\n"), Entry("a/data.pkl", raw, method=8, size=len(pickle))]
+    found = bounded(zip_bytes(entries), "model.pt")
+    assert found.code in ((3,) if command == "inspect" else (1, 3))
+    assert "should unpack to only 6" in found.err
 
 
 def test_members_on_the_same_bytes(bounded):

@@ -9,6 +9,7 @@ shards, a thousand dimensions, names of a megabyte. What no limit bounds shows h
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from tests.builders.pickle_code import call, pickled
 from tests.builders.safetensors_file import raw_bytes, safetensors_bytes
 from tests.builders.torch_code import module, ordered, tensor
 from tests.builders.torch_file import legacy_bytes, torch_zip_bytes
+from tests.hostile import worst_models
 
 MEASURE = Path(__file__).with_name("measure.py")
 MOST_SECONDS, MOST_BYTES = 10, 512 << 20
@@ -56,6 +58,13 @@ def _header(names: Iterable[str], shape: Callable[[int], Sequence[int]]) -> byte
         entries.append(f'"{name}":{{"dtype":"U8","shape":[{listed}],"data_offsets":[{position},{stop}]}}')
         position = stop
     return raw_bytes("{" + ",".join(entries) + "}", position)
+
+
+def _model(named: worst_models.Named) -> bytes:
+    """A safetensors file of tensors by name and shape."""
+    tensors = dict(named)
+    shapes = list(tensors.values())
+    return _header(tensors, shapes.__getitem__)
 
 
 def _words(seed: int) -> Callable[[], str]:
@@ -127,6 +136,13 @@ def _texts(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": data}))
 
 
+def _near(*counts: int) -> bytes:
+    """Layers that are nearly equal."""
+    chosen = random.Random(3)
+    names = (f"m.layers.{'.'.join(map(str, each))}.weight" for each in itertools.product(*map(range, counts)))
+    return _header(names, lambda n: (8, 8 if chosen.random() < 0.9 else 7))
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "flat.safetensors": lambda: _header((f"t{n:x}" for n in range(300_000)), lambda n: (0,)),
     "ragged.safetensors": _ragged,
@@ -160,8 +176,20 @@ FILES: dict[str, Callable[[], bytes]] = {
     "globals.pkl": lambda: pickled([call(f"pkg{n}.mod.f", n) for n in range(190_000)]),
     "names.baseline.json": lambda: _description({f"{n:x}.{n % 9973:x}.w": "uint8 [0]" for n in range(MANY)}),
     "range.baseline.json": lambda: _description({"l.{0-299998}.w": "uint8 [0]"}),
+    **{name: lambda named=named: _model(named()) for name, named in worst_models.MODELS.items()},
+    **worst_models.PICKLED,
 }  # fmt: skip
-FOLDERS: dict[str, Callable[[Path], None]] = {"shards": _shards, "texts": _texts}
+# What a diff has most to do with: (old, new).
+PAIRS: dict[str, tuple[Callable[[], bytes], Callable[[], bytes]]] = {
+    "numbers": (lambda: _header([f"a.{n}.w" for n in range(280_000)] + [f"a.x{n:x}q.w" for n in range(167)], lambda n: (n // 280_000,)),
+        lambda: _header([f"b{n:x}q.0.w" for n in range(10_000)] + [f"b{n:x}q.x{n // 60:x}q.w" for n in range(10_000)], lambda n: (n // 10_000,))),
+    "deep-heads": (lambda: _header((f"p{n:x}." + "a." * 30 + f"w{n // 60:x}" for n in range(200_000)), lambda n: (0,)),
+        lambda: _header((f"q{n:x}." + "a." * 30 + f"w{n // 60:x}" for n in range(200_000)), lambda n: (0,))),
+    "unlike": (lambda: _header([f"a.{'y' * 20}{n:x}z.w" for n in range(200_000)] + [f"a.K{n}z.w" for n in range(200)], lambda n: (n // 200_000,)),
+        lambda: _header([f"c{'y' * 20}{n:x}z.w" for n in range(200_000)] + [f"b{n}z.K{n}z.w" for n in range(200)], lambda n: (2 - n // 200_000,))),
+    "nearly-equal": (lambda: _near(60, 60, 60, 1), lambda: _near(20, 20, 20, 36)),
+}  # fmt: skip
+FOLDERS: dict[str, Callable[[Path], None]] = {"shards": _shards, "texts": _texts, **worst_models.FOLDERS}
 PICTURE = ("visualize", "-o")
 COMMANDS: dict[str, tuple[str, ...]] = {
     **{
@@ -177,6 +205,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report json": ("report", "-o", "out.json"),
     "report markdown": ("report", "-o", "out.md"),
     "check": ("check", "--max-size", "1GB", "--max-share", "*=50%", "--max-parameters", "*=5M"),
+    "check head": ("check", "--forbid-untied-head"),
     "scan": ("scan",),
     "baseline": ("baseline", "save", "-o", "out.baseline.json"),
     "init": ("init", "-o", "-"),
@@ -203,8 +232,21 @@ def make(name: str, folder: Path) -> Path:
 
 def measured(path: Path, command: str, folder: Path) -> Measured:
     """Run a command on a case, in a folder where no mscope.toml counts."""
+    return _measured([*COMMANDS[command], str(path), *([str(path)] if command == "diff" else [])], folder)
+
+
+def measured_pair(name: str, command: str, folder: Path) -> Measured:
+    """Run a command on an old and a new file."""
+    paths = [folder / f"{name}-{side}.safetensors" for side in ("old", "new")]
+    for path, data in zip(paths, PAIRS[name], strict=True):
+        if not path.exists():
+            path.write_bytes(data())
+    old, new = map(str, paths)
+    return _measured(["diff", old, new] if command == "diff" else ["check", new, "-b", old, "--max-growth", "1%"], folder)
+
+
+def _measured(arguments: list[str], folder: Path) -> Measured:
     (folder / ".git").mkdir(exist_ok=True)
-    arguments = [*COMMANDS[command], str(path), *([str(path)] if command == "diff" else [])]
     done = subprocess.run([sys.executable, str(MEASURE), *arguments], capture_output=True, text=True, check=True, cwd=folder)
     found = json.loads(done.stdout)
     return Measured(found["code"], found["cpu"], found["peak"], found["err"])
@@ -228,6 +270,11 @@ def main(wanted: list[str]) -> None:
                 print(f"| {name} | {command} | {found.code} | {found.cpu:.1f} | {found.peak >> 20}{mark} |", flush=True)
             if path.is_file():
                 os.unlink(path)
+        for name, command in itertools.product(PAIRS, ("diff", "check")):
+            if not wanted or any(word in name for word in wanted):
+                found = measured_pair(name, command, folder)
+                mark = "" if found.within else " !"
+                print(f"| {name} | {command} | {found.code} | {found.cpu:.1f} | {found.peak >> 20}{mark} |", flush=True)
 
 
 if __name__ == "__main__":
