@@ -27,6 +27,7 @@ LONGEST = 1_000
 DIGITS = 9
 MOST_NUMBERS = 100_000
 MOST_STEPS = 200_000  # remembered
+FEW_STEPS = 5_000  # remembered from one search to the next
 
 States = frozenset[int]
 
@@ -74,6 +75,8 @@ class Pattern:
                     break
                 if len(self._parts) in states:
                     found.setdefault(".".join(parts[:depth]), []).append(line)
+        if len(self._known) > FEW_STEPS:
+            self._known.clear()  # may be tens of megabytes, and other patterns make theirs
         return found
 
     def fits(self, path: str) -> bool:
