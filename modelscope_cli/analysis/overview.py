@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.adapter_section import adapter_facts
@@ -101,15 +102,20 @@ class Overview:
         self.parameters = self.ledger.total_parameters()
         self.nbytes = checkpoint.nbytes
         self.roles = self.ledger.by_role()
-        self.tree = ModuleTree(self.ledger)
-        self.rows = self._rows()
         self.together: Facts | None = None  # with the other models of its folder
 
     def names(self) -> list[str]:
         """The tensor names of one of each equal modules: enough to see by which conventions a file is named."""
         return [self.ledger.names[line] for _, line in self.tree.outline().lines]
 
-    def _rows(self) -> list[SizeRow]:
+    @cached_property
+    def tree(self) -> ModuleTree:
+        """The modules. A check may do without."""
+        return ModuleTree(self.ledger)
+
+    @cached_property
+    def rows(self) -> list[SizeRow]:
+        """Those of the main table."""
         by = list(self.options.by)
         plain = self.options.include is None and self.options.exclude is None and self.options.fold
         if by == ["module"] and plain:
