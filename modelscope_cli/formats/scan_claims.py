@@ -7,8 +7,8 @@
 
 Any pickle can name any key, so that alone means little: torch.package unpickles members by any name, torch.export what its
 configurations say is pickled, and whoever unpacks an archive opens what is in it. What a pickle names is a storage only in an archive
-that has nothing but what torch.save and torch.jit.save write, in one folder, by a key that is a number, and as long as the pickle says.
-And one that begins as something that programs open by how it begins is looked at all the same.
+that has nothing but what torch.save and torch.jit.save write, in one folder, by a key that is a number, and no shorter than the pickle says.
+And one that begins as a file that programs open by how it begins is looked at all the same; a pickle in it is data, as torch takes it.
 Facts: torch/serialization.py (_save), torch/csrc/jit/serialization/export_module.cpp, caffe2/serialize/inline_container.cc.
 """
 
@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.tar_directory import looks_like_tar
 from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member
-from modelscope_cli.core.scanned import PYTHON
-from modelscope_cli.errors import ModelscopeError
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scan_zip_members import Archive
@@ -38,7 +36,6 @@ RECORD = re.compile(  # what torch.save and torch.jit.save write, below the root
 STORAGE = re.compile(r"(data|constants|bytecode|tensors)/([0-9]{1,20})")
 PACKAGED = re.compile(r"(?:[^/]+/)?\.data/[0-9]{1,20}(?:\.storage)?")
 READ = ("torch-zip", "torchscript", "torch-package")  # kinds whose readers find storages
-ROUNDED = 16  # bytes: TorchScript says how many whole elements there are
 MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # ZSTD and LZ4 the last
 PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
@@ -48,9 +45,6 @@ PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
 SUM = re.compile(rb"[0-7 \0]{8}|\x80")  # where the header of a tar has its checksum
 ZLIB = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
-LEADS = re.compile(  # an import, by two lines or two texts
-    rb"[ci][A-Za-z_][\w.]{0,120}\n[A-Za-z_][\w.]{0,80}\n|\x8c[\x01-\x78][A-Za-z_][\w.]*\x94?\x8c[\x01-\x78][A-Za-z_][\w.]*\x94?\x93"
-)
 
 
 class Claims:
@@ -79,43 +73,22 @@ class Claims:
         return PACKAGED.fullmatch(member.name) is not None if self.packaged else self._place(member) is not None
 
     def has(self, member: Member) -> bool:
-        """Whether a pickle names it, and it is as long as that says."""
+        """Whether a pickle names it, and it is no shorter than that says."""
         place = self._place(member)
         if place is None:
             return False
         keys = self.keys.get(place[1], {})
         length = keys.get(place[2], -1)
-        return length is None or 0 <= member.size - length < ROUNDED if length != -1 else False
+        return length is None or 0 <= length <= member.size
 
     def _place(self, member: Member) -> re.Match[str] | None:
         return STORAGE.fullmatch(member.name, len(self.root)) if self.root is not None else None
 
     def opened(self, member: Member) -> bool:
-        """Whether a storage begins as something that programs open by how it begins: numpy.load, joblib.load, or any unpickler."""
+        """Whether a storage begins as a file that programs open by how it begins, as numpy.load and joblib.load do."""
         if member.method not in (STORED, DEFLATED):
             return True
-        if member.stored < 5:
-            return False
-        head = self.archive.head(member)
-        return begins_as_file(head) or (begins_as_pickle(head) and self._runs(member))
-
-    def _runs(self, member: Member) -> bool:
-        """Whether it is a pickle that imports something, as numbers by chance never do."""
-        from modelscope_cli.formats.scan_pickles import Series, named
-
-        archive, walk = self.archive, self.archive.walk
-        where = f"{archive.prefix}{member.name}"
-        if not walk.begun:
-            most = walk.limits.scanned_pickles
-            walk.unseen(where, f"storages that begin as pickles, beyond the first {most:,} (--limit scanned_pickles=N)")
-            return False
-        walk.begun -= 1
-        try:
-            series = Series(walk, archive.open(member, where), where, archive.depth + 1, PYTHON, one_of_many=True)
-            machine, _ = series.one()
-        except ModelscopeError:
-            return True  # which is told when it is looked at
-        return any(use.name.replace(".", "_").isidentifier() for use in named(machine))
+        return member.stored >= 5 and begins_as_file(self.archive.head(member))
 
 
 def root_of(names: list[str]) -> str | None:
@@ -144,12 +117,8 @@ def begins_as_file(head: bytes) -> bool:
             return _unpacked(begin, head) is not None
     if head.startswith(ZLIB):
         inner = _unpacked(zlib.decompressobj, head)
-        return inner is not None and (inner.startswith(MAGIC) or begins_as_pickle(inner))
+        return inner is not None and (inner.startswith(MAGIC) or PICKLE.match(inner) is not None)
     return False
-
-
-def begins_as_pickle(head: bytes) -> bool:
-    return PICKLE.match(head) is not None or LEADS.search(head) is not None
 
 
 def _unpacked(begin: Callable[[], Any], head: bytes) -> bytes | None:

@@ -102,7 +102,6 @@ class Walk:
         self.limits = limits
         self.budget = limits.scanned_bytes
         self.tries = limits.scanned_pickles  # places where a hidden pickle may still be looked for
-        self.begun = limits.scanned_pickles  # storages that begin as a pickle does and may still be tried
         self.spare = limits.opcodes // 2  # instructions that may still be run to look for one
         self.opcodes = limits.opcodes + limits.opcodes // 2  # instructions that may still be run, of all pickles together
         self.reading = self.opcodes  # the same of those in packages that are read as such
