@@ -16,13 +16,13 @@ OF_PATHS = (  # what these go by is names in folders, and which file is whose, n
     "formats.locate", "formats.looking", "formats.known_beside", "formats.scan_around", "formats.target", "formats.baseline_writer",
 )  # fmt: skip
 ALWAYS = (
-    "core.checkpoint", "core.dtype", "core.span", "core.tensor", "core.window", "formats.problems", "formats.composites", "formats.registry",
+    "core.checkpoint", "core.dtype", "core.span", "core.tensor", "core.window", "formats.problems", "formats.registry",
 )  # fmt: skip
 ARCHIVES = ("containers.compressed", "containers.temporary", "containers.unpacked", "containers.zstd", "formats.archive", "formats.zstd")
 PICKLES = ("containers.literal_bytes", "containers.method_names", "containers.odd_", "containers.pickle_", "containers.python2_names")
 MACHINES = ("containers.joblib_arrays", "containers.judging_machine", "containers.tolerant_machine")
 OBJECTS = ("formats.plain_values", "formats.torch_objects", "formats.torch_sharded", "formats.torch_walk")
-SETS = ("core.folder", "formats.parts", "formats.pieces", "formats.shard_sets")
+SETS = ("core.folder", "formats.composites", "formats.parts", "formats.pieces", "formats.shard_sets")
 SLICES = ("formats.samples", "formats.slices")
 TEXTS = (
     "core.name_patterns", "formats.compiled_python", "formats.generated_source", "formats.jinja_", "formats.scan_asked", "formats.scan_mlflow",
