@@ -1,6 +1,9 @@
-"""Scan bytes in memory, as `mscope scan` does a file."""
+"""Scan bytes in memory or a folder of files, as `mscope scan` does."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 
 from modelscope_cli.analysis.policy import grave
 from modelscope_cli.analysis.safety import Safety
@@ -8,7 +11,7 @@ from modelscope_cli.analysis.safety_report import to_report
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits
 from modelscope_cli.core.window import MemoryWindow
 from modelscope_cli.formats.registry import read_window
-from modelscope_cli.formats.scanning import scan_window
+from modelscope_cli.formats.scanning import scan_file, scan_window
 from modelscope_cli.render.json import render as render_json
 from modelscope_cli.render.registry import Look
 from modelscope_cli.render.sarif import render as render_sarif
@@ -18,6 +21,14 @@ from modelscope_cli.report.document import EVERYTHING, READABLE, Document
 def scanned(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS) -> Safety:
     """The verdict on bytes under a name."""
     return Safety(scan_window(MemoryWindow(data, name), limits, read_window))
+
+
+def in_a_folder(folder: Path, files: Mapping[str, bytes]) -> dict[str, Safety]:
+    """The verdict on each file of a folder that is made of them."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return {name: Safety(scan_file(str(folder / name), DEFAULT_LIMITS, read_window)) for name in files}
 
 
 def codes(safety: Safety) -> set[str]:

@@ -7,18 +7,13 @@ without.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from modelscope_cli.analysis.policy import gravest
-from modelscope_cli.analysis.safety import Safety
-from modelscope_cli.core.limits import DEFAULT_LIMITS
-from modelscope_cli.formats.registry import read_window
-from modelscope_cli.formats.scanning import scan_file
 from tests.builders.archives import tarred, zipped
 from tests.builders.samples import SAMPLES
-from tests.scanned import codes, scanned
+from tests.scanned import codes, in_a_folder, scanned
 
 PLAIN = b"import torch\n"
 RISKY = b"import os\nos.system('id')\n"
@@ -205,14 +200,6 @@ HONEST: dict[str, Files] = {
         "train.py": RISKY,
     },
 }
-
-
-def in_a_folder(folder: Path, files: Files) -> dict[str, Safety]:
-    """The verdict on each file of a folder."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return {name: Safety(scan_file(str(folder / name), DEFAULT_LIMITS, read_window)) for name in files}
 
 
 @pytest.mark.parametrize(("files", "told"), ASKING.values(), ids=ASKING)

@@ -6,19 +6,14 @@ Which files a handler means is read from torchserve 0.12 (ts/model_loader.py), w
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from modelscope_cli.analysis.safety import Safety
-from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.formats.compiled_python import source_of, telling_names
-from modelscope_cli.formats.registry import read_window
-from modelscope_cli.formats.scanning import scan_file
 from tests.builders.archives import gzipped, tarred, zipped
 from tests.builders.bytecode import pyc_bytes
 from tests.builders.samples import SAMPLES
-from tests.scanned import codes, scanned
+from tests.scanned import codes, in_a_folder, scanned
 
 PLAIN = b"import torch\nx = re.compile('a').search\nmodel.eval()\nnames.remove('a')\n"
 RISKY = b"import os\nos.system('id')\ndef handle(data, context): return data\n"
@@ -62,14 +57,6 @@ HONEST: dict[str, Files] = {
     "bytecode of nobody": {"m.pt": SAMPLES["state_dict.pt"], "__pycache__/train.cpython-311.pyc": RISKY_PYC},
     "no bytecode": {**mar("image_classifier", {}), "notes.pyc": b"these are notes\n"},
 }
-
-
-def in_a_folder(folder: Path, files: Files) -> dict[str, Safety]:
-    """The verdict on each file of a folder."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return {name: Safety(scan_file(str(folder / name), DEFAULT_LIMITS, read_window)) for name in files}
 
 
 @pytest.mark.parametrize(("files", "told"), SERVED.values(), ids=SERVED)

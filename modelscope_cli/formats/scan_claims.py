@@ -18,7 +18,7 @@ import bz2
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.tar_directory import looks_like_tar
@@ -26,7 +26,6 @@ from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scan_zip_members import Archive
-    from modelscope_cli.formats.scanning import Walk
 
 CLAIMED = {"data.pkl": ("data",), "constants.pkl": ("constants",), "bytecode.pkl": ("bytecode", "constants")}
 RECORD = re.compile(  # what torch.save and torch.jit.save write, below the root
@@ -100,12 +99,6 @@ def root_of(names: list[str]) -> str | None:
     root = first[: len(first) - len(first.rpartition("/")[2])]
     whole = all([name.startswith(root) and RECORD.fullmatch(name, len(root)) is not None for name in names])
     return root if whole else None
-
-
-def has_parts(walk: Walk, prefix: str, names: Iterable[str]) -> bool:
-    """Whether among the members of an archive there is the index of a distributed checkpoint, or a part of one."""
-    indexed = any(where.startswith(prefix) for where in walk.indexes)
-    return indexed or any([name.endswith(".distcp") for name in names])
 
 
 def begins_as_file(head: bytes) -> bool:

@@ -12,7 +12,6 @@ from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive import parts_of
 from modelscope_cli.formats.archive_links import end_of, goals
-from modelscope_cli.formats.scan_claims import has_parts
 from modelscope_cli.formats.scan_package import roots_of
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
 def _follow(walk: Walk, window: Window, prefix: str, depth: int, directory: TarDirectory) -> None:
     """What the index of a distributed checkpoint says lies in the members beside it."""
     files = {member.name: member for member in directory.members if member.stop > member.start}
-    if has_parts(walk, prefix, files):
+    if walk.has_parts(prefix, files):
         from modelscope_cli.formats.scan_places import follow_members
 
         def opened(member: TarMember) -> Window:

@@ -14,7 +14,7 @@ from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member, Zi
 from modelscope_cli.core.scanned import TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
-from modelscope_cli.formats.scan_claims import Claims, has_parts
+from modelscope_cli.formats.scan_claims import Claims
 from modelscope_cli.formats.scan_export import scan_export
 from modelscope_cli.formats.scan_package import DATA, EXTERN
 
@@ -101,7 +101,7 @@ class Archive:
     def follow(self) -> None:
         """What the index of a distributed checkpoint says lies in the members beside it."""
         files = {member.name: member for member in self.directory.members}
-        if has_parts(self.walk, self.prefix, files):
+        if self.walk.has_parts(self.prefix, files):
             from modelscope_cli.formats.scan_places import follow_members
 
             opened = {name: partial(self.open, member, f"{self.prefix}{name}") for name, member in files.items()}

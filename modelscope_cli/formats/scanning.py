@@ -14,7 +14,7 @@ too deep, encrypted or cannot be followed goes into `unseen`, and so does, quiet
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.pickle_nodes import INST, NEWOBJ, NEWOBJ_EX, OBJ
@@ -134,6 +134,10 @@ class Walk:
         self.places: dict[str, int] = {}  # where in `found.unseen` a place stands
         self.ends: dict[str, int] = {}  # by place: where the last member of a tar stops, which was looked at by itself
         self.kinds = 0  # parts of a known kind, but for containers
+
+    def has_parts(self, prefix: str, names: Iterable[str]) -> bool:
+        """Whether among the members of an archive there is the index of a distributed checkpoint, or a part of one."""
+        return any(where.startswith(prefix) for where in self.indexes) or any([name.endswith(".distcp") for name in names])
 
     def take(self, checkpoint: Checkpoint) -> None:
         """What the reader of checkpoints learnt. A pickle that it ran to the end need not be run again: it is the stricter one."""
