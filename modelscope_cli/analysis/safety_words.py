@@ -6,6 +6,7 @@ short runs nothing: it only cannot be judged.
 
 from __future__ import annotations
 
+from modelscope_cli.analysis.allowed import allowed_in
 from modelscope_cli.analysis.safety import Safety
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
 
@@ -15,6 +16,7 @@ MEANINGS = {
     SUSPICIOUS: "it has what no honest file needs",
     DANGEROUS: "loading it can run what its author wanted",
 }
+ALLOWED = "loading it executes what weights need, and what your policy allows"
 # What the findings mean that are about something else than loading, by their codes. The first row counts that has one of the
 # findings of the verdict's level, after all those of which no row knows.
 OTHERWISE: dict[str, tuple[tuple[frozenset[str], str], ...]] = {
@@ -42,6 +44,8 @@ def in_words(safety: Safety) -> str | None:
     verdict = safety.verdict
     if verdict is None:
         return None
+    if verdict == SAFE and allowed_in(safety):
+        return ALLOWED
     codes = {found.code for found in safety.found if found.level == verdict}
     rows = OTHERWISE.get(verdict, ())
     if verdict == UNKNOWN and not codes:

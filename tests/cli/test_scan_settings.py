@@ -85,6 +85,7 @@ def test_an_operator_is_not_made_milder_either():
 def test_a_policy_on_the_command_line_counts_and_is_named(here):
     done = mscope("scan", "evil.pkl", "--policy", "p.toml")
     assert (done.code, "posix.system allowed by p.toml (dangerous without it)" in words(done.out)) == (0, True)
+    assert "safe: loading it executes what weights need, and what your policy allows" in words(done.out)
     (here / "both.zip").write_bytes(zip_bytes([Entry("a.pkl", EVIL), Entry("b.pkl", pickled(instance("other.Thing")))]))
     done = mscope("scan", "both.zip", "--policy", "p.toml", columns=200)
     assert (done.code, "unknown" in done.out) == (0, True)  # the verdict's line speaks of other.Thing
