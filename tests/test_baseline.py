@@ -594,6 +594,24 @@ def test_a_file_that_does_not_add_up(file, what):
 
 
 @pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"dtype": "float32", "shape": [2], "storage": "v"},
+        {"dtype": "float32", "shape": [2], "parts": [{**OWN, "file": 0}]},
+        "= v",
+    ],
+)
+def test_a_tensor_is_described_with_a_file_that_has_some_of_it(elsewhere):
+    first = {**GOOD["files"][0], "views": {"v": OWN}}
+    second = {"name": "second", "bytes": 8, "sections": {"data": 8}}
+    held = {"dtype": "float32", "shape": [2], "parts": [OWN, {**OWN, "file": 0}]}
+    with pytest.raises(CorruptFileError, match="no part of the tensor 'x' lies in the file"):
+        opened(changed(files=[first, {**second, "views": {"x": elsewhere}}]), NAME)
+    read = opened(changed(files=[first, {**second, "views": {"x": held}}]), NAME)
+    assert [[read.tensors.names[row] for row in file.tensors] for file in read.files] == [["a.0", "a.1", "b", "v", "x"], ["x"]]
+
+
+@pytest.mark.parametrize(
     ("rest", "what"),
     [
         ({"format": None}, "not text"),

@@ -121,6 +121,9 @@ class Filler:
                 view = self._view(fields, name, [])
                 nowhere, dtype, shape, views = view.storage < 0, view.dtype, view.shape, (view,)
             fields.finish()
+        held = {table.storage.files[view.storage] for view in views if view.storage >= 0}
+        if held and self.file not in held:
+            raise self.part.entry.wrong(f"no part of the tensor {name[:200]!r} lies in the file that it is described with")
         main = views[0]
         self._rows[name] = len(table)
         if several:
