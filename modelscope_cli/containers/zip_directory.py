@@ -145,8 +145,25 @@ def _between(ranges: list[tuple[int, int, str]], start: int, stop: int) -> list[
     return ranges[bisect_left(ranges, (start,)) : bisect_left(ranges, (stop,))] if ranges else ranges
 
 
+class _Parsed(NamedTuple):
+    limits: Limits
+    members: list[Member]
+    directory_start: int
+    notes: list[Note]
+
+
 def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
-    """Parse the directory and every local header. Raises CorruptFileError, LimitError, UnsupportedFeatureError."""
+    """Parse the directory and every local header. Raises CorruptFileError, LimitError, UnsupportedFeatureError.
+
+    A window is parsed once: a scan asks for what the reader of checkpoints has asked for before.
+    """
+    found = window.kept
+    if not isinstance(found, _Parsed) or found.limits != limits:
+        found = window.kept = _parse(window, limits)
+    return ZipDirectory(window, found.members, found.directory_start, found.notes)
+
+
+def _parse(window: Window, limits: Limits) -> _Parsed:
     notes: list[Note] = []
     count, size, offset, end_at = _find_end(window, notes)
     if count > limits.members:
@@ -177,7 +194,7 @@ def read_zip_directory(window: Window, limits: Limits) -> ZipDirectory:
         )
     if members and members[0].header > 0:
         notes.append(Note("zip-prefix", "warning", window.name, f"{members[0].header:,} bytes stand before the archive"))
-    return ZipDirectory(window, members, offset, notes)
+    return _Parsed(limits, members, offset, notes)
 
 
 def other_readings(window: Window, limits: Limits) -> list[ZipDirectory]:

@@ -32,7 +32,7 @@ KINDS_OF_FILE = (
 class Window:
     """`size` bytes starting at `base` of an open file descriptor. `bytes_read` counts what was asked of the system."""
 
-    __slots__ = ("_descriptor", "_opened", "_owns", "base", "bytes_read", "name", "size")
+    __slots__ = ("_descriptor", "_opened", "_owns", "base", "bytes_read", "kept", "name", "size")
 
     def __init__(self, descriptor: int, name: str, size: int, base: int = 0, opened: os.stat_result | None = None):
         self._descriptor = descriptor
@@ -42,6 +42,7 @@ class Window:
         self.size = size
         self.base = base
         self.bytes_read = 0
+        self.kept: object = None  # what was found in it that is asked for again: the directory of an archive
 
     def read(self, offset: int, length: int, what: str = "data") -> bytes:
         """Exactly `length` bytes at `offset`. Raises CorruptFileError when the window does not hold them."""

@@ -117,12 +117,9 @@ def _end(archive: Archive) -> None:
 
 def _descriptor(window: Window, position: int) -> int:
     """The length of the descriptor at a position: what follows it is another header or the directory."""
+    there = window.read(position, min(DESCRIPTOR_SIZES[-1] + 4, window.size - position))
     for size in (*DESCRIPTOR_SIZES, 0):
-        if (
-            position + size + 4 <= window.size
-            and window.read(position + size, 2) == b"PK"
-            and (size != 0 or window.read(position, 4) != b"PK\x07\x08")
-        ):
+        if size + 4 <= len(there) and there.startswith(b"PK", size) and (size != 0 or not there.startswith(b"PK\x07\x08")):
             return size
     return 0
 
