@@ -332,6 +332,18 @@ def test_two_lines_of_text_are_no_import():
             assert (safety.verdict, safety.problem) == ("safe", None)
 
 
+def test_numbers_that_read_as_codes_of_extensions_are_no_pickle():
+    noise = [b"\x82\x44\x80\x65", b"\x83\xa4\x59R\xff", b"\x84\x82\x80\x2e\x90\x80\xed", b"\x82\x0cb\xfe"]
+    chunks = [Entry(f"c/{number}.0", each + b"\xfe" * 9) for number, each in enumerate(noise)]
+    model = torch_entries(ordered({"w": tensor()}), {"0": 24})
+    safety = scanned(zip_bytes([*model, *chunks]))
+    assert safety.verdict == "safe", safety.why
+    called = Entry("c/0.0", b"\x82\x0c)R.")
+    assert scanned(zip_bytes([*model, called])).verdict == "suspicious"
+    assert scanned(b"\x80\x02" + noise[0], "model.pkl").verdict == "suspicious"
+    assert scanned(zip_bytes([*model, Entry("c/0.0", b"]]\x80")])).verdict == "safe"  # cut off within its number
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="posix.system is nt.system there")
 def test_a_pickle_made_by_python_itself():
     class Evil:

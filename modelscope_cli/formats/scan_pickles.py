@@ -35,7 +35,9 @@ EXAMPLES = re.compile(r"(?:^|/)(?:data/sample_inputs/|serialized_example_inputs\
 SEVERAL = 3  # instructions: so few of them any text can begin with
 OVERHEAD = 50  # instructions that beginning a run counts for
 PROTOCOL = 0x80
+NEWEST_PROTOCOL = 5
 PICKLED = (".bin", ".ckpt", ".dill", ".joblib", ".model", ".p", ".pickle", ".pk", ".pkl", ".pt", ".pth", ".sav")  # suffixes
+EXTENSIONS = "copyreg"  # whose registry says what their codes mean
 INDEX = "BytesStorageMetadata"  # a class of the index of a distributed checkpoint, whose places are looked at
 NAME = re.compile(r"[\w.<>$ -]+( \([\d,]+ characters\))?")  # of longer ones the ends are kept
 BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # that a program may strip before it unpickles text, a byte-order mark among them
@@ -81,7 +83,7 @@ class Series:
     def run(self) -> bool:
         """Whether there was a pickle at all."""
         first = self.position
-        announced = len(self.data) > first + 1 and self.data[first] == PROTOCOL and self.data[first + 1] <= 5
+        announced = len(self.data) > first + 1 and self.data[first] == PROTOCOL and self.data[first + 1] <= NEWEST_PROTOCOL
         machine, problem = self.one()
         most = self.walk.limits.scanned_pickles
         before: list[JudgingMachine] = []  # a number or a text by itself: what any text can begin with, and a pickle may follow
@@ -128,9 +130,13 @@ class Series:
         """Whether something did what pickles do: without a protocol number, more than text may do by chance.
 
         An import at the very end of the data runs before that is missed. Any two lines of text can be one, so there the name decides.
+        Codes of extensions mean what the loading program says, so by themselves they are numbers, unless something is called to the end.
         """
         uses = named(machine)
-        numbered = PROTOCOL in machine.firsts
+        at = machine.firsts.get(PROTOCOL, -1)
+        numbered = 0 <= at < len(self.data) - 1 and self.data[at + 1] <= NEWEST_PROTOCOL
+        if not numbered and all([use.module == EXTENSIONS and use.name.startswith("extension ") for use in uses]):
+            uses = [use for use in uses if use.calls and problem is None]
         if problem is None:
             return machine.opcodes > 1 and (bool(uses) or numbered)
         cut = machine.cut and (self.where or self.window.name).lower().endswith(PICKLED)
