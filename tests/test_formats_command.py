@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from modelscope_cli.analysis.overview import TITLES
+from modelscope_cli.analysis.overview_header import TITLES
 from modelscope_cli.cli.formats import bare
 from modelscope_cli.formats import registry
 from modelscope_cli.formats.catalogue import FORMATS, NAMED, READ, UNPACKED, entries, title_by_head

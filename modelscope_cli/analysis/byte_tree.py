@@ -15,7 +15,8 @@ from modelscope_cli.analysis.kinds import BLOCK, EMBEDDING, EMBEDDING_NAME, OTHE
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import levels_of
 from modelscope_cli.analysis.modules import ModuleTree
-from modelscope_cli.analysis.overview import Overview, dtype_bytes, format_title
+from modelscope_cli.analysis.overview import Overview
+from modelscope_cli.analysis.overview_header import dtype_bytes, format_title
 from modelscope_cli.analysis.roles import BIAS, EMA, HELPER, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
 from modelscope_cli.analysis.roles import OPTIMIZER as OPTIMIZER_ROLE

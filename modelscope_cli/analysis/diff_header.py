@@ -11,7 +11,7 @@ from modelscope_cli.analysis.diff import Diff, Total
 from modelscope_cli.analysis.diff_around import tensor_files
 from modelscope_cli.analysis.diff_row import ChangeRow, walk
 from modelscope_cli.analysis.diff_words import ADDED, REMOVED, RENAMED, SAME, tally
-from modelscope_cli.analysis.overview import dtype_bytes, format_title, sizes
+from modelscope_cli.analysis.overview_header import dtype_bytes, format_title, sizes
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.place import short_name
 from modelscope_cli.report.document import (

@@ -15,7 +15,7 @@ from modelscope_cli.analysis.diff_around import MetadataChange, Moved
 from modelscope_cli.analysis.diff_words import RENAMED
 from modelscope_cli.analysis.grouping import file_of
 from modelscope_cli.analysis.ledger import Ledger
-from modelscope_cli.analysis.overview import TITLES
+from modelscope_cli.analysis.overview_header import TITLES
 from modelscope_cli.core.name_patterns import fold, parse
 from modelscope_cli.core.tensor import Shape
 from modelscope_cli.report.document import (

@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modelscope_cli.analysis.adapter_section import adapter_facts
 from modelscope_cli.analysis.findings import find, shards
 from modelscope_cli.analysis.folder_table import folder_table
-from modelscope_cli.analysis.overview import (
-    Overview,
-    architecture,
-    dtype_bytes,
-    every_tensor,
-    header,
-    headline,
-    kind_table,
-    metadata,
-    optimizer_table,
-    role_table,
-    shard_table,
-)
+from modelscope_cli.analysis.overview import Overview, every_tensor, headline
+from modelscope_cli.analysis.overview_header import dtype_bytes, header
+from modelscope_cli.analysis.overview_tables import architecture, kind_table, metadata, optimizer_table, role_table
 from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.analysis.quantisation_report import quantisation_table
+from modelscope_cli.analysis.shard_table import shard_table
 from modelscope_cli.analysis.size_table import main_table
 from modelscope_cli.report.document import (
     BOTH,

@@ -15,7 +15,7 @@ from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.findings import flat_metadata
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
-from modelscope_cli.analysis.overview import dtype_bytes
+from modelscope_cli.analysis.overview_header import dtype_bytes
 from modelscope_cli.analysis.roles import param_groups
 
 Value = bool | float | str

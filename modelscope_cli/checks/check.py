@@ -75,7 +75,7 @@ def verdicts(result: Check) -> Verdicts:
 def to_report(result: Check) -> Report:
     """The document of `mscope check`: what was judged, the verdicts, and what could not be read."""
     from modelscope_cli.analysis.findings import from_notes
-    from modelscope_cli.analysis.overview import header
+    from modelscope_cli.analysis.overview_header import header
 
     facts = header(result.subject.overview)
     known = [fact for fact in facts.items if fact.key in ("path", "format", "bytes", "parameters", "dtypes")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_cli.analysis.architecture import output_heads
 from modelscope_cli.analysis.findings import flat_metadata
 from modelscope_cli.analysis.grouping import UNUSED
 from modelscope_cli.analysis.ledger import Ledger
+from modelscope_cli.analysis.output_heads import output_heads
 from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.analysis.roles import BUFFER, MASTER, OPTIMIZER
 from modelscope_cli.checks.patterns import nearest_module

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelscope_cli.analysis import architecture, execution_order, kinds
+from modelscope_cli.analysis import execution_order, feed_forward_facts, kinds, output_heads
 from modelscope_cli.analysis.byte_tree import byte_tree
 from modelscope_cli.analysis.overview import inspect, to_report
 from modelscope_cli.render.diagram import lay_out
@@ -19,7 +19,7 @@ MODULES = sorted(
     set(
         itertools.chain(
             kinds.QUERY, kinds.KEY, kinds.FUSED_QKV, kinds.GATE, kinds.UP, kinds.DOWN, kinds.FUSED_GATE,
-            architecture.FIRST_MLP, architecture.LAST_MLP, architecture.HEADS,
+            feed_forward_facts.FIRST_MLP, feed_forward_facts.LAST_MLP, output_heads.HEADS,
             *(order for _, order in execution_order.WHOLE_BLOCKS),
             ("0", "1", "2", "layers", "experts", "gate", "router", "mlp", "wte", "lora_A", "lora_B", "lora_down",
              "lm_head", "module", "parametrizations", "base_layer", "default", "conv1", "bn1"),
