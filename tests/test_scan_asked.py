@@ -148,6 +148,52 @@ ASKING: dict[str, tuple[Files, dict[str, set[str]]]] = {
         {"adapter_config.json": adapter("transformers", megatron_core="megatron.core", megatron_config={"a": 1}), "megatron/core.py": RISKY},
         {"megatron/core.py": {"risky-source"}},
     ),
+    "a library of PEFT that is not installed": (
+        {"adapter_config.json": adapter("lerobot.nets"), "lerobot/nets.py": RISKY},
+        {"lerobot/nets.py": {"risky-source"}},
+    ),
+    "a library of sentence-transformers that is not installed": (
+        {"modules.json": modules("pylate.nets.Net"), "pylate/nets.py": RISKY},
+        {"pylate/nets.py": {"risky-source"}},
+    ),
+    "a library of diffusers that is not installed": (
+        {"model_index.json": text({"_class_name": "P", "unet": ["optimum.nets", "Net"]}), "optimum/nets.py": RISKY},
+        {"model_index.json": {"custom-code"}, "optimum/nets.py": {"risky-source"}},
+    ),
+    "a package for diffusers": (
+        {"model_index.json": text({"_class_name": "P", "unet": ["shop", "Net"]}), "shop/__init__.py": RISKY},
+        {"model_index.json": {"custom-code"}, "shop/__init__.py": {"risky-source"}},
+    ),
+    "a file for mlx-lm": (
+        {"config.json": text({"model_type": "x", "model_file": "arch.py"}), "arch.py": RISKY, "helper.py": PLAIN},
+        {"config.json": {"custom-code"}, "arch.py": {"risky-source"}, "helper.py": {"loaded-source"}},
+    ),
+    "what SageMaker imports": (
+        {"model.safetensors": WEIGHTS, "code/inference.py": RISKY, "code/helper.py": PLAIN},
+        {"code/inference.py": {"risky-source"}, "code/helper.py": {"loaded-source"}},
+    ),
+    "a handler of an endpoint": (
+        {"model.safetensors": WEIGHTS, "handler.py": b"class EndpointHandler:\n    pass\n"},
+        {"handler.py": {"loaded-source"}},
+    ),
+    "a pipeline of an endpoint": ({"pipeline.py": RISKY + b"class PreTrainedPipeline():\n    pass\n"}, {"pipeline.py": {"risky-source"}}),
+    "a handler beside a configuration": (
+        {"config.json": text({"model_type": "bert"}), "handler.py": RISKY, "train.py": PLAIN},
+        {"handler.py": {"risky-source"}, "train.py": {"loaded-source"}},
+    ),
+    "a model of Triton": ({"config.pbtxt": b'backend: "python"\n', "12/model.py": RISKY}, {"12/model.py": {"risky-source"}}),
+    "a workflow of TorchServe": (
+        {"WAR-INF/MANIFEST.json": text({"workflow": {"handler": "steps.py"}}), "steps.py": RISKY},
+        {"steps.py": {"risky-source"}},
+    ),
+    "a model and a workflow of TorchServe": (
+        {
+            "MAR-INF/MANIFEST.json": text({"model": {"handler": "steps.py"}}),
+            "WAR-INF/MANIFEST.json": text({"workflow": {"specFile": "w.yaml"}}),
+            "steps.py": RISKY,
+        },
+        {"steps.py": {"risky-source"}},
+    ),
     "an unpickler of mlflow": ({"data/pickle_module_info.txt": b"my_pickle\n"}, {"data/pickle_module_info.txt": {"custom-code"}}),
 }
 HONEST: dict[str, Files] = {
@@ -188,6 +234,13 @@ HONEST: dict[str, Files] = {
         **{f"{number}/adapter_config.json": adapter(name) for number, name in enumerate(("transformers.models.llama.modeling_llama", "__main__"))},
         "adapter_config.json": text({"peft_type": "LORA", "auto_mapping": None, "megatron_core": "megatron.core", "megatron_config": None}),
         "train.py": RISKY,
+    },
+    "files of the same names": {
+        "config.json": text({"model_file": "model.gguf"}),
+        "handler.py": RISKY,
+        "model.py": RISKY,
+        "inference.py": RISKY,
+        "a/generate.py": RISKY,
     },
     "other configurations": {
         "config.json": text({"configuration_files": ["config.4.0.0.json"], "auto_map": {}}),

@@ -376,7 +376,7 @@ SCAN_CODES = {
     "risky-source": ScanCode(
         SUSPICIOUS,
         "Python that loading runs, and that starts programs or opens connections",
-        "torch.package and torch.hub run it, TorchServe runs the handler of an archive, and transformers does under "
+        "torch.package and torch.hub run it, servers run handlers and the like, and transformers does under "
         "trust_remote_code=True. The words in it were searched for; of compiled code, its names.",
         "Read the source. Those of a torch.package or a .mar are in the archive, which is a zip.",
     ),
@@ -418,14 +418,15 @@ SCAN_CODES = {
         UNKNOWN,
         "Asks for code beside the weights",
         "A configuration names Python code that loading runs: of transformers, diffusers and sentence-transformers with "
-        "trust_remote_code=True (some older versions without), of mlflow, of PEFT before 0.20 and of TorchServe without asking.",
+        "trust_remote_code=True (some older versions without), of mlflow, of PEFT before 0.20, of mlx-lm 0.31 and of TorchServe without "
+        "asking.",
         "Read those files before you load it or say trust_remote_code=True, and pin the revision.",
     ),
     "loaded-source": ScanCode(
         UNKNOWN,
         "Python that loading can run",
-        "A configuration beside it names code to be imported, or torch.hub or TorchServe would run it. Nothing in it stands out, which "
-        "proves nothing.",
+        "A configuration beside it names code to be imported, or torch.hub or a server would run it: TorchServe, SageMaker (code/inference.py), "
+        "Triton (1/model.py), Inference Endpoints (handler.py). Nothing in it stands out, which proves nothing.",
         "Read it before you say trust_remote_code=True or torch.hub.load, or serve it, and pin the revision.",
     ),
     "template-computed": ScanCode(

@@ -18,16 +18,16 @@ from modelscope_cli.core.window import open_window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.scan_asked import (
     ADAPTER,
-    GENERATE,
     INDEXES,
     MODULES,
     OF_MODULES,
     ROUTER,
     Asked,
     Asking,
-    asked_for_generating,
+    asked_by_place,
     asked_in,
     exists_below,
+    place_of,
     versions_in,
 )
 from modelscope_cli.formats.scan_mlflow import MLMODEL, asked_by_mlflow
@@ -55,10 +55,10 @@ def asked_around(path: str, limits: Limits) -> tuple[Asked, bool] | None:
     """Who asks for a Python file, whose path is absolute, and whether by its name; None where nobody does."""
     folder, name = os.path.split(path)
     up, own = os.path.split(folder)
-    if own == GENERATE[0]:
-        inside = (f"{own}/{each}" for each in (name, GENERATE[1]))
-        if found := Asking(asked_for_generating(inside), exists_below(up)).of(f"{own}/{name}"):
-            return found
+    if (entry := place_of(own)[0]) and (
+        found := Asking(asked_by_place([f"{own}/{entry}"]), exists_below(up)).of(f"{own}/{name}")
+    ):
+        return found
     reading = _Reading(limits)
     for above in range(ABOVE + 1):
         found = Asking(reading.of_folder(folder, above), exists_below(folder)).of(name)

@@ -6,14 +6,18 @@
     modules.json        [{"path": "1_X", "type": "modeling_x.X"}]           sentence-transformers: modeling_x.py beside it, else what is
     router_config.json  "types": {"query": "modeling_x.X"}                  installed; of its own modules neither
     1_Dense/config.json "activation_function": "torch.nn.modules.activation.Tanh"        sentence-transformers imports and calls it
+    config.json         "model_file": "arch.py"                             mlx-lm 0.31: arch.py beside it, without asking
     custom_generate/generate.py                                             transformers, whatever the configurations say
+    code/inference.py, 1/model.py, handler.py beside config.json            SageMaker, Triton, Inference Endpoints, likewise
     adapter_config.json "auto_mapping": {"parent_library": "shop.nets"}     PEFT, in scan_peft
 
 All of these want trust_remote_code=True today. Older versions do not: sentence-transformers before 6.0 imports for a folder of this
 machine whatever is named, and diffusers loads the code of such a folder. mlflow, whose MLmodel is read in scan_mlflow, never asks.
 Facts: transformers/dynamic_module_utils.py, generation/utils.py (load_custom_generate); diffusers/pipelines/pipeline_loading_utils.py
 (get_class_obj_and_candidates, _resolve_custom_pipeline_and_cls); sentence_transformers/util/misc.py (import_module_class,
-import_from_string), base/modules/router.py, base/modules/dense.py, cross_encoder/model.py, word_embeddings.py.
+import_from_string), base/modules/router.py, base/modules/dense.py, cross_encoder/model.py, word_embeddings.py; mlx_lm/utils.py 0.31.1;
+sagemaker_huggingface_inference_toolkit/handler_service.py; huggingface_inference_toolkit/utils.py
+(check_and_register_custom_pipeline_from_directory); triton-inference-server/python_backend README.md.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.core.scanned import SENTENCES
+from modelscope_cli.formats.compiled_python import source_of
 from modelscope_cli.formats.scan_names import LONGEST, NAME, add_name
 
 if TYPE_CHECKING:
@@ -43,11 +48,18 @@ VERSIONS = (
     "configuration_files"  # of a config.json: others, of which transformers reads that of its version in place of this one
 )
 MOST_VERSIONS = 64
-GENERATE = ("custom_generate", "generate.py")
+BY_SAGEMAKER = "SageMaker runs where the model is deployed"
+BY_MLX = "mlx-lm 0.31 runs without asking"
+BY_TRITON = "Triton runs where its configuration asks for Python"
+BY_ENDPOINTS = "Inference Endpoints of Hugging Face run"
+PLACES = {"custom_generate": ("generate.py", LOADING), "code": ("inference.py", BY_SAGEMAKER), "1": ("model.py", BY_TRITON)}
+HANDLERS = ("handler.py", "pipeline.py")  # beside the configuration of a model of transformers
+MODEL_FILE = re.compile(r"[^\0]+\.(?:py|pyc|so|pyd)")  # of mlx-lm
 OWN_MODULE = re.compile(
     r"(?:sentence_transformers|pylate)(?:\.\w++)*?\.[A-Z]\w*"
 )  # a class of theirs, and no function or module
 OWN_LIBRARIES = ("diffusers", "transformers", "onnxruntime", "optimum")  # that components of diffusers are of
+INSTALLED = ("diffusers", "transformers")  # those of them that are always there
 MOST_NAMES = 1_000  # of one configuration
 MOST_PARTS = 12  # of a name with dots
 MOST_ABOVE = 3  # folders above that of a module, where the code of its model can be
@@ -121,7 +133,9 @@ def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
         count = len(names)
         for name in names[:MOST_NAMES]:
             add_name(walk, where, name, SENTENCES)
-        keep_asked(walk, where, [_of_sentences(folder, names)] if names and walk.asking else [])
+        keep_asked(walk, where, _of_configuration(leaf, folder, document) if walk.asking else [])
+        if file := _model_file(leaf, document):
+            walk.sign("custom-code", where, f"it names {_few([file])}, which {BY_MLX}")
         if leaf == "config.json" and any("/" in each for each in versions_in(document)):  # which name code beside this one
             keep_asked(walk, where, [Asked(folder, frozenset(), LOADING)])
     if count > MOST_NAMES:
@@ -151,8 +165,7 @@ def asked_in(leaf: str, folder: str, document: Any) -> list[Asked]:
         from modelscope_cli.formats.scan_peft import asked_by_peft
 
         return found + asked_by_peft(folder, document)
-    names = dotted_names(leaf, document) if leaf in READ_BY_NAME else []
-    return found + ([_of_sentences(folder, names)] if names else [])
+    return found + (_of_configuration(leaf, folder, document) if leaf in READ_BY_NAME else [])
 
 
 def modules_of(document: Any) -> set[str] | None:
@@ -203,19 +216,45 @@ def file_of(reference: str) -> str:
     return module.replace(".", "/") + ".py" if module else ""
 
 
-def asked_for_generating(paths: Iterable[str]) -> list[Asked]:
-    """The files among these that transformers takes for a model's own `generate`."""
-    end = "/".join(GENERATE)
-    found = [path for path in paths if path == end or path.endswith(f"/{end}")]
-    return [Asked(posixpath.dirname(path), frozenset((path,)), LOADING, sure=False) for path in found]
+def asked_by_place(paths: Iterable[str]) -> list[Asked]:
+    """The files among these that are run because of where they stand: a model's own `generate`, what a server looks for."""
+    found: list[Asked] = []
+    for path in paths:
+        folder, name = posixpath.split(path)
+        entry, by = place_of(posixpath.basename(folder))
+        if name == entry:
+            found.append(Asked(folder, frozenset((path,)), by, sure=False))
+    return found
+
+
+def place_of(folder: str) -> tuple[str, str]:
+    """The file that is run because it stands in a folder of this name, whatever the configurations say, and who runs it."""
+    return PLACES.get("1" if folder.isdecimal() else folder, ("", ""))  # Triton: a number is a version
 
 
 def dotted_names(leaf: str, document: Any) -> list[str]:
     """The names with dots that sentence-transformers imports, but for classes of its own."""
-    names = [
-        name for name in _names(leaf, document) if isinstance(name, str) and "." in name and not OWN_MODULE.fullmatch(name)
-    ]
-    return list(dict.fromkeys(names))
+    return [name for name in _dotted(leaf, document) if not OWN_MODULE.fullmatch(name)]
+
+
+def _dotted(leaf: str, document: Any) -> list[str]:
+    return list(dict.fromkeys(name for name in _names(leaf, document) if isinstance(name, str) and "." in name))
+
+
+def _model_file(leaf: str, document: Any) -> str:
+    """The Python file that a config.json names to mlx-lm; "" where it names none."""
+    named = document.get("model_file") if leaf == "config.json" and isinstance(document, dict) else None
+    return named if isinstance(named, str) and MODEL_FILE.fullmatch(named) else ""
+
+
+def _of_configuration(leaf: str, folder: str, document: Any) -> list[Asked]:
+    """What a configuration asks for by names that libraries import: also a library of theirs that stands beside it, where none is installed."""
+    names, file = _dotted(leaf, document), _model_file(leaf, document)
+    found = [asked_of_names(folder, names, BY_SENTENCES)] if names else []
+    found += [Asked(folder, frozenset((source_of(_below(folder, file)),)), BY_MLX)] if file else []
+    if leaf == "config.json" and isinstance(document, dict) and ("model_type" in document or "architectures" in document):
+        found.append(Asked(folder, frozenset(_below(folder, name) for name in HANDLERS), BY_ENDPOINTS, sure=False))
+    return found
 
 
 def _names(leaf: str, document: Any) -> Iterator[Any]:
@@ -232,22 +271,24 @@ def _names(leaf: str, document: Any) -> Iterator[Any]:
         yield from (node.get(key) for key in ("activation_function", "activation_fn", "sbert_ce_default_activation_function"))
 
 
-def _of_sentences(folder: str, names: list[str]) -> Asked:
-    return asked_of_names(folder, names, BY_SENTENCES)
-
-
 def asked_of_names(folder: str, names: list[str], by: str) -> Asked:
     """The files that names can mean: in the folder of the configuration, or in one above it, which is that of the model."""
-    files: set[str] = set()
-    for name in names[:MOST_NAMES]:
-        parts = name[:LONGEST].split(".")
-        if all(map(NAME.fullmatch, parts)):
-            ends = {*range(1, min(len(parts), MOST_PARTS) + 1), len(parts) - 1, len(parts)}
-            files |= {"/".join(parts[:end]) + last for end in ends for last in (".py", "/__init__.py")}
     folders = [folder]
     while folders[-1] and len(folders) <= MOST_ABOVE:
         folders.append(posixpath.dirname(folders[-1]))
-    return Asked(folder, frozenset(_below(above, file) for above in folders for file in files), by, sure=False)
+    files: set[str] = set()
+    for name in names[:MOST_NAMES]:
+        files |= {file for above in folders for file in files_of(above, name)}
+    return Asked(folder, frozenset(files), by, sure=False)
+
+
+def files_of(folder: str, name: str) -> set[str]:
+    """The files in a folder that importing a name with dots can run: of every package on the way, and of the last ones a module."""
+    parts = name[:LONGEST].split(".")
+    if not all(map(NAME.fullmatch, parts)):
+        return set()
+    ends = {*range(1, min(len(parts), MOST_PARTS) + 1), len(parts) - 1, len(parts)} - {0}
+    return {_below(folder, "/".join(parts[:end]) + last) for end in ends for last in (".py", "/__init__.py")}
 
 
 def _of_diffusers(folder: str, document: Any) -> tuple[list[Asked], list[str], int]:
@@ -266,9 +307,9 @@ def _of_diffusers(folder: str, document: Any) -> tuple[list[Asked], list[str], i
     files = {_below(folder, UNNAMED)}
     for name, library in named[:MOST_NAMES]:
         files.add(_below(folder, name, f"{library}.py"))
-        if library.partition(".")[0] not in OWN_LIBRARIES:
-            files.add(_below(folder, library.replace(".", "/") + ".py"))
-            foreign += [library] if "." in library else []
+        if library not in INSTALLED:
+            files |= files_of(folder, library)
+        foreign += [library] if "." in library and library.partition(".")[0] not in OWN_LIBRARIES else []
     asked.append(Asked(folder, frozenset(files), BY_DIFFUSERS, sure=False))
     return asked, foreign, len(named)
 

@@ -4,8 +4,10 @@
     FOLDER/shop/models.py          then is the module shop.models, whatever else goes by that name
     FOLDER/MAR-INF/MANIFEST.json   {"model": {"handler": "handler.py", "modelFile": "model.py", …}}   TorchServe imports them: also
                                    handler.pyc, and for "shop.nets:entry" shop/nets.py and shop/__init__.py
+    FOLDER/WAR-INF/MANIFEST.json   {"workflow": {"handler": "steps.py", …}}   the same of an archive of a workflow
 
-Facts: torch/package/_directory_reader.py, package_importer.py; model-archiver/model_archiver/manifest_components; ts/model_loader.py.
+Facts: torch/package/_directory_reader.py, package_importer.py; model-archiver/model_archiver/manifest_components; ts/model_loader.py;
+workflow-archiver/workflow_archiver/manifest_components; pytorch/serve docs/workflows.md.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 DATA, EXTERN = ".data", "extern_modules"
-MANIFEST = ("MAR-INF", "MANIFEST.json")
+MANIFESTS = (("MAR-INF", "MANIFEST.json"), ("WAR-INF", "MANIFEST.json"))
 LARGEST_MANIFEST = 16 << 20
 MOST_ABOVE = 16  # folders above a file that are looked into
 MOST_LISTED = 100_000  # entries of each
@@ -113,9 +115,9 @@ def served_around(path: str) -> tuple[str, Manifest] | None:
     """The folder of a TorchServe archive that was unpacked and that a file lies in, and its manifest; None where there is none."""
     folder = os.path.dirname(os.path.abspath(path))
     for _ in range(ABOVE + 1):
-        manifest = os.path.join(folder, *MANIFEST)
-        if os.path.isfile(manifest) and (read := _read(manifest)) is not None:
-            return folder, read
+        read = [found for place in MANIFESTS if (found := _read(os.path.join(folder, *place))) is not None]
+        if read:
+            return folder, Manifest(frozenset().union(*[one.files for one in read]), read[0].handler)
         above = os.path.dirname(folder)
         if above == folder:
             break
@@ -134,9 +136,15 @@ def _read(path: str) -> Manifest | None:
     return named_in(document_of(data))
 
 
+def keep_manifest(walk: Walk, root: str, document: Any) -> None:
+    """Keep what a manifest in an archive names; `root` is where it begins. There may be one of a model and one of a workflow."""
+    found, before = named_in(document), walk.served.get(root, Manifest(frozenset()))
+    walk.served[root] = Manifest(before.files | found.files, before.handler or found.handler)
+
+
 def named_in(manifest: Any) -> Manifest:
     """What a manifest names. TorchServe takes a/b.py:entry for the module b, and of a module's name each part is imported."""
-    model = manifest.get("model") if isinstance(manifest, dict) else None
+    model = (manifest.get("model") or manifest.get("workflow")) if isinstance(manifest, dict) else None
     values = {key: model.get(key) for key in NAMING} if isinstance(model, dict) else {}
     named: set[str] = set()
     for value in values.values():
@@ -170,8 +178,7 @@ def sign_handler(walk: Walk, where: str, handler: str) -> None:
 def scan_manifest(walk: Walk, where: str, document: Any) -> None:
     """Look at a manifest in a folder: whether its handler is there. In an archive that is known when all was looked at."""
     path = os.path.abspath(walk.found.path)
-    inside = os.path.basename(os.path.dirname(path)).lower() == MANIFEST[0].lower()
-    if where or not inside:
+    if where or os.path.basename(os.path.dirname(path)).upper() not in [folder for folder, _ in MANIFESTS]:
         return
     manifest = named_in(document)
     root = os.path.dirname(os.path.dirname(path))

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 BY_PEFT = "PEFT before 0.20 runs without asking"
+BY_ANY_PEFT = "PEFT runs without asking where the library is not installed"
 # Libraries whose modules are imported anyway, and the running program itself.
 OWN = ("transformers", "diffusers", "lerobot", "megatron", "torch", "sentence_transformers", "timm", "peft", "__main__")
+PLANTED = ("diffusers", "lerobot", "megatron", "sentence_transformers", "timm")  # those of them that may be missing
 LONGEST = 120  # characters of a name that are shown
 
 
@@ -32,11 +34,13 @@ def scan_adapter(walk: Walk, where: str, document: Any) -> None:
 
 
 def asked_by_peft(folder: str, document: Any) -> list[Asked]:
-    """What the configuration of an adapter asks for: also a megatron that stands beside it, where one is asked for."""
-    names = _foreign(document)
-    if isinstance(document, dict) and document.get("megatron_config"):
-        names += [name for name in _named(document) if name.partition(".")[0] == "megatron"]
-    return [asked_of_names(folder, names, BY_PEFT)] if names else []
+    """What the configuration of an adapter asks for: also a library of those that stands beside it, where it is not installed."""
+    foreign = _foreign(document)
+    libraries = [name for name in _named(document) if name not in foreign and name.partition(".")[0] in PLANTED]
+    if not (isinstance(document, dict) and document.get("megatron_config")):
+        libraries = [name for name in libraries if name.partition(".")[0] != "megatron"]
+    asked = [asked_of_names(folder, foreign, BY_PEFT)] if foreign else []
+    return asked + ([asked_of_names(folder, libraries, BY_ANY_PEFT)] if libraries else [])
 
 
 def _foreign(document: Any) -> list[str]:

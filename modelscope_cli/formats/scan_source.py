@@ -4,11 +4,12 @@
     hubconf.py                                                    torch.hub.load runs it
     torch.package                                                 its importer runs the sources of the archive, or of a folder
     MAR-INF/MANIFEST.json  {"model": {"handler": "handler.py"}}   TorchServe imports the handler of the archive that it serves
+    handler.py  class EndpointHandler                             Inference Endpoints of Hugging Face import it
 
 A source is never parsed: words tell what would start programs or open connections, and code that loading runs is at least unknown.
 They are searched when all else was looked at, so that long ones take no time from pickles. What was compiled before it came along
 counts as the source that it stands for (compiled_python): of its words only the names are there.
-Facts: torch/hub.py; torch/package/package_importer.py; ts/model_loader.py.
+Facts: torch/hub.py; torch/package/package_importer.py; ts/model_loader.py; huggingface_inference_toolkit/utils.py.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.compiled_python import COMPILED, kind_of, source_of, telling_names
-from modelscope_cli.formats.scan_asked import Asking, asked_for_generating
+from modelscope_cli.formats.scan_asked import BY_ENDPOINTS, Asking, asked_by_place
 from modelscope_cli.formats.scan_package import (
-    MANIFEST,
+    MANIFESTS,
     is_named,
     module_of,
     package_around,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 HUB = "hubconf.py"
 MOST_NAMED = 4  # files that a line names
 CODE = "/code/"
+SERVERS = {
+    "handler.py": b"EndpointHandler",
+    "pipeline.py": b"PreTrainedPipeline",
+}  # file: the class that a server makes an object of
 
 
 BESIDE, SCRIPT, PACKAGE = "", "script", "package"
@@ -117,7 +122,7 @@ def judge_sources(walk: Walk) -> None:
     left: list[Source] = []
     hubs = {source.folder for source in walk.sources if source.name == HUB}
     paths = {source.path for source in walk.sources}
-    asking = Asking((*walk.asked, *asked_for_generating(paths)), paths.__contains__)
+    asking = Asking((*walk.asked, *asked_by_place(paths)), paths.__contains__)
     for source in walk.sources:
         if source.kind == SCRIPT:
             _script(walk, source.where, source.text)
@@ -136,7 +141,7 @@ def judge_sources(walk: Walk) -> None:
     for root, manifest in walk.served.items():
         served = (path.removeprefix(root) for path in paths if path.startswith(root))
         if manifest.handler and not any(is_named(manifest, path) for path in served):
-            sign_handler(walk, root + "/".join(MANIFEST), manifest.handler)
+            sign_handler(walk, root + "/".join(MANIFESTS[0]), manifest.handler)
     if left and left[0].where:
         names = ", ".join(source.where for source in left[:MOST_NAMED]) + (", …" if len(left) > MOST_NAMED else "")
         count = "a Python file" if len(left) == 1 else f"{len(left):,} Python files"
@@ -201,12 +206,15 @@ def _named(walk: Walk, source: Source, asking: Asking, hubs: set[str]) -> bool:
 
         path = source_of(os.path.abspath(walk.found.path))
         found, hub = asked_around(path, walk.limits), os.path.exists(os.path.join(os.path.dirname(path), HUB))
-    if found is None and not hub:
+    made = SERVERS.get(source.name, b"")
+    served = BY_ENDPOINTS if made and made in source.data else ""
+    if found is None and not hub and not served:
         return False
-    by = "torch.hub runs" if source.name == HUB else found[0].by if found is not None and found[1] else ""
+    by = "torch.hub runs" if source.name == HUB else found[0].by if found is not None and found[1] else served
     if by and _stands_out(walk, source, by):
         return True
-    why = f"{by} it" if source.name == HUB else f"a configuration names it, which {by}" if by else "hubconf.py stands beside it"
+    asked = found is not None and found[1]
+    why = f"a configuration names it, which {by}" if asked else f"{by} it" if by else "hubconf.py stands beside it"
     if not by and found is not None:
         why = f"it stands beside code that {found[0].by}"
     walk.sign("loaded-source", source.where, f"{source.what} that loading can run: {why}")

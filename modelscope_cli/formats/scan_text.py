@@ -208,10 +208,10 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
     if leaf in READ_BY_NAME:
         scan_asked(walk, where, leaf, document)
     folder, _, name = where.rpartition("/")
-    if name.lower() == "manifest.json" and folder.lower().endswith("mar-inf"):
-        from modelscope_cli.formats.scan_package import named_in
+    if name.lower() == "manifest.json" and folder.lower().endswith(("mar-inf", "war-inf")):
+        from modelscope_cli.formats.scan_package import keep_manifest
 
-        walk.served[folder[: -len("mar-inf")]] = named_in(document)
+        keep_manifest(walk, folder[: -len("mar-inf")], document)
     if hidden or b"_target_" in data or all(word in data for word in BESIDE):
         from modelscope_cli.formats.scan_names import targets_in
 
