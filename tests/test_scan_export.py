@@ -306,7 +306,7 @@ def test_guards_of_sizes_are_safe(text):
 
 @pytest.mark.parametrize("text", GUARDS)
 def test_a_guard_that_is_code(text):
-    assert codes(scanned(packed(whole(guards=[text])), "m.pt2")) == {"export-code"}
+    assert codes(scanned(packed(whole(guards=[text])), "m.pt2")) - {"evaluated-text"} == {"export-code"}
 
 
 def test_guards_that_are_no_texts():
@@ -343,7 +343,7 @@ def test_more_guards_than_are_judged():
     later = packed(whole(guards=["1 + " * 400 + "1", "open(1)"]))
     assert scanned(later, "m.pt2", limits).verdict == "dangerous"
     few = limits._replace(searched_bytes=100_000, objects=10)
-    assert any("values of a program" in left.why for left in scanned(packed(whole()), "m.pt2", few).unseen)
+    assert any("the first 20 values of a" in left.why for left in scanned(packed(whole()), "m.pt2", few).unseen)
 
 
 @pytest.mark.parametrize("between", ["", " " * 80, "\n", "\t"])

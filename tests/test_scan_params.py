@@ -31,6 +31,14 @@ CALLING = {
     "an escape in the key": f'"t\\x61rget": {POPEN}\nparams: {{}}\n',
     "an escape in the other key": f'target: {POPEN}\n"p\\x61rams": {{}}\n',
     "an interpolation": "x: subprocess\nm:\n  target: ${x}.Popen\n  params: {}\n",
+    "a tag at the key": f"m:\n  target: {POPEN}\n  !!str params: {{args: [x]}}\n",
+    "an anchor at the key": f"m:\n  target: {POPEN}\n  &k params: {{args: [x]}}\n",
+    "an alias for the key": f"name: &k params\nm:\n  target: {POPEN}\n  *k : {{args: [x]}}\n",
+    "a text over lines between them": f'm:\n  target: {POPEN}\n  note: "abc\nx: y"\n  params: {{args: [x]}}\n',
+    "the same in single quotes": f"m:\n  target: {POPEN}\n  note: 'it''s\nx: y'\n  params: {{args: [x]}}\n",
+    "the same as an item": f"m:\n- note: 'a\n x: y'\n  target: {POPEN}\n  params: {{args: [x]}}\n",
+    "a list over lines between them": f"m:\n  target: {POPEN}\n  sizes: [1,\n2]\n  params: {{args: [x]}}\n",
+    "brackets that a quote seems to close": f"m:\n  target: {POPEN}\n  sizes: [1, ']',\n2]\n  params: {{args: [x]}}\n",
     "without params, below others": f"m:\n  target: a.B\n  params:\n    c:\n      target: {POPEN}\n",
 }
 OTHERS = {
@@ -38,6 +46,13 @@ OTHERS = {
     "params elsewhere": "params:\n  lr: 0.1\nmetric:\n  target: test.loss\n  mode: min\n",
     "params of another item": "params:\n  lr: 0.1\nedges:\n- source: a.b\n  target: test.loss\n- params: 1\n",
     "hyperparams": "hyperparams: 1\nx: {target: test.loss}\n",
+    "a metric that begins like a module": "search:\n  target: test.accuracy\n  direction: maximize\n  params: {lr: [1.0e-5, 1.0e-3]}\n",
+    "a feature that does": "- name: x\n  target: signal.amplitude\n  params:\n    window: 5\n",
+    "an action that does": "calls:\n- {target: email.send, params: {to: x}}\n",
+    "params elsewhere, between plain values": (
+        "params:\n  lr: [0.1, 1]\n  opt: {a: 'b', c: \"d\"}\n  note: it's\n  n: -1 # x\n"
+        + "---\nmetric:\n  - target: val.loss\n    mode: \"min\"\n    old: &a 1\n    new: *a\n"
+    ),
     "a word": "stage:\n  target: test_set\n  params:\n    a: 1\n",
     "other keys": "targets: test.loss\n_target: test.loss\nparams: 1\n",
     "a comment": "# target: os.system\nparams: 1\n",
@@ -98,6 +113,9 @@ def test_honest_configurations_name_what_nobody_has_judged():
         ({"nodes": [{"target": "torch.ops.aten.add.Tensor", "inputs": []}], "params": {}}, None),
         ({"vocab": {"target": 1, "params": 2}}, None),
         ({"a": {"target": "os", "params": {}}}, None),
+        ({"name": "x", "target": "signal.amplitude", "params": {"window": 5}}, None),
+        ([{"target": "email.send", "params": {}}, {"target": "calendar.create_event", "params": {}}], None),
+        ({"target": "calendar.month", "params": {}}, "suspicious"),
     ],
 )
 @pytest.mark.parametrize("blanks", [0, 9 << 20])

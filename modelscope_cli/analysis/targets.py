@@ -4,6 +4,7 @@ A name is judged as if a pickle imported and called it, but for three things. Py
 not say worse, and functions of frameworks are unknown where no row knows them, because a configuration has use for many of them.
 Keras asks for parts of models alone: what is of Python is dangerous there, and of any other library at least unknown.
 sentence-transformers names classes and activation functions: torch's layers are safe there by both of their names.
+Behind keys that other things have, too (`target` beside `params`, `type`), a text counts as of Python only where Python has such a name.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from modelscope_cli.analysis.policy_keras import is_builtin, is_part_of_a_model
 from modelscope_cli.analysis.policy_layers import LAYER_ROWS
 from modelscope_cli.analysis.policy_tensorflow import computes, is_public
 from modelscope_cli.analysis.shown_call import lettered
+from modelscope_cli.core.calling_keys import DEEPPAVLOV, FIDDLE, GLUONTS, LEROBOT, OPENMMLAB, SKOPS, TORCHTUNE
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import BESIDE_PARAMS, KERAS, SENTENCES, SERVED, Target
+from modelscope_cli.core.standard_names import may_be_called
 from modelscope_cli.report.document import Code, Phrase
 
 LONGEST = 200  # characters of a name that are shown
@@ -38,7 +41,16 @@ WHOSE = {
     SENTENCES: (OF_SENTENCES, "a configuration of sentence-transformers"),
     SERVED: (CODES, "a manifest of TorchServe"),
     BESIDE_PARAMS: (CODES, "a configuration"),
+    TORCHTUNE: (CODES, "a configuration of torchtune"),
+    LEROBOT: (CODES, "a configuration of LeRobot"),
+    GLUONTS: (CODES, "a predictor of GluonTS"),
+    FIDDLE: (CODES, "a configuration of fiddle, as NeMo keeps them,"),
+    DEEPPAVLOV: (CODES, "a configuration of DeepPavlov"),
+    OPENMMLAB: (CODES, "a configuration that OpenMMLab's programs read"),
+    SKOPS: (CODES, "a schema of skops"),
 }
+
+BY_ROW = frozenset((OPENMMLAB, SKOPS))
 
 
 def found_in(targets: Iterable[Target], policy: Policy) -> Iterator[Found]:
@@ -114,7 +126,18 @@ def judged(target: Target, policy: Policy) -> Judgement:
         return _of_sentences(target.name, policy)
     if _is_python(target):
         return _tagged(target, policy)
-    return _called(target.name, policy)
+    own = _called(target.name, policy)
+    if target.tag == BESIDE_PARAMS and not own.by and not may_be_called(target.name):
+        return Judgement(UNKNOWN, "is no function of the module of Python that it begins with")
+    return _by_row(target, own, policy) if target.tag in BY_ROW else own
+
+
+def _by_row(target: Target, own: Judgement, policy: Policy) -> Judgement:
+    """Behind a usual key, and where a person is asked first, what no row calls harmful is not accused."""
+    module, _, last = target.name.rpartition(".")
+    if own.by or own.level == DANGEROUS or (own.level == SUSPICIOUS and policy.row(module, last) is not None):
+        return own
+    return Judgement(SAFE if target.tag == SKOPS else UNKNOWN, own.reason)
 
 
 def _called(name: str, policy: Policy) -> Judgement:

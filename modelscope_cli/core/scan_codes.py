@@ -94,6 +94,14 @@ SCAN_CODES = {
         "name or a class.",
         _LEAVE,
     ),
+    "evaluated-text": ScanCode(
+        SUSPICIOUS,
+        "A text that is Python and reaches for something",
+        "A value in the file would start programs, import modules or run code if a program evaluated it, and some do: ultralytics and YOLOv5 "
+        "names and layers, fairseq and WavLM conv_feature_layers, mmengine the configuration in a checkpoint, MONAI what begins with $, "
+        "unsloth a model_type. No weights need it.",
+        _LEAVE,
+    ),
     "native-code": ScanCode(
         DANGEROUS,
         "Compiled code that loading runs",
@@ -173,14 +181,16 @@ SCAN_CODES = {
         "A configuration that has anything called",
         "It names a function that starts programs, runs code or touches files. hydra calls what stands behind _target_, programs of "
         "latent diffusion what stands behind target: beside params:, yaml.load what stands behind a tag !!python/…, HyperPyYAML what stands "
-        "behind !new: or !apply:, TorchServe the handler of a manifest.",
+        "behind !new: or !apply:, TorchServe the handler of a manifest. Keys of their own have torchtune (_component_), LeRobot (class of steps), "
+        "GluonTS before 0.17 (class beside __kind__), fiddle and so NeMo 2 (pyref), DeepPavlov (class_name with a colon), OpenMMLab (type) and "
+        "skops, which asks first (__class__ beside __loader__).",
         "Do not load the file with a program that builds objects from its configuration.",
     ),
     "suspicious-target": ScanCode(
         SUSPICIOUS,
         "A configuration that has Python's own functions called",
         "It names a function of the standard library, or one that can be misused, for hydra (_target_), programs of latent diffusion "
-        "(target: beside params:), yaml.load (!!python/…) or TorchServe (a handler) to call.",
+        "(target: beside params:), yaml.load (!!python/…), TorchServe (a handler) or another program to call (see dangerous-target).",
         "Ask the publisher what it is for. If it is yours, judge it in a policy file.",
     ),
     "dcp-place": ScanCode(
@@ -386,8 +396,8 @@ SCAN_CODES = {
     "unjudged-target": ScanCode(
         UNKNOWN,
         "A configuration that has names called nobody has judged",
-        "hydra (_target_), programs of latent diffusion (target: beside params:), yaml.load (!!python/…) or TorchServe (a handler) imports "
-        "them and calls them with what stands beside.",
+        "hydra (_target_), programs of latent diffusion (target: beside params:), yaml.load (!!python/…), TorchServe (a handler) or "
+        "another program (see dangerous-target) imports them and calls them with what stands beside.",
         "Look at the names, or judge them in a policy file.",
     ),
     "keras-unjudged": ScanCode(
@@ -399,7 +409,9 @@ SCAN_CODES = {
     "computed-target": ScanCode(
         UNKNOWN,
         "A configuration that has something called",
-        "What stands behind its _target_, or its target: beside params:, is put together from other values, so it cannot be told by reading.",
+        "What stands behind its _target_, its _component_, or its target: beside params:, is put together from other values, so it cannot be told "
+        "by reading; or HyperPyYAML takes in another file (!include:) that is not looked at as YAML; or MONAI evaluates it, "
+        "as it does what begins with $.",
         "Read it before you load it with a program that builds objects from its configuration.",
     ),
     "export-import": ScanCode(
@@ -418,8 +430,8 @@ SCAN_CODES = {
         UNKNOWN,
         "Asks for code beside the weights",
         "A configuration names Python code that loading runs: of transformers, diffusers and sentence-transformers with "
-        "trust_remote_code=True (some older versions without), of mlflow, of PEFT before 0.20, of mlx-lm 0.31 and of TorchServe without "
-        "asking.",
+        "trust_remote_code=True (some older versions without), of mlflow, of PEFT before 0.20, of mlx-lm 0.31, of OpenMMLab "
+        "(custom_imports) and of TorchServe without asking.",
         "Read those files before you load it or say trust_remote_code=True, and pin the revision.",
     ),
     "loaded-source": ScanCode(

@@ -93,7 +93,7 @@ BESIDE_PARAMS = "target beside params"
 class Target(NamedTuple):
     """A name in a configuration that a program looks up: by the key `_target_`, by a `tag` of YAML, or for a library.
 
-    The tag then is KERAS, SENTENCES or SERVED, and BESIDE_PARAMS for the key `target` of programs of latent diffusion.
+    The tag then is KERAS, SENTENCES or SERVED, BESIDE_PARAMS for the key `target` of programs of latent diffusion, or one of calling_keys.
     """
 
     where: str

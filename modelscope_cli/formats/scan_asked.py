@@ -165,6 +165,9 @@ def asked_in(leaf: str, folder: str, document: Any) -> list[Asked]:
         from modelscope_cli.formats.scan_peft import asked_by_peft
 
         return found + asked_by_peft(folder, document)
+    from modelscope_cli.formats.scan_calling import imported_in
+
+    found += imported_in(folder, document)
     return found + (_of_configuration(leaf, folder, document) if leaf in READ_BY_NAME else [])
 
 

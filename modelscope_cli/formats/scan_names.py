@@ -4,6 +4,7 @@
                                            archives, Lightning and many training programs keep such files, in YAML or JSON
     _target_: ${family}.${optimizer.name}  omegaconf puts it together first: from values of the same file, as far as those are there
     target: ldm.modules.Net                the same of programs of latent diffusion, where `params` stand beside it (scan_params)
+    _component_: torchtune.models.Net      and of other programs by keys of their own (scan_calling)
 
 Facts: hydra/_internal/instantiate/_instantiate2.py (_resolve_target, _locate); omegaconf/grammar_parser.py, resolvers/oc.
 """
@@ -115,6 +116,7 @@ def _put_together(value: str, found: dict[str, list[str]], come_to: dict[str, li
 
 def targets_in(walk: Walk, where: str, document: Any) -> None:
     """The keys in a document of JSON."""
+    from modelscope_cli.formats.scan_calling import called_in_objects
     from modelscope_cli.formats.scan_params import KEY as TARGET
     from modelscope_cli.formats.scan_params import params_in_objects
 
@@ -135,6 +137,7 @@ def targets_in(walk: Walk, where: str, document: Any) -> None:
         return found
 
     add_targets(walk, where, values, lookup)
+    called_in_objects(walk, where, objects, lookup)
     add_targets(walk, where, params_in_objects(objects), lookup, key=TARGET, tag=BESIDE_PARAMS)
 
 

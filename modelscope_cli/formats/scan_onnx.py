@@ -1,13 +1,14 @@
 """ONNX: its operators by domain, and where the data of its tensors lie if not in the file.
 
-    ModelProto     7 graph   20 training_info (1, 2 graphs)   25 functions (1 name, 7 nodes, 10 domain)
+    ModelProto     7 graph   14 metadata_props (1 key, 2 value)   20 training_info (1, 2 graphs)   25 functions (1 name, 7 nodes, 10 domain)
     GraphProto     1 nodes   5 initializers   15 sparse initializers (1 values, 2 indices)
     NodeProto      3 name   4 op_type   5 attributes (5, 10 tensors   6, 11 graphs   22, 23 sparse tensors)   7 domain
     TensorProto    1 dims   2 data_type   8 name   13 external_data (1 key, 2 value)                onnx.proto3
 
 External data are a path, an offset and a length that loaders believed: CVE-2022-25882 and CVE-2024-27318 read files outside of the
 model's folder, CVE-2025-51480 wrote them. ONNX Runtime and OpenVINO keep a location for what lies in memory, whose offset is an address
-(onnxruntime/core/framework/tensorprotoutils.h; openvino, frontends/onnx, tensor_external_data.hpp).
+(onnxruntime/core/framework/tensorprotoutils.h; openvino, frontends/onnx, tensor_external_data.hpp). Metadata are texts, some of which
+YOLOv5 and ultralytics before 8.3 evaluate (scan_evaluated).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 from typing import Any
 
 from modelscope_cli.core.window import Window
+from modelscope_cli.formats.scan_evaluated import value_of_key
 from modelscope_cli.formats.scan_graphs import Collected, leads_out, text_of, texts_of
 from modelscope_cli.formats.wire import TOO_MANY, Kept, Shape, walk
 
@@ -41,7 +43,8 @@ _GRAPH.also(1, _NODE)
 _GRAPH.also(5, _TENSOR)
 _GRAPH.also(15, _SPARSE)
 _FUNCTION = Shape("function", texts=(1, 10), inside={7: _NODE, 11: _ATTRIBUTE})
-_MODEL = Shape("model", inside={7: _GRAPH, 20: Shape("training", inside={1: _GRAPH, 2: _GRAPH}), 25: _FUNCTION})
+_PROPERTY = Shape("property", texts=(1,), ranges=(2,))
+_MODEL = Shape("model", inside={7: _GRAPH, 14: _PROPERTY, 20: Shape("training", inside={1: _GRAPH, 2: _GRAPH}), 25: _FUNCTION})
 _DETAILS = Shape("node", inside={5: Shape("attribute", texts=(1, 4), numbers=(3,), joined=True)})
 
 
@@ -63,6 +66,7 @@ class _Reading:
         self.functions: set[tuple[str, str]] = set()
         self.places: dict[tuple[str, str], _Place] = {}
         self.remembered: dict[str, int] = {}  # how many of them, by code
+        self.characters = found.limits.searched_bytes  # of metadata that may still be read
 
     def tell(self, shape: str, kept: Kept, start: int, stop: int) -> None:
         if shape == "node":
@@ -71,6 +75,8 @@ class _Reading:
             self.extent(kept)
             if 13 in kept:
                 self.tensor(kept, start)
+        elif shape == "property":
+            self.property(kept)
         elif shape == "function":
             self.functions |= {
                 (domain or STANDARD, name) for name in texts_of(kept, 1) for domain in texts_of(kept, 10) or [""]
@@ -105,6 +111,17 @@ class _Reading:
         if operator == "EPContext" and (wrong := leads_out(said)):
             self.found.sign("external-path", f"a compiled part of the model should lie in {said[:LONGEST]!r}, {wrong}", start)
         return self.found.detail([said])
+
+    def property(self, kept: Kept) -> None:
+        """A text of the metadata, under every key that is given for it."""
+        for begin, after in kept.get(2, ()):
+            length = min(after - begin, max(0, self.characters))
+            self.characters -= length
+            if length < after - begin:
+                self.found.unseen("texts of the metadata beyond a limit (--limit searched_bytes=N)")
+            text = self.window.read(begin, length).decode("utf-8", "replace")
+            for key in texts_of(kept, 1) or [""]:
+                value_of_key(self.found.scan, self.found.where, key, text)
 
     def extent(self, kept: Kept) -> None:
         """A tensor that no file can hold, or of no type that ONNX has: whoever reads it goes by something else than we do."""

@@ -6,8 +6,9 @@
         first_stage_config: {target: ldm.models.autoencoder.AutoencoderKL, params: {embed_dim: 4}}
 
 `params` may be left out, but many other configurations have a key `target`: so it counts in a file where it stands beside `params` once.
-In YAML that is told by where lines begin; what is written in braces, by explicit keys, or takes in other mappings (`<<`) counts wherever
-`params` stands.
+In YAML that is told by where lines begin, in texts of plain lines only: where one has a tag, an anchor, an explicit key, `<<`, a block, or a
+quote or a bracket that its line does not close, each `target` counts. It is a name with dots, and where it begins with a module of Python
+a function or a class of that: `test.accuracy` is a metric.
 Facts: ldm/util.py, sgm/util.py and taming's main.py (instantiate_from_config); the programs read YAML by omegaconf, which knows both.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.core.scanned import BESIDE_PARAMS
+from modelscope_cli.core.standard_names import may_be_called
 from modelscope_cli.formats.scan_names import NAME, add_targets
 from modelscope_cli.formats.scan_yaml import Search
 
@@ -27,16 +29,27 @@ if TYPE_CHECKING:
 KEY, PARAMS = "target", "params"
 LINE = re.compile(r"""^( *+)((?:- ++)*+)(?:["']?(params|target)["']?[ \t]*+:(?=\s|\Z)|(?=[^\s#]))""", re.MULTILINE)
 PLAIN_VALUE = re.compile(r"""[ \t]++["']?[\w.]++["']?[ \t]*+(?:#[^\n]*+)?(?=\n|\Z)(?![\s]*+[,}\]])""")
-ODD = re.compile(r"""^[ -]*+\?\s|<<["']?\s*+:""", re.MULTILINE)
+QUOTED = r"""(?:"[^"\\\n]*+"|'[^'\n]*+')"""
+FLAT = rf"""(?:[^\[\]{{}}"'&*!#\n]|(?<=[\[{{, ]){QUOTED})*+"""  # in brackets, without others in them
+FLOW = rf"(?:\[(?:{FLAT}(?:\[{FLAT}\]|\{{{FLAT}\}})?+)*+\]|\{{(?:{FLAT}(?:\[{FLAT}\]|\{{{FLAT}\}})?+)*+\}})"
+SCALAR = r"""(?:-(?=[^\s-])|\$\{|[^\s"'\[\]{}&*!|>%@`,?:#-])(?:[^:#\n]|:(?=[^\s:])|(?<=\S)#)*+"""
+NAMED = rf"""(?:\w[\w./-]*+(?:[ ][\w./-]++)*+|{QUOTED})[ \t]*+:(?=\s|\Z)"""  # a key
+PROPERTIES = r"(?:[&!][^\s,\[\]{}]*+(?:[ \t]++|\Z)){0,2}+"  # of a value
+STANDING = rf"(?:{QUOTED}|{FLOW}|{SCALAR})"
+PLAIN_LINE = re.compile(
+    rf"(?:---|[ ]*+(?:-(?:[ ]++|\Z))*+(?:{NAMED}(?:[ \t]++{PROPERTIES}(?:{STANDING}|\*[\w.-]++)?)?|{STANDING})?)[ \t]*+(?:#.*)?"
+)
 WORD = re.compile(r"(?<!\w)params(?!\w)")
 
 
 class Beside(Search):
     """A search for the key that passes over it in a text where `params` stands beside none."""
 
-    def __init__(self, text: str):
-        super().__init__(text, KEY)
-        beside = {} if ODD.search(text) else _beside(text)
+    def __init__(self, search: Search):
+        self.__dict__.update(search.__dict__)
+        self.key = KEY
+        text = search.text
+        beside = _beside(text) if all(map(PLAIN_LINE.fullmatch, text.split("\n"))) else {}
         self.passed = {} if any(beside.values()) else beside
 
     def of_key(self, end: int) -> Iterator[str | None]:
@@ -46,7 +59,7 @@ class Beside(Search):
 
 
 def _may_be_called(value: str) -> bool:
-    return "${" in value or ("." in value and NAME.fullmatch(value) is not None)
+    return "${" in value or ("." in value and NAME.fullmatch(value) is not None and may_be_called(value))
 
 
 def _beside(text: str) -> dict[int, bool]:
@@ -72,14 +85,10 @@ def _beside(text: str) -> dict[int, bool]:
     return found
 
 
-def params_in_yaml(walk: Walk, where: str, text: str) -> None:
-    """The key in a text of YAML without comments."""
-
-    def lookup(keys: set[str]) -> dict[str, list[str]]:
-        return Search(text, KEY).lookup(keys)
-
+def params_in_yaml(walk: Walk, where: str, text: str, search: Search) -> None:
+    """The key in a text of YAML without comments, which was searched for others."""
     if KEY in text and WORD.search(text):
-        add_targets(walk, where, list(Beside(text).values()), lookup, key=KEY, tag=BESIDE_PARAMS)
+        add_targets(walk, where, list(Beside(search).values()), search.lookup, key=KEY, tag=BESIDE_PARAMS)
 
 
 def params_in_objects(objects: list[dict[str, Any]]) -> list[str | None]:

@@ -22,6 +22,7 @@ from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
+from modelscope_cli.formats.scan_evaluated import may_be_evaluated, texts_in_pickle, window_may_be_evaluated
 from modelscope_cli.formats.torch_legacy import MAGIC_NUMBER
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def scan_pickles(walk: Walk, window: Window, where: str, depth: int, head: bytes
     blanks = len(head) - len(head.lstrip(BLANKS))
     if blanks == len(head) or head[blanks] in NEVER_FIRST:
         return False
-    if walk.stacked and not depth:
+    if walk.stacked and not depth and not window_may_be_evaluated(window, sum([trace.nbytes for trace in walk.stacked])):
         walk.found.streams += [Stream(where, trace, TORCH) for trace in walk.stacked]
         return True
     series = Series(walk, window, where, depth, loader)
@@ -214,6 +215,8 @@ class Series:
         for key, length in machine.keys.items():
             self.keys[key] = length if self.keys.get(key, length) == length else None
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
+        if problem is None and may_be_evaluated(self.data, machine.start, machine.end):
+            texts_in_pickle(self.walk, self.where, machine.result)
         if EXAMPLES.search(self.where):
             from modelscope_cli.formats.scan_program import scan_examples
 

@@ -13,7 +13,7 @@ CVE-2024-34359 in llama-cpp-python.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.formats.jinja_tokens import Token, as_python_reads, blocks_of
 from modelscope_cli.formats.jinja_tree import Tree
@@ -32,6 +32,12 @@ GADGETS = re.compile(
     r"|\\x5f\\x5f|['\"]_{2}['\"]\s*[~+]"
     r"|\b(?:gi_frame|gi_code|cr_frame|cr_code|ag_frame|ag_code|tb_frame|f_globals|f_builtins|f_locals|f_back|func_globals|func_code)\b"
 )
+
+
+def is_template(key: str, value: Any) -> bool:
+    """Whether a key speaks of a template that Jinja renders."""
+    name = key.lower()
+    return "chat_template" in name or ("template" in name and isinstance(value, str) and ("{{" in value or "{%" in value))
 
 
 def template(walk: Walk, where: str, text: str) -> None:

@@ -18,7 +18,9 @@ from modelscope_cli.core.window import Window
 from modelscope_cli.formats.compiled_python import SUFFIXES
 from modelscope_cli.formats.export_specs import SAYS_SPECS
 from modelscope_cli.formats.scan_asked import READ_BY_NAME, asked_in, keep_asked, modules_of, scan_asked
-from modelscope_cli.formats.scan_templates import template
+from modelscope_cli.formats.scan_calling import SAYS_CALLS
+from modelscope_cli.formats.scan_evaluated import in_large_json, texts_in_json
+from modelscope_cli.formats.scan_templates import is_template, template
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
@@ -29,12 +31,15 @@ SEARCHED = 32  # times searched_bytes
 PIECE, OVERLAP = 1 << 20, 64
 TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 WORDS = re.compile(
-    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"trust_remote_code"|"expr_str"|"graph_module"|"class_name"|"_target_"|'
+    rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"expr_str"|"graph_module"|"class_name"|"_target_"|'
     + SAYS_SPECS.pattern
+    + b"|"
+    + SAYS_CALLS.pattern
 )
 BESIDE = (b'"target"', b'"params"')  # words that matter where both stand (scan_params)
 JUDGED_BY_NAME = READ_BY_NAME | {"manifest.json"}  # these are taken apart whatever words stand in them
 MODULE_LINES = ("pickle_module_info.txt", "keras_module.txt")  # scan_mlflow
+EXTRA = re.compile(r"(?:^|/)extra/[^/]+$")  # what TorchScript carries for the program that loads it
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -60,9 +65,7 @@ def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
         elif leaf.endswith(TEMPLATE_SUFFIXES) or ("chat_template" in leaf and not leaf.endswith(".json")):
             text = _whole(walk, window, where, encoding, template) or text
         elif leaf.endswith((".yaml", ".yml")):
-            from modelscope_cli.formats.scan_yaml import scan_yaml
-
-            text = _whole(walk, window, where, encoding, scan_yaml) or text
+            text = _whole(walk, window, where, encoding, _yaml) or text
         elif leaf == "mlmodel" or leaf in MODULE_LINES:
             from modelscope_cli.formats.scan_mlflow import scan_mlmodel, scan_module_line
 
@@ -74,7 +77,13 @@ def scan_text(walk: Walk, window: Window, where: str, head: bytes) -> bool:
         text = scan_graph_text(walk, window, where) or text
     first = head.decode(encoding, "ignore").lstrip()[:1]
     if leaf.endswith(".json") or (text and first in ("", "{", "[", '"')):
-        return _json(walk, window, where, leaf, encoding) or text
+        known = _json(walk, window, where, leaf, encoding)
+        if known or leaf.endswith(".json"):
+            return known or text
+    if text and EXTRA.search(where):
+        from modelscope_cli.formats.scan_evaluated import text_of_script
+
+        _whole(walk, window, where, encoding, text_of_script)
     return text
 
 
@@ -91,6 +100,14 @@ def _source(walk: Walk, where: str, text: str) -> None:
     from modelscope_cli.formats.scan_source import note_source
 
     note_source(walk, where, text)
+
+
+def _yaml(walk: Walk, where: str, text: str) -> None:
+    from modelscope_cli.formats.evaluated_yaml import texts_in_yaml
+    from modelscope_cli.formats.scan_yaml import scan_yaml
+
+    scan_yaml(walk, where, text)
+    texts_in_yaml(walk, where, text)
 
 
 def encoding_of(head: bytes) -> str:
@@ -165,7 +182,7 @@ def has_words(window: Window, length: int) -> bool:
     for start in range(0, length, PIECE):
         piece = previous + window.read(start, min(PIECE, length - start))
         left = {word for word in left if word not in piece}
-        if not left or WORDS.search(piece):
+        if not left or WORDS.search(piece) or in_large_json(piece):
             return True
         previous = piece[-OVERLAP:]
     return False
@@ -203,8 +220,7 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
             keep_asked(walk, where, asked_in("", where.rpartition("/")[0], document))
             named = ", ".join(sorted(files)[:6]) or "code of its own"
             walk.sign("custom-code", where, f"auto_map: loading with trust_remote_code=True runs {named}")
-    if isinstance(document, dict) and document.get("trust_remote_code") is True:
-        walk.sign("custom-code", where, "it asks for trust_remote_code")
+    texts_in_json(walk, where, leaf, document, data)
     if leaf in READ_BY_NAME:
         scan_asked(walk, where, leaf, document)
     folder, _, name = where.rpartition("/")
@@ -212,7 +228,7 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
         from modelscope_cli.formats.scan_package import keep_manifest
 
         keep_manifest(walk, folder[: -len("mar-inf")], document)
-    if hidden or b"_target_" in data or all(word in data for word in BESIDE):
+    if hidden or SAYS_CALLS.search(data) is not None or all(word in data for word in BESIDE):
         from modelscope_cli.formats.scan_names import targets_in
 
         targets_in(walk, where, document)
@@ -256,9 +272,3 @@ def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
                 return
             told += 1
             template(walk, f"{where}/{label}" if where else label, node)
-
-
-def is_template(key: str, value: Any) -> bool:
-    """Whether a key speaks of a template that Jinja renders."""
-    name = key.lower()
-    return "chat_template" in name or ("template" in name and isinstance(value, str) and ("{{" in value or "{%" in value))

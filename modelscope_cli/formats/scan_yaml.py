@@ -3,7 +3,8 @@
     _target_: os.system                           hydra (scan_names has the key and what it means)
     !!python/object/apply:os.system [id]          yaml.load calls it, unless told to be safe
     !<tag:yaml.org,2002:python/name:os.system>    the same in full, or by a handle: %TAG !e! tag:yaml.org,2002:py
-    !new:speechbrain.nnet.CNN.Conv1d              HyperPyYAML (SpeechBrain) calls what follows !new:, !apply:, !name:, !module:
+    !new:speechbrain.nnet.CNN.Conv1d              HyperPyYAML (SpeechBrain) calls what follows !new:, !apply:, !applyref:, !name:, !module:
+    !include:more.yaml                            and takes in another file, which is YAML whatever it is called
 
 YAML is searched, not parsed, because those who parse it differ: what any of PyYAML, libyaml and ruamel takes for a key, a value or a tag
 is one here. So a text inside a text counts, too. Comments do not, but for what stands behind a quote in them: a line that begins
@@ -21,6 +22,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from modelscope_cli.core.calling_keys import CALLING_KEYS
+from modelscope_cli.formats.scan_calling import COMPUTED, IMPORTS, called_in_yaml
 from modelscope_cli.formats.scan_names import KEY, MOST_VALUES, NAME, add_name, add_targets
 
 if TYPE_CHECKING:
@@ -40,14 +43,19 @@ OTHER_KEY = re.compile(r"""[\w."'/-]++[ \t]*+:(?=\s|\Z)""")
 ANCHOR = re.compile(r"""&([^\s,\[\]{}"'&]++)(?=\s)""")
 ALIAS = re.compile(r"""\*([^\s,\[\]{}"'&:*]++)""")
 TAG = re.compile(r"(?:!!|tag:yaml\.org,2002:)python/([\w/]+)(?::([^\s,\[\]{}>]*))?")
-HYPER = re.compile(r"(?<![\w!])!(new|apply|name|module):([\w.]++)")
+HYPER = re.compile(r"(?<![\w!])!(new|applyref|apply|name|module):([\w.]++)")
+INCLUDE = re.compile(r"(?<![\w!])!include:([^\s,\[\]{}]*+)")
 HANDLE = re.compile(r"^\ufeff?%TAG[ \t]+!(?:([\w-]*+)!)?[ \t]+(\S++)", re.MULTILINE)
+LONGEST_SHOWN = 100  # characters of the name of a file
 LONGEST_TAG = 400  # characters of one that is written with a handle
 USUAL = ((None, "!"), ("", "tag:yaml.org,2002:"))  # handles as they are without a %TAG
-BASES = ("tag:yaml.org,2002:python/", "!!python/", "!new:", "!apply:", "!name:", "!module:")  # how tags that matter begin
+# How tags that matter begin.
+BASES = ("tag:yaml.org,2002:python/", "!!python/", "!new:", "!apply:", "!applyref:", "!name:", "!module:", "!include:")
 USE = re.compile(r"(?=(!(?:[\w-]*+!)?))!")
 MOST_HANDLES = 64
 MOST_USES = 100_000
+CALLING = (*(row.key for row in CALLING_KEYS if row.in_yaml), IMPORTS, "params")
+TELLING = (*CALLING, "python", "\\", "%")
 WRITTEN = re.compile(r"^%TAG[^\n]*+|!\S*+", re.MULTILINE)
 PLAIN = frozenset(
     ("none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict")
@@ -56,22 +64,30 @@ PLAIN = frozenset(
 
 def scan_yaml(walk: Walk, where: str, text: str) -> None:
     """Look at a text in YAML."""
-    telling = any(word in text for word in (KEY, "python", "\\", "%", "params"))
-    if not telling and not HYPER.search(text):
+    telling = any(word in text for word in TELLING)
+    if not telling and not HYPER.search(text) and not INCLUDE.search(text):
         return
     texts = readings(text)
-    if len(texts) > 1 and texts[1].count(KEY) > texts[0].count(KEY):
-        said = f"YAML in it writes letters of the key {KEY} as escapes, which hides it from a search"
-        walk.sign("escaped-text", where, said)
+    for key in COMPUTED if len(texts) > 1 else ():
+        if texts[1].count(key) > texts[0].count(key):
+            said = f"YAML in it writes letters of the key {key} as escapes, which hides it from a search"
+            walk.sign("escaped-text", where, said)
     for each in texts:
-        if KEY in each:
-            search = Search(each)
-            add_targets(walk, where, list(search.values()), search.lookup)
-        if "params" in each:
-            from modelscope_cli.formats.scan_params import params_in_yaml
-
-            params_in_yaml(walk, where, each)
+        if any(word in each for word in CALLING):
+            _keys(walk, where, each)
         _tags(walk, where, WRITTEN.sub(_written, each) if "%" in each else each)
+
+
+def _keys(walk: Walk, where: str, text: str) -> None:
+    """What stands behind keys in a text without comments."""
+    search = Search(text)
+    if KEY in text:
+        add_targets(walk, where, list(search.values()), search.lookup)
+    called_in_yaml(walk, where, text, search)
+    if "params" in text:
+        from modelscope_cli.formats.scan_params import params_in_yaml
+
+        params_in_yaml(walk, where, text, search)
 
 
 def readings(text: str) -> list[str]:
@@ -108,9 +124,9 @@ class Search:
                     places.append(match.start())
                     values.append(value)
 
-    def values(self) -> Iterator[str | None]:
-        """Each value; None for one that cannot be told."""
-        text, key = self.text, self.key
+    def values(self, key: str | None = None) -> Iterator[str | None]:
+        """Each value, also of another key; None for one that cannot be told."""
+        text, key = self.text, key or self.key
         at = text.find(key)
         while at >= 0:
             end = at + len(key)
@@ -201,6 +217,8 @@ def _tags(walk: Walk, where: str, text: str) -> None:
         _tag(walk, where, match)
     for match in HYPER.finditer(text):
         add_name(walk, where, match[2], f"!{match[1]}")
+    for match in INCLUDE.finditer(text):
+        _include(walk, where, match[1])
     if "%TAG" in text:
         _handles(walk, where, text)
 
@@ -239,6 +257,16 @@ def _begun(walk: Walk, where: str, text: str) -> None:
         _tag(walk, where, tag)
     elif (tag := HYPER.match(text)) is not None:
         add_name(walk, where, tag[2], f"!{tag[1]}")
+    elif (tag := INCLUDE.match(text)) is not None:
+        _include(walk, where, tag[1])
+
+
+def _include(walk: Walk, where: str, file: str) -> None:
+    """Another file that is taken in, as YAML: one of this folder that is called so is looked at by itself."""
+    parts = file.replace("\\", "/").split("/")
+    if not file.endswith((".yaml", ".yml")) or ".." in parts or not parts[0]:
+        shown = file if len(file) <= LONGEST_SHOWN else f"{file[:LONGEST_SHOWN]}…"
+        walk.sign("computed-target", where, f"it takes in {shown} as YAML (!include:), in which tags were not searched for")
 
 
 def _behind(prefixes: list[str]) -> re.Pattern[str]:

@@ -15,6 +15,7 @@ from modelscope_cli.core.scanned import TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 from modelscope_cli.formats.scan_claims import Claims
+from modelscope_cli.formats.scan_evaluated import window_may_be_evaluated
 from modelscope_cli.formats.scan_export import scan_export
 from modelscope_cli.formats.scan_package import DATA, EXTERN
 
@@ -128,7 +129,7 @@ class Archive:
 
             scan_bytecode(self.walk, inner, where)
         known = self.walk.known.get(f"{self.window.name}:{member.name}") if not self.depth else None
-        if known is not None and known.nbytes == member.size:
+        if known is not None and known.nbytes == member.size and not window_may_be_evaluated(inner, member.size):
             self.walk.found.streams.append(Stream(where, known, TORCH))
             self.check_sum(member, inner, where)
             return {}

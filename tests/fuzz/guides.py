@@ -25,10 +25,11 @@ OBJECTS = ("formats.plain_values", "formats.torch_objects", "formats.torch_shard
 SETS = ("core.folder", "formats.composites", "formats.parts", "formats.pieces", "formats.shard_sets")
 SLICES = ("formats.samples", "formats.slices")
 TEXTS = (
-    "core.name_patterns", "formats.compiled_python", "formats.generated_source", "formats.jinja_", "formats.scan_asked", "formats.scan_mlflow",
-    "formats.scan_names", "formats.scan_package", "formats.scan_params", "formats.scan_pbtxt", "formats.scan_peft",
-    "formats.scan_source", "formats.scan_templates", "formats.scan_text", "formats.scan_yaml", "formats.source_words",
-    "formats.template_notes",
+    "core.calling_keys", "core.name_patterns", "core.standard_names", "formats.compiled_python", "formats.evaluated_",
+    "formats.generated_source", "formats.jinja_", "formats.scan_asked", "formats.scan_base64", "formats.scan_calling",
+    "formats.scan_evaluated", "formats.scan_mlflow", "formats.scan_names", "formats.scan_package", "formats.scan_params",
+    "formats.scan_pbtxt", "formats.scan_peft", "formats.scan_source", "formats.scan_templates", "formats.scan_text", "formats.scan_yaml",
+    "formats.source_words", "formats.template_notes",
 )  # fmt: skip
 JUDGING = tuple(  # of analysis: a part of a scan
     f"analysis.{name}" for name in ("safety", "policy", "in_context", "operators", "targets", "weights_only", "shown_call")

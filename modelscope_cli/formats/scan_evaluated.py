@@ -1,0 +1,226 @@
+"""Texts in files that the programs which read them evaluate as Python, or import: a plain value that runs all the same.
+
+    names: "__import__('os').system('id')"              ultralytics and YOLOv5 gave them to eval(), from metadata of ONNX and TorchScript
+    activation: …, backbone: [[…, "…"]]                 ultralytics and YOLOv5 give them to eval(), from YAML and from checkpoints
+    conv_feature_layers: "[(512,10,5)] + …"             fairseq, WavLM and their kin give it to eval(), from checkpoints
+    meta: {cfg: "model = dict(…)"}                      mmengine's inferencers run it as a configuration
+    "_instantiator": "pydoc.pipepager"                  Lightning before 2.6 imports and calls it, from hyper_parameters
+    "device": "$os.system('id')"                        MONAI evaluates what begins with $ in its configurations
+    "model_type": "llama;…"                             unsloth puts it into source that it runs
+
+Who evaluates what changes with every release, so any value of structured data is told that is an expression with a call that reaches for
+something (evaluated_words), wherever it stands; in a pickle any program with one. Words, templates, tokens and keys are none. Of keys
+that are known to be evaluated any call is told. Facts: ultralytics/nn/autobackend.py and tasks.py (8.2); yolov5/models/common.py and yolo.py
+(7.0); fairseq/models/wav2vec/wav2vec2.py; mmengine/infer/infer.py (0.10); lightning/pytorch/core/saving.py (2.5);
+monai/bundle/config_item.py (1.6); unsloth_zoo/compiler.py (2025.11).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from modelscope_cli.containers.pickle_nodes import Call, Mapping, SetOf
+from modelscope_cli.formats.evaluated_words import (
+    BRACKET_BYTES,
+    HINT_BYTES,
+    calls_in,
+    effort,
+    has_hint,
+    imported,
+    is_call,
+    may_call,
+    without_texts,
+)
+from modelscope_cli.formats.scan_templates import is_template
+
+if TYPE_CHECKING:
+    from modelscope_cli.core.window import Window
+    from modelscope_cli.formats.scanning import Walk
+
+CODE = "evaluated-text"
+TEMPLATE = "chat_template"
+EVALUATED = frozenset(("names", "imgsz", "kpt_shape"))  # whose texts are given to eval()
+LAYERS = "conv_feature_layers"
+LITERAL_LAYERS = re.compile(r"[()\[\]0-9,+* \t\n]*", re.ASCII)
+INSTANTIATOR = "_instantiator"
+KNOWN_INSTANTIATOR = re.compile(r"(?:pytorch_lightning|lightning(?:\.pytorch)?)\.cli\.instantiate_module|")
+MODEL_TYPE = "model_type"
+PLAIN_TYPE = re.compile(r"[\w.+ -]*", re.ASCII)
+BREAKS_OUT = re.compile(r"[;#\n\r\\]")  # what ends a statement, or hides the rest of one
+MONAI = re.compile(rb'"(?:_target_|imports|_meta_|bundle_root|network_def|monai_version|_requires_)"')
+TRUST = "trust_remote_code"
+# Of a document: a call, an expression of MONAI, a key that is looked at, a base64 of a pickle, or letters behind an escape.
+IN_JSON = re.compile(
+    rb'"\$|"_instantiator"|"conv_feature_layers"|trust_remote_code|":serialized:"|"\s*gA[I-X]'
+    rb"|\\u(?:00[2-7aAbB]|[fF][fFbBeE]|2[01cC]|1[dD]|02|[dD]83[5cC5C]|017)"
+)
+IN_LARGE_JSON = re.compile(rb'trust_remote_code|:serialized:|gA[I-X](?<="gA[I-X])[\w+/\\-]{40}|"\$(?:import|from|os|__)')
+# Of a pickle: a call, a key, or letters behind an escape, which its oldest protocol has.
+IN_PICKLE = (b"_instantiator", b"conv_feature_layers")
+ESCAPED = re.compile(rb"\\(?:u00|x[2-7]|U0|[01][0-7]{2})")
+LONGEST_SHOWN = 80
+MOST_TOLD = 20  # of a document
+PLAIN = frozenset((int, float, bool, type(None)))
+MOST_JUDGED = 1 << 22  # quotes, and eights of characters, of the texts of a document that are taken apart
+DEBUG = re.compile(r"(?:^|/)code/.*\.py\.debug_pkl$", re.DOTALL)  # Python that TorchScript shows where it fails, and never runs
+
+
+def _may_tell(text: str) -> bool:
+    return "(" in text or "[" in text or "gA" in text
+
+
+class Looking:
+    """A walk through one document, or the object of a pickle."""
+
+    def __init__(self, walk: Walk, where: str, *, programs: bool = False, types: bool = False, expressions: bool = False):
+        self.walk = walk
+        self.where = where
+        self.programs = programs
+        self.types = types  # whether a model_type is put into source
+        self.expressions = expressions  # whether what begins with $ is one
+        self.packed: list[tuple[str, str]] = []  # texts that may be pickles in base64, by their keys
+        self.trusts = False
+        self.evaluated = 0  # calls in expressions of MONAI that reach for nothing
+        self.told = 0
+        self.left = MOST_JUDGED
+        self.judged: set[str] = set()
+
+    def document(self, root: Any) -> None:
+        """Every text in lists, dictionaries, sets and objects; keys are none."""
+        waiting: list[tuple[str, Any]] = [("", root)]
+        seen: set[int] = set()
+        most = 2 * self.walk.limits.objects
+        steps = 0
+        while waiting:
+            key, node = waiting.pop()
+            kind = type(node)
+            if kind is str or kind is bytes:
+                self.text(key, node if kind is str else node.decode("utf-8", "replace"))
+                continue
+            if kind in (list, tuple, dict, Mapping, Call, SetOf):
+                if id(node) in seen:
+                    continue
+                seen.add(id(node))
+            steps += 1
+            if steps > most:
+                self.walk.unseen(self.where, f"what follows the first {most:,} values of a document (--limit objects=N)")
+                return
+            waiting += self.inside(key, node)
+
+    def inside(self, key: str, node: Any) -> list[tuple[str, Any]]:
+        """What a node holds that may have a text in it, last things first."""
+        if isinstance(node, dict):
+            self.trusts = self.trusts or node.get(TRUST) is True
+            if TEMPLATE in key:  # the same is said of all that is in it
+                return [(f"{key}.{name}", each) for name, each in node.items()]
+            pairs = list(node.items())
+        elif isinstance(node, Mapping):
+            pairs = [*node.pairs, ("", node.state)]
+        elif isinstance(node, Call):
+            pairs = [*(node.entries or ()), ("", node.args), ("", node.items), (key, node.state)]
+        elif isinstance(node, SetOf):
+            pairs = [(key, each) for each in node.items]
+        elif isinstance(node, (list, tuple)):
+            key = key if not key or key.endswith("[]") else f"{key}[]"  # an entry is not what stands under the key
+            return [(key, each) for each in node if (_may_tell(each) if type(each) is str else type(each) not in PLAIN)]
+        else:
+            return []
+        return [(name if type(name) is str else "", each) for name, each in pairs if type(each) not in PLAIN]
+
+    def text(self, key: str, text: str) -> None:
+        """Judge one text under a key."""
+        if self.told >= MOST_TOLD:
+            return
+        if key == INSTANTIATOR and KNOWN_INSTANTIATOR.fullmatch(text) is None:
+            from modelscope_cli.formats.scan_names import add_name
+
+            add_name(self.walk, self.where, text, INSTANTIATOR)
+        elif key == MODEL_TYPE and self.types and PLAIN_TYPE.fullmatch(text) is None and BREAKS_OUT.search(text):
+            self.tell(key, text, "is more than a name, and is put into source that is run")
+        elif key == ":serialized:" or text.lstrip()[:2] == "gA":
+            self.packed.append((key, text))
+        elif self.expressions and text[:1] == "$" and "import" in text and (found := imported(without_texts(text[1:])[0])):
+            self.tell(key, text, f"is Python with {', '.join(sorted(found)[:4])}, and is run")
+        elif ("(" in text or "[" in text) and "\0" not in text and not is_template(key, text):  # Python refuses a NUL
+            expression = self.expressions and text[:1] == "$"
+            if (expression or key == LAYERS or key in EVALUATED or has_hint(text)) and text not in self.judged:
+                self.judged.add(text)
+                self.left -= effort(text)
+                if self.left < 0:
+                    self.walk.unseen(self.where, "texts in it that may be Python, beyond those that are looked at")
+                else:
+                    self.python(key, text, expression=expression)
+
+    def python(self, key: str, text: str, *, expression: bool) -> None:
+        calls = calls_in(text[text[:1] == "$" :], programs=self.programs or expression)
+        if calls:
+            self.tell(key, text, f"is Python that calls {', '.join(calls[:4])}")
+        elif key == LAYERS and LITERAL_LAYERS.fullmatch(text) is None and is_call(text):
+            self.tell(key, text, "is more than numbers, and is given to eval()")
+        elif key in EVALUATED and is_call(text):
+            self.tell(key, text, "calls something, and is given to eval()")
+        elif expression and is_call(text[1:]):
+            self.evaluated += 1
+
+    def tell(self, key: str, text: str, what: str) -> None:
+        self.told += 1
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+        self.walk.sign(CODE, self.where, f"the text {f'under {key[:40]!r} ' if key else ''}{what}: {shown!r}")
+
+
+def texts_in_json(walk: Walk, where: str, leaf: str, document: Any, data: bytes) -> None:
+    """Look through a document of JSON for texts that are evaluated, pickles in base64, and consent to code that nobody gave."""
+    if leaf.endswith(".ipynb"):
+        return
+    wide = b"\0" in data[:4]  # UTF-16 and UTF-32
+    types = leaf == "config.json" and (wide or b"model_type" in data or b"\\u" in data)
+    if not (types or wide or IN_JSON.search(data) or BRACKET_BYTES.search(data)):
+        return
+    looking = Looking(walk, where, types=types, expressions=wide or MONAI.search(data) is not None)
+    looking.document(document)
+    if looking.trusts:
+        walk.sign("custom-code", where, "it asks for trust_remote_code")
+    if looking.evaluated:
+        times = f", {looking.evaluated:,} times" if looking.evaluated > 1 else ""
+        walk.sign("computed-target", where, f"a text that begins with $ has something called: MONAI evaluates it{times}")
+    if looking.packed:
+        from modelscope_cli.formats.scan_base64 import scan_base64
+
+        scan_base64(walk, where, looking.packed)
+
+
+def in_large_json(piece: bytes) -> bool:
+    """Whether a piece of a document that is too long to be taken apart for nothing has what is looked for."""
+    return IN_LARGE_JSON.search(piece) is not None or may_call(piece)
+
+
+def may_be_evaluated(data: bytes | bytearray, start: int = 0, stop: int | None = None) -> bool:
+    """Whether texts in a pickle may be evaluated: its object has to be looked through then."""
+    stop = len(data) if stop is None else stop
+    if any(data.find(word, start, stop) >= 0 for word in IN_PICKLE):
+        return True
+    if ESCAPED.search(data, start, stop) is not None:
+        return True
+    return BRACKET_BYTES.search(data, start, stop) is not None and HINT_BYTES.search(data, start, stop) is not None
+
+
+def window_may_be_evaluated(window: Window, length: int) -> bool:
+    """The same of so many first bytes of a window."""
+    return may_be_evaluated(window.read(0, min(length, window.size)))
+
+
+def texts_in_pickle(walk: Walk, where: str, root: Any) -> None:
+    """Look through the object of a pickle."""
+    if DEBUG.search(where) is None:
+        Looking(walk, where, programs=True).document(root)
+
+
+def text_of_script(walk: Walk, where: str, text: str) -> None:
+    """A file that TorchScript carries for its program (torch.jit.save, _extra_files)."""
+    Looking(walk, where).text("", text)
+
+
+def value_of_key(walk: Walk, where: str, key: str, text: str) -> None:
+    """A text under a key, as metadata have them."""
+    Looking(walk, where).text(key, text)
