@@ -14,8 +14,7 @@ from __future__ import annotations
 import keyword
 import re
 
-from modelscope_cli.formats.source_words import _PIECE as PIECE
-from modelscope_cli.formats.source_words import ALIAS, FROM, OF_MODULES, as_ascii, bare
+from modelscope_cli.formats.source_words import ALIAS, FROM, OF_MODULES, PIECE, as_ascii, bare
 
 FORMATTED = frozenset(("f", "fr", "rf", "t", "tr", "rt"))  # prefixes of texts with expressions in them
 LONGEST_TOLD = 60

@@ -60,7 +60,7 @@ MOST_BRACKETS = 32  # in one another
 
 # A comment, the end of a line that goes on, or a text. No choice is ever taken back, and what never closes goes on to the end of
 # its line, or of the source, as it does for Python: so each character is looked at once.
-_PIECE = re.compile(
+PIECE = re.compile(
     r"""#[^\n]*+|\\\r?\n|([A-Za-z]{0,3}+)(?:'''((?:[^\\']|\\.|'(?!''))*+)(?:'''|\\?\Z)|\"\"\"((?:[^\\"]|\\.|"(?!""))*+)(?:\"\"\"|\\?\Z)"""
     r"""|'((?:[^\\'\n]|\\.)*+)(?:'|(?=\n)|\\?\Z)|"((?:[^\\"\n]|\\.)*+)(?:"|(?=\n)|\\?\Z))""",
     re.DOTALL,
@@ -78,7 +78,7 @@ def bare(text: str) -> str:
             return " " + _inside(match) + " "
         return '""'
 
-    return _PIECE.sub(left, as_ascii(text).replace("\r\n", "\n").replace("\r", "\n"))
+    return PIECE.sub(left, as_ascii(text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _inside(match: re.Match[str]) -> str:
@@ -132,7 +132,7 @@ def texts_in(text: str) -> set[str]:
     """The texts of a source of TorchScript as its compiler reads them: those side by side are one."""
     found: set[str] = set()
     whole, end = "", -1
-    for match in _PIECE.finditer(text):
+    for match in PIECE.finditer(text):
         if match[1] is not None:
             inside = OCTAL.sub(lambda octal: chr(int(octal[1], 8)), _inside(match))
             whole = whole + inside if end >= 0 and not text[end : match.start()].strip() else inside
@@ -153,7 +153,7 @@ def odd_getattr(text: str) -> bool:
             return " "
         return '""' if not match[1] and NO_IDENTIFIER.fullmatch(_inside(match)) else "?"
 
-    code = GETATTR.sub("getattr", _PIECE.sub(left, as_ascii(text)))
+    code = GETATTR.sub("getattr", PIECE.sub(left, as_ascii(text)))
     for _ in range(MOST_BRACKETS):
         if GETATTR.search(code) is None:
             return False
