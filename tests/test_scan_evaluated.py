@@ -11,8 +11,8 @@ from time import process_time
 
 import pytest
 
-from modelscope_cli.formats.evaluated_words import COMPATIBLE, COMPATIBLE_LETTER, calls_in
-from modelscope_cli.formats.scan_evaluated import may_be_evaluated
+from modelscope_cli.formats.evaluated_hints import COMPATIBLE, may_be_evaluated
+from modelscope_cli.formats.evaluated_words import COMPATIBLE_LETTER, calls_in
 from tests.builders.foreign import part
 from tests.builders.graph_file import onnx_model
 from tests.builders.pickle_code import pickled

@@ -14,42 +14,19 @@ from __future__ import annotations
 import keyword
 import re
 
+from modelscope_cli.formats.evaluated_hints import ATTRIBUTES, HINTS, MODULES, SPECIAL, UNPICKLERS
 from modelscope_cli.formats.source_words import ALIAS, FROM, OF_MODULES, PIECE, as_ascii, bare
 
 FORMATTED = frozenset(("f", "fr", "rf", "t", "tr", "rt"))  # prefixes of texts with expressions in them
 LONGEST_TOLD = 60
-SPECIAL = "import|builtins|subclasses|globals|getattribute|dict|bases?|mro|loader|code"
 RUN = "eval|exec|execfile|compile|__import__"  # functions of Python itself
-ATTRIBUTES = (
-    "system|popen|Popen|posix_spawnp?|spawn[lv]p?e?|exec[lv]p?e?|import_module|load_module|exec_module|run_module|run_path|run_code"
-    "|check_output|check_call|getoutput|getstatusoutput|startfile|rmtree|urlopen|urlretrieve|load_library|LoadLibrary|CDLL"
-)
-MODULES = "subprocess|ctypes|pty|runpy|importlib|posix|nt|socket|shutil|marshal"  # of which any call is told
 OF_BUILTINS = "eval|exec|compile|open|__import__|[gs]etattr|breakpoint"
-UNPICKLERS = "pickle|cloudpickle|dill|joblib"
 OF_OS = r"exec\w*|spawn\w*|remove\w*|unlink|rename\w*|replace|fork\w*|kill\w*|chmod|rmdir|symlink|link|truncate|putenv"
-# Letters that Python takes for those of ASCII: full-width and mathematical ones, ligatures, those in circles or raised.
-COMPATIBLE = (
-    rb"\xef\xbc[\xa1-\xbf]|\xef\xbd[\x81-\x9a]|\xef\xac[\x80-\x86]|\xef\xb8[\xb3\xb4]|\xef\xb9[\x8d-\x8f]|\xf0\x9d[\x90-\x9f]"
-    rb"|\xc2[\xaa\xba]|\xc5\xbf|\xca[\xb0-\xb8]|\xcb[\xa0-\xa3]|\xe1\xb4[\xac-\xbf]|\xe1\xb5[\x80-\xaf]|\xe1\xb6[\x9b-\xbf]"
-    rb"|\xe2\x81[\xb1\xbf]|\xe2\x82[\x90-\x9c]|\xe2\x84[\x80-\xbf]|\xe2\x85[\x80-\xbf]|\xe2\xb1[\xbc\xbd]|\xea\x9f[\xb2-\xb4]"
-)
 COMPATIBLE_LETTER = re.compile(
     "[\uff21-\uff3f\uff41-\uff5a\ufb00-\ufb06\ufe33\ufe34\ufe4d-\ufe4f\U0001d400-\U0001d7ff\xaa\xba\u017f\u02b0-\u02b8\u02e0-\u02e3"
     "\u1d2c-\u1d6f\u1d9b-\u1dbf\u2071\u207f\u2090-\u209c\u2100-\u217f\u2c7c\u2c7d\ua7f2-\ua7f4]"
 )
-_HINTS = (
-    f"__(?:{SPECIAL})__|eval\\b|exec\\b|execfile\\b|compile\\b|open\\b|globals\\b|locals\\b|vars\\b|getattr\\b|{MODULES}|builtins|{UNPICKLERS}|{ATTRIBUTES}"
-    r"|sys\s*\.\s*modules|hub\s*\.\s*load|os\s*\."
-)
-HINT = re.compile(_HINTS)  # without one of these nothing is told
-HINT_BYTES = re.compile(_HINTS.encode() + b"|" + COMPATIBLE)
-# A bracket behind a name, and a text behind it: few files of numbers or words have one. In JSON a quote has a stroke before it.
-BRACKET_BYTES = re.compile(
-    rb"\((?<=[\w\s)\]\"'/\\\x80-\xff]\()(?=[^\0-\x08\x0b\x0e-\x1f]{3})(?=\s*(?:\\.|['\w(\[{\x80-\xff#]|\"|\)\s*[\[(.]))"
-)
-MOST_BRACKETS = 5_000  # that are looked around
-AROUND = 64  # bytes
+HINT = re.compile(HINTS)  # without one of these nothing is told
 _ARGUMENT = r' ?\( ?(?=[^()"\[{]{0,200}+["(\[{])'  # more than a name
 CALLS = re.compile(
     rf"(?<![\w.])(?:{RUN}|open|breakpoint){_ARGUMENT}"
@@ -183,11 +160,3 @@ def is_call(text: str) -> bool:
     if PROSE.search(code) is not None or not is_expression(code):
         return False
     return re.search(rf'\w{_ARGUMENT}|[.\]")] ?\w*+ ?\(', code) is not None
-
-
-def may_call(data: bytes) -> bool:
-    """Whether bytes that are mostly no such text may have a call in them: a bracket with one of the words around it."""
-    for count, match in enumerate(BRACKET_BYTES.finditer(data)):
-        if count >= MOST_BRACKETS or HINT_BYTES.search(data, max(0, match.start() - AROUND), match.end() + AROUND):
-            return True
-    return False

@@ -21,21 +21,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.pickle_nodes import Call, Mapping, SetOf
+from modelscope_cli.formats.evaluated_hints import BRACKET_BYTES, may_call
 from modelscope_cli.formats.evaluated_words import (
-    BRACKET_BYTES,
-    HINT_BYTES,
     calls_in,
     effort,
     has_hint,
     imported,
     is_call,
-    may_call,
     without_texts,
 )
 from modelscope_cli.formats.scan_templates import is_template
 
 if TYPE_CHECKING:
-    from modelscope_cli.core.window import Window
     from modelscope_cli.formats.scanning import Walk
 
 CODE = "evaluated-text"
@@ -56,9 +53,6 @@ IN_JSON = re.compile(
     rb"|\\u(?:00[2-7aAbB]|[fF][fFbBeE]|2[01cC]|1[dD]|02|[dD]83[5cC5C]|017)"
 )
 IN_LARGE_JSON = re.compile(rb'trust_remote_code|:serialized:|gA[I-X](?<="gA[I-X])[\w+/\\-]{40}|"\$(?:import|from|os|__)')
-# Of a pickle: a call, a key, or letters behind an escape, which its oldest protocol has.
-IN_PICKLE = (b"_instantiator", b"conv_feature_layers")
-ESCAPED = re.compile(rb"\\(?:u00|x[2-7]|U0|[01][0-7]{2})")
 LONGEST_SHOWN = 80
 MOST_TOLD = 20  # of a document
 PLAIN = frozenset((int, float, bool, type(None)))
@@ -193,21 +187,6 @@ def texts_in_json(walk: Walk, where: str, leaf: str, document: Any, data: bytes)
 def in_large_json(piece: bytes) -> bool:
     """Whether a piece of a document that is too long to be taken apart for nothing has what is looked for."""
     return IN_LARGE_JSON.search(piece) is not None or may_call(piece)
-
-
-def may_be_evaluated(data: bytes | bytearray, start: int = 0, stop: int | None = None) -> bool:
-    """Whether texts in a pickle may be evaluated: its object has to be looked through then."""
-    stop = len(data) if stop is None else stop
-    if any(data.find(word, start, stop) >= 0 for word in IN_PICKLE):
-        return True
-    if ESCAPED.search(data, start, stop) is not None:
-        return True
-    return BRACKET_BYTES.search(data, start, stop) is not None and HINT_BYTES.search(data, start, stop) is not None
-
-
-def window_may_be_evaluated(window: Window, length: int) -> bool:
-    """The same of so many first bytes of a window."""
-    return may_be_evaluated(window.read(0, min(length, window.size)))
 
 
 def texts_in_pickle(walk: Walk, where: str, root: Any) -> None:

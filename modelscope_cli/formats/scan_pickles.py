@@ -22,7 +22,7 @@ from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global
 from modelscope_cli.core.scanned import PYTHON, TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError, ModelscopeError
-from modelscope_cli.formats.scan_evaluated import may_be_evaluated, texts_in_pickle, window_may_be_evaluated
+from modelscope_cli.formats.evaluated_hints import may_be_evaluated, window_may_be_evaluated
 from modelscope_cli.formats.torch_legacy import MAGIC_NUMBER
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ class Series:
             self.keys[key] = length if self.keys.get(key, length) == length else None
         self.walk.found.streams.append(Stream(self.where, trace, loader or self.loader))
         if problem is None and may_be_evaluated(self.data, machine.start, machine.end):
+            from modelscope_cli.formats.scan_evaluated import texts_in_pickle
+
             texts_in_pickle(self.walk, self.where, machine.result)
         if EXAMPLES.search(self.where):
             from modelscope_cli.formats.scan_program import scan_examples

@@ -14,8 +14,8 @@ from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member, Zi
 from modelscope_cli.core.scanned import TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
+from modelscope_cli.formats.evaluated_hints import window_may_be_evaluated
 from modelscope_cli.formats.scan_claims import Claims
-from modelscope_cli.formats.scan_evaluated import window_may_be_evaluated
 from modelscope_cli.formats.scan_export import scan_export
 from modelscope_cli.formats.scan_package import DATA, EXTERN
 
