@@ -16,7 +16,7 @@ from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.levels import levels_of
 from modelscope_cli.analysis.modules import ModuleTree
 from modelscope_cli.analysis.overview import Overview
-from modelscope_cli.analysis.overview_header import dtype_bytes, format_title
+from modelscope_cli.analysis.overview_header import format_title
 from modelscope_cli.analysis.roles import BIAS, EMA, HELPER, MASTER, WEIGHT
 from modelscope_cli.analysis.roles import BUFFER as BUFFER_ROLE
 from modelscope_cli.analysis.roles import OPTIMIZER as OPTIMIZER_ROLE
@@ -59,7 +59,7 @@ def _holders(ledger: Ledger) -> int:
 
 def _facts(overview: Overview) -> list[str]:
     checkpoint = overview.checkpoint
-    dtypes = sorted(dtype_bytes(overview.ledger).items(), key=lambda pair: -pair[1])
+    dtypes = sorted(overview.ledger.by_dtype().items(), key=lambda pair: -pair[1])
     words = [format_title(checkpoint)]
     if (shards := _holders(overview.ledger)) > 1:
         words.append(f"{shards} shards")

@@ -11,7 +11,7 @@ from modelscope_cli.analysis.diff import Diff, Total
 from modelscope_cli.analysis.diff_around import tensor_files
 from modelscope_cli.analysis.diff_row import ChangeRow, walk
 from modelscope_cli.analysis.diff_words import ADDED, REMOVED, RENAMED, SAME, tally
-from modelscope_cli.analysis.overview_header import dtype_bytes, format_title, sizes
+from modelscope_cli.analysis.overview_header import format_title, sizes
 from modelscope_cli.core.checkpoint import Checkpoint
 from modelscope_cli.core.place import short_name
 from modelscope_cli.report.document import (
@@ -91,7 +91,7 @@ def _tensors(diff: Diff) -> str:
 
 def _dtypes(diff: Diff) -> Iterator[Fact]:
     """The bytes of each dtype on both sides; people see them where they are others."""
-    sides = [dtype_bytes(ledger) for ledger in (diff.old, diff.new)]
+    sides = [ledger.by_dtype() for ledger in (diff.old, diff.new)]
     value = {
         which: {name: Bytes(size) for name, size in side.items()} for which, side in zip(("old", "new"), sides, strict=True)
     }

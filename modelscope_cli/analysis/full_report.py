@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.analysis.adapter_section import adapter_facts
-from modelscope_cli.analysis.findings import find, shards
+from modelscope_cli.analysis.findings import shards
 from modelscope_cli.analysis.folder_table import folder_table
 from modelscope_cli.analysis.overview import Overview, every_tensor, headline
-from modelscope_cli.analysis.overview_header import dtype_bytes, header
+from modelscope_cli.analysis.overview_header import header
 from modelscope_cli.analysis.overview_tables import architecture, kind_table, metadata, optimizer_table, role_table
 from modelscope_cli.analysis.ownership import first_users
 from modelscope_cli.analysis.quantisation_report import quantisation_table
@@ -55,7 +54,7 @@ def to_report(
 
     `safeties` are the verdicts on its files, where they were scanned: what is wrong with them is told before all else.
     """
-    found = find(overview.ledger, overview.grouping, overview.names(), scanned=bool(safeties)) + shards(overview.checkpoint)
+    found = overview.findings(scanned=bool(safeties)) + shards(overview.checkpoint)
     warnings, verdict_tables = safety_sections(safeties, detail)
     optional = [
         optimizer_table(overview),
@@ -68,7 +67,6 @@ def to_report(
         folder_table(overview.checkpoint, detail),
         overview.together,
     ]
-    adapter = adapter_facts(overview.ledger, overview.names())
     modules = main_table(overview, detail)._replace(title="Modules")
     sections: list[Any] = [
         header(overview),
@@ -77,7 +75,7 @@ def to_report(
         *[_since(section) for section in (since.sections[1:] if since is not None else ())],
         modules,
         *pictures,
-        *([adapter] if adapter is not None else []),
+        *([overview.adapter] if overview.adapter is not None else []),
         kind_table(overview),
         dtype_table(overview),
         role_table(overview),
@@ -132,7 +130,7 @@ def dtype_table(overview: Overview) -> Table:
     owned: Counter[str] = Counter()
     for dtype, elements in zip(ledger.dtypes, ledger.owned, strict=True):
         owned[dtype.name] += elements
-    sizes = dtype_bytes(ledger)
+    sizes = ledger.by_dtype()
     widths = {dtype.name: dtype.width for dtype in ledger.dtypes}
     rows = [
         Row(

@@ -15,7 +15,6 @@ from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.findings import flat_metadata
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import Outline
-from modelscope_cli.analysis.overview_header import dtype_bytes
 from modelscope_cli.analysis.roles import param_groups
 
 Value = bool | float | str
@@ -29,7 +28,7 @@ ELSEWHERE = re.compile(r"(^|\.)param_groups\.|^(lr_)?schedulers?\b|^optimizer|^_
 def hyper_parameters(ledger: Ledger, outline: Outline) -> dict[str, Value]:
     """Names and values, the ones to compare first."""
     checkpoint = ledger.checkpoint
-    sizes = dtype_bytes(ledger)
+    sizes = ledger.by_dtype()
     found: dict[str, Value] = {"format": checkpoint.format}
     if sizes:
         found["dtype"] = max(sizes, key=lambda name: sizes[name])

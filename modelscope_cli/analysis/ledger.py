@@ -31,6 +31,7 @@ class Ledger:
     """
 
     __slots__ = (
+        "_by_dtype",
         "_by_role",
         "adapter",
         "checkpoint",
@@ -55,6 +56,7 @@ class Ledger:
     def __init__(self, checkpoint: Checkpoint):
         tensors = checkpoint.tensors
         self.checkpoint = checkpoint
+        self._by_dtype: dict[str, int] = {}
         self._by_role: dict[str, tuple[int, int, int]] = {}
         self.adapter: tuple[Adapter | None] | None = None  # once they were looked for
         self.levels: int | None = None  # at which the first tree of all lines could tell modules apart: others need not try
@@ -151,6 +153,26 @@ class Ledger:
             sizes[role] += nbytes
         self._by_role = {role: (tensors[role], elements[role], sizes[role]) for role in elements}
         return self._by_role
+
+    def by_dtype(self) -> dict[str, int]:
+        """dtype → bytes of the files; worked out once."""
+        if self._by_dtype:
+            return self._by_dtype
+        dtypes = dict(zip(map(id, self.dtypes), self.dtypes, strict=True))
+        sums = dict.fromkeys(dtypes, 0)
+        for key, nbytes in zip(map(id, self.dtypes), self.nbytes, strict=True):
+            sums[key] += nbytes
+        parts = self.checkpoint.tensors.parts
+        for line in self.packed if parts else ():
+            if line in parts and self.dtypes[line] != parts[line][0].dtype:  # a subclass of float outside, integers inside
+                inside = parts[line][0].dtype
+                dtypes.setdefault(id(inside), inside)
+                sums[id(inside)] = sums.get(id(inside), 0) + self.nbytes[line]
+                sums[id(self.dtypes[line])] -= self.nbytes[line]
+        for key, nbytes in sums.items():
+            name = dtypes[key].name
+            self._by_dtype[name] = self._by_dtype.get(name, 0) + nbytes
+        return self._by_dtype
 
 
 def split(names: list[str]) -> tuple[list[str], list[str]]:

@@ -9,13 +9,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.adapter_section import adapter_facts
+from modelscope_cli.analysis.architecture import read_architecture
+from modelscope_cli.analysis.architecture_weights import ArchitectureFact
 from modelscope_cli.analysis.complete_tables import files_table, metadata_tree, modules_table, tensor_table
 from modelscope_cli.analysis.findings import find, shards
 from modelscope_cli.analysis.folder_table import folder_table
 from modelscope_cli.analysis.grouping import Grouping, section_rows, sort
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import ModuleTree
-from modelscope_cli.analysis.overview_header import dtype_bytes, format_title, header
+from modelscope_cli.analysis.overview_header import format_title, header
 from modelscope_cli.analysis.overview_tables import architecture, kind_table, metadata, optimizer_table, role_table
 from modelscope_cli.analysis.quantisation_report import quantisation_table
 from modelscope_cli.analysis.shard_table import shard_table
@@ -28,6 +30,7 @@ from modelscope_cli.report.document import (
     Bytes,
     Count,
     Facts,
+    Finding,
     Findings,
     Made,
     Phrase,
@@ -64,6 +67,7 @@ class Overview:
         self.nbytes = checkpoint.nbytes
         self.roles = self.ledger.by_role()
         self.together: Facts | None = None  # with the other models of its folder
+        self._findings: dict[bool, list[Finding]] = {}
 
     def names(self) -> list[str]:
         """The tensor names of one of each equal modules: enough to see by which conventions a file is named."""
@@ -73,6 +77,22 @@ class Overview:
     def tree(self) -> ModuleTree:
         """The modules. A check may do without."""
         return ModuleTree(self.ledger)
+
+    @cached_property
+    def architecture(self) -> list[ArchitectureFact]:
+        """What names and shapes show."""
+        return read_architecture(self.ledger, self.tree.outline())
+
+    @cached_property
+    def adapter(self) -> Facts | None:
+        """What is known of an adapter, where the file is one."""
+        return adapter_facts(self.ledger, self.names())
+
+    def findings(self, *, scanned: bool = False) -> list[Finding]:
+        """What is to be said of the file; `scanned` leaves to a scan what loading executes. Worked out once."""
+        if scanned not in self._findings:
+            self._findings[scanned] = find(self.ledger, self.grouping, self.names(), scanned=scanned)
+        return self._findings[scanned]
 
     @cached_property
     def rows(self) -> list[SizeRow]:
@@ -100,8 +120,8 @@ def to_report(overview: Overview, detail: str = READABLE) -> Report:
     default = overview.options.by == ("module",)
     sections: list[Any] = [header(overview), main_table(overview, detail)]
     if default:
-        adapter = adapter_facts(overview.ledger, overview.names())
-        sections += [kind_table(overview), role_table(overview), *([adapter] if adapter is not None else [])]
+        adapter = [overview.adapter] if overview.adapter is not None else []
+        sections += [kind_table(overview), role_table(overview), *adapter]
         sections += [table for table in (shard_table(overview, detail), optimizer_table(overview)) if table]
         sections += [
             facts
@@ -109,7 +129,7 @@ def to_report(overview: Overview, detail: str = READABLE) -> Report:
             if facts
         ]
         sections += [section for section in (folder_table(overview.checkpoint, detail), overview.together) if section]
-    found = find(overview.ledger, overview.grouping, overview.names()) + (shards(overview.checkpoint) if default else [])
+    found = overview.findings() + (shards(overview.checkpoint) if default else [])
     sections.append(Findings("findings", "Findings", found))
     if detail == EVERYTHING:
         sections += every_tensor(overview)
@@ -124,7 +144,7 @@ def every_tensor(overview: Overview) -> list[Any]:
 
 def headline(overview: Overview) -> Phrase:
     """The file in a line."""
-    dtypes = dtype_bytes(overview.ledger)
+    dtypes = overview.ledger.by_dtype()
     parts: list[Any] = [Count(overview.parameters), " parameters · ", Bytes(overview.checkpoint.nbytes)]
     if dtypes:
         parts.append(f" · {', '.join(sorted(dtypes, key=lambda name: -dtypes[name])[:3])}{', …' if len(dtypes) > 3 else ''}")

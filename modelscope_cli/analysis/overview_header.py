@@ -53,7 +53,7 @@ def header(overview: Overview) -> Facts:
         if checkpoint.in_folder
         else os.path.basename(base)
     )
-    dtypes = dtype_bytes(ledger)
+    dtypes = ledger.by_dtype()
     owned = sum(dtypes.values())
     written = ", ".join(
         name if len(dtypes) == 1 else f"{name} {_percent(nbytes, owned)}"
@@ -122,25 +122,6 @@ def sizes(nbytes: int) -> str:
                 f"{nbytes:,} bytes  ·  {nbytes / 1000**power:,.1f} {letter}B  ·  {nbytes / 1024**power:,.1f} {letter.upper()}iB"
             )
     return f"{nbytes:,} bytes"
-
-
-def dtype_bytes(ledger: Ledger) -> dict[str, int]:
-    """Bytes of the files under each dtype."""
-    dtypes = dict(zip(map(id, ledger.dtypes), ledger.dtypes, strict=True))
-    sums = dict.fromkeys(dtypes, 0)
-    for key, nbytes in zip(map(id, ledger.dtypes), ledger.nbytes, strict=True):
-        sums[key] += nbytes
-    parts = ledger.checkpoint.tensors.parts
-    for line in ledger.packed if parts else ():
-        if line in parts and ledger.dtypes[line] != parts[line][0].dtype:  # a subclass of float outside, integers inside
-            inside = parts[line][0].dtype
-            dtypes.setdefault(id(inside), inside)
-            sums[id(inside)] = sums.get(id(inside), 0) + ledger.nbytes[line]
-            sums[id(ledger.dtypes[line])] -= ledger.nbytes[line]
-    named: dict[str, int] = {}
-    for key, nbytes in sums.items():
-        named[dtypes[key].name] = named.get(dtypes[key].name, 0) + nbytes
-    return named
 
 
 def _percent(part: int, whole: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.analysis.architecture import read_architecture
 from modelscope_cli.analysis.findings import flat_metadata
 from modelscope_cli.analysis.ledger import Ledger
 from modelscope_cli.analysis.modules import kind_totals
@@ -90,7 +89,7 @@ def optimizer_table(overview: Overview) -> Table | None:
 
 def architecture(overview: Overview) -> Table | None:
     """Facts with their evidence."""
-    facts = read_architecture(overview.ledger, overview.tree.outline())
+    facts = overview.architecture
     if not facts:
         return None
     rows = [

@@ -89,7 +89,7 @@ def main_table(overview: Overview, detail: str) -> Table:
 
 def readable(rows: list[SizeRow], options: Options) -> tuple[list[SizeRow], str]:
     """Rows cut to what was asked for, or else to what a person reads; and a caption that says what was left out."""
-    deepest = depth(rows, opaque=True)
+    deepest, visible = depth(rows, opaque=True), depth(rows)
     top = (
         options.top
         if options.top is not None
@@ -97,12 +97,12 @@ def readable(rows: list[SizeRow], options: Options) -> tuple[list[SizeRow], str]
     )
     if options.levels is not None:
         levels = options.levels or deepest
-        if levels > depth(rows):
+        if levels > visible:
             rows = [opened(row) for row in rows]
     else:
-        levels = max((n for n in range(1, depth(rows) + 1) if count(trimmed_counts(rows, top), n) <= READABLE_ROWS), default=1)
-    hidden = depth(rows) - levels
-    caption = f"{levels} of {depth(rows)} levels shown; -d 0 shows all" if hidden > 0 and options.levels is None else ""
+        levels = max((n for n in range(1, visible + 1) if count(trimmed_counts(rows, top), n) <= READABLE_ROWS), default=1)
+    hidden = visible - levels
+    caption = f"{levels} of {visible} levels shown; -d 0 shows all" if hidden > 0 and options.levels is None else ""
     return trim(rows, levels, top), caption
 
 

@@ -27,8 +27,9 @@ from modelscope_cli.report.document import PEOPLE, Bytes, Count, Document, Phras
 
 MAIN = ("modules", "groups")
 AT_ONCE = 500  # rows
+BOOLEANS = ("false", "true")
 NUMBERS = frozenset({int, float, Bytes, Count, Ratio})
-HARMLESS = re.compile(r"\w[\w./-]*", re.ASCII)  # most names: no formula, nothing to escape
+HARMLESS = re.compile(r"\w[\w ./×-]*", re.ASCII)  # most names and shapes: no formula, nothing to escape
 TITLE, NOTHING = -2, -1  # places in every row of cells
 # What starts a formula, after whitespace and what nobody sees; or, where columns end at a semicolon, after one of those.
 _UNSEEN = rf"[\s\"'{UNSAFE.pattern[1:-1]}]"
@@ -58,6 +59,8 @@ def pieces(document: Document, look: Look, delimiter: str = ",") -> Iterator[byt
                     if (value := row[place]) is None
                     or (kind := type(value)) in NUMBERS
                     or (kind is str and HARMLESS.fullmatch(value))
+                    else BOOLEANS[value]
+                    if kind is bool
                     else _cell(value)
                     for place in places
                 ]
@@ -104,7 +107,7 @@ def _cell(value: Any) -> str | int | float:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return BOOLEANS[value]
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -113,4 +116,5 @@ def _cell(value: Any) -> str | int | float:
         value = "".join(f"{part:,}" if isinstance(part, int) else str(part) for part in value)
     elif isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    return visible(FORMULA.sub(r"\1'\2", str(value)))
+    text = str(value)
+    return text if HARMLESS.fullmatch(text) else visible(FORMULA.sub(r"\1'\2", text))

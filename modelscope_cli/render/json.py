@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -21,7 +21,19 @@ import msgspec
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.plain import UNSAFE
 from modelscope_cli.render.registry import Look
-from modelscope_cli.report.document import PEOPLE, Bytes, Count, Document, Facts, Findings, Phrase, Report, Table, Verdicts
+from modelscope_cli.report.document import (
+    PEOPLE,
+    Bytes,
+    Count,
+    Document,
+    Facts,
+    Findings,
+    Phrase,
+    Ratio,
+    Report,
+    Table,
+    Verdicts,
+)
 
 
 def render(document: Document, look: Look) -> bytes:
@@ -46,28 +58,71 @@ def pieces(document: Document, look: Look) -> Iterator[bytes]:
 
 
 def table_pieces(table: Table, level: int) -> Iterator[bytes]:
-    """A table as a list of objects, some hundreds at a time."""
-    rows = _rows(table)
+    """A table as a list of objects, some hundreds at a time. A document has millions of cells, so they are written by columns."""
+    wanted = [(position, column.key) for position, column in enumerate(table.columns) if column.audience != PEOPLE]
+    keys = [*(key for _, key in wanted), *(("depth", "section") if table.tree else ())]
+    lines = b",".join(b"\n" + INDENT * (level + 2) + written(key, 0).replace(b"%", b"%%") + b": %s" for key in keys)
+    shape = b"\n" + INDENT * (level + 1) + b"{" + lines + b"\n" + INDENT * (level + 1) + b"}"
+    rows = (row for row in table.rows if row.mark != "more")
     begun = False
     while some := list(islice(rows, AT_ONCE)):
-        listed = written(some, level)
-        yield (b"," if begun else b"[") + listed[1 : listed.rindex(b"\n")]
+        columns = [_column([row.cells[position] for row in some], level + 2) for position, _ in wanted]
+        if table.tree:
+            columns.append(_column([row.level for row in some], level + 2))
+            columns.append(_column([row.mark in ("section", "total") for row in some], level + 2))
+        yield (b"," if begun else b"[") + b",".join([shape % cells for cells in zip(*columns, strict=True)])
         begun = True
     yield b"\n" + INDENT * level + b"]" if begun else b"[]"
 
 
+def _column(values: list[Any], level: int) -> list[bytes]:
+    """Each cell of a column as it stands at a level of the document."""
+    kinds = {*map(type, values)}
+    if kinds <= NUMBER:
+        values = [_number(value) if value is not None else None for value in values]
+    elif kinds <= NUMBER_LIST and _whole(values):
+        return _lines(values).replace(b",", b", ").split(b"\n")
+    elif not kinds <= WORD:
+        values = [*map(_cell, values)]
+        if any([type(value) in (list, dict) for value in values]):
+            return [written(value, level) for value in values]
+    try:
+        return _lines(values).split(b"\n")
+    except UnicodeEncodeError:  # half a character
+        return _lines([*map(_cell, values)]).split(b"\n")
+
+
+def _whole(lists: list[Any]) -> bool:
+    """Whether lists hold nothing but whole numbers that JSON has a word for."""
+    flat = [*chain.from_iterable(filter(None, lists))]
+    return {*map(type, flat)} <= {int} and (not flat or (min(flat) >= LEAST and max(flat) <= MOST))
+
+
+def _lines(values: list[Any]) -> bytes:
+    """Plain data, a line each."""
+    return _safe(ENCODER.encode_lines(values)[:-1])
+
+
 def written(value: Any, level: int) -> bytes:
     """Plain data as it stands at a level of the document. A newline in JSON is never part of a text."""
-    text = msgspec.json.encode(value, enc_hook=_hook)
-    if not text.isascii() or b"\x7f" in text:
-        text = UNSAFE_IN_TEXT.sub(_escaped, text.decode()).encode()
+    text = _safe(ENCODER.encode(value))
     lines = NUMBERS.sub(_in_a_line, msgspec.json.format(text, indent=len(INDENT)))
     return lines.replace(b"\n", b"\n" + INDENT * level)
 
 
+def _safe(text: bytes) -> bytes:
+    """JSON without characters that a terminal obeys."""
+    if text.isascii() and b"\x7f" not in text:
+        return text
+    return UNSAFE_IN_TEXT.sub(_escaped, text.decode()).encode()
+
+
+ENCODER = msgspec.json.Encoder(enc_hook=str)
 INDENT = b"  "
 NUMBERS = re.compile(rb"\[\n *(-?\d[^\]\[{\"]*)\n *\]")  # lists of numbers, such as shapes: in one line each
-WHOLE = frozenset({int, Count, Bytes})
+NUMBER = frozenset({type(None), int, float, Count, Bytes, Ratio})  # what the cells of a column are, as a rule
+NUMBER_LIST = frozenset({type(None), list, tuple})
+WORD = frozenset({type(None), bool, str})
 LEAST, MOST = -(1 << 63), (1 << 64) - 1  # whole numbers that readers of JSON can be expected to hold
 AT_ONCE = 500  # rows of a table
 UNSAFE_IN_TEXT = re.compile(f"(?!\n){UNSAFE.pattern}")
@@ -103,26 +158,6 @@ def as_object(report: Report) -> dict[str, Any]:
     return document
 
 
-def _rows(table: Table) -> Iterator[dict[str, Any]]:
-    wanted = [(position, column.key) for position, column in enumerate(table.columns) if column.audience != PEOPLE]
-    for row in table.rows:
-        if row.mark == "more":
-            continue
-        values = row.cells
-        cells = {  # the ordinary ones without a call: a document has millions
-            key: value
-            if (value := values[position]) is None or (kind := type(value)) is bool or (kind is str and value.isascii())
-            else int(value)
-            if kind in WHOLE and LEAST <= value <= MOST
-            else _cell(value)
-            for position, key in wanted
-        }
-        if table.tree:
-            cells["depth"] = row.level
-            cells["section"] = row.mark in ("section", "total")
-        yield cells
-
-
 def _cell(value: Any) -> Any:
     """Typed cells as plain numbers; numbers JSON has no word for as text; lone surrogates as escapes."""
     kind = type(value)
@@ -136,10 +171,8 @@ def _cell(value: Any) -> Any:
         except UnicodeEncodeError:
             return value.encode("utf-8", "backslashreplace").decode("utf-8")
         return value
-    if isinstance(value, int):
-        return int(value) if LEAST <= value <= MOST else str(value)
-    if isinstance(value, float):
-        return float(value) if value - value == 0 else str(value)
+    if isinstance(value, int | float):
+        return _number(value)
     if isinstance(value, Phrase):
         return _cell(str(value))
     if isinstance(value, dict):
@@ -151,5 +184,7 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _hook(value: Any) -> Any:
-    return str(value)
+def _number(value: float) -> int | float | str:
+    if isinstance(value, int):
+        return int(value) if LEAST <= value <= MOST else str(value)
+    return float(value) if value - value == 0 else str(value)

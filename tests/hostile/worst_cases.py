@@ -204,6 +204,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report html": ("report", "-o", "out.html"),
     "report json": ("report", "-o", "out.json"),
     "report markdown": ("report", "-o", "out.md"),
+    "report together": ("report", "-o", "out.html", "-o", "out.md", "-o", "out.json"),
     "check": ("check", "--max-size", "1GB", "--max-share", "*=50%", "--max-parameters", "*=5M"),
     "check head": ("check", "--forbid-untied-head"),
     "scan": ("scan",),
