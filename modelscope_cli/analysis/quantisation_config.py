@@ -111,7 +111,7 @@ class QuantisationConfig:
 
     def shape(self, path: str) -> Shape | None:
         """The shape that the sizes of the configuration give a matrix under one of the usual names: [out, in]."""
-        return self.sizes.get(module_name(path))
+        return self.sizes.get(module_name(path)) if self.sizes else None
 
 
 def _method(raw: dict[str, Any]) -> str:
