@@ -20,6 +20,13 @@ RISKY = b"import os\nos.system('id')\n"
 WEIGHTS = SAMPLES["plain.safetensors"]
 Files = dict[str, bytes]
 
+PICTURES = b"""import base64, requests, urllib.request
+from base64 import b64decode
+class EndpointHandler:
+    def __call__(self, data):
+        return base64.b64decode(data["image"]), requests.get(data["url"])
+"""
+
 
 def text(document: object) -> bytes:
     return json.dumps(document).encode()
@@ -175,6 +182,10 @@ ASKING: dict[str, tuple[Files, dict[str, set[str]]]] = {
     "a handler of an endpoint": (
         {"model.safetensors": WEIGHTS, "handler.py": b"class EndpointHandler:\n    pass\n"},
         {"handler.py": {"loaded-source"}},
+    ),
+    "a handler of pictures": (
+        {"handler.py": PICTURES, "code/inference.py": PICTURES, "1/model.py": PICTURES + b"eval(data)\n"},
+        {"handler.py": {"loaded-source"}, "code/inference.py": {"loaded-source"}, "1/model.py": {"risky-source"}},
     ),
     "a pipeline of an endpoint": ({"pipeline.py": RISKY + b"class PreTrainedPipeline():\n    pass\n"}, {"pipeline.py": {"risky-source"}}),
     "a handler beside a configuration": (

@@ -91,6 +91,17 @@ def test_modules_that_are_imported_by_themselves_are_code(tmp_path):
     document = json.dumps({"custom_imports": {"imports": ["shop_ops"], "allow_failed_imports": False}}).encode()
     assert codes(scanned(document, "config.json")) == {"custom-code"}
     assert codes(scanned(b"custom_imports:\n  imports: [shop_ops]\n", "a.yaml")) == {"custom-code"}
+    for text, named in (
+        ("a:\n  custom_imports: null\n" + "b: 1\n" * 1_000 + "custom_imports: {imports: [evil-ops]}\nmodel: Net\n", "evil-ops in"),
+        ("custom_imports:\n  imports:\n  - a.b\n  - evil_ops\nmodel: Net\n", "a.b, evil_ops in"),
+        ("? custom_imports\n: {imports: [evil_ops]}\nmodel: Net\n", "evil_ops in"),
+        ('{"custom_imports": {"imports": ["evil_ops"], "allow_failed_imports": false}, "model": "Net"}\n', "evil_ops in"),
+    ):
+        signs = scanned(text.encode(), "a.yaml").scanned.signs
+        assert {(sign.code, f"names {named}" in sign.message) for sign in signs} == {("custom-code", True)}
+    assert not codes(scanned(b"a:\n  custom_imports: null\nmodel: Net\n", "a.yaml"))
+    dashed = {"custom_imports": {"imports": ["evil-ops"]}, "steps": [{"class": "evil-ops.Step"}]}
+    assert codes(scanned(json.dumps(dashed).encode(), "config.json")) == {"custom-code", "unjudged-target"}
     source = b"import os\nos.system('id')\n"
     told = in_a_folder(tmp_path, {"config.json": document, "shop_ops.py": source, "other.py": b"x = 1\n"})
     assert codes(told["shop_ops.py"]) == {"risky-source"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import sys
@@ -40,6 +41,16 @@ EXPRESSIONS = [
     "(__import__('os')  # a comment\n.system('id'))",
     "subprocess.Popen(['touch', 'x'])",
     "importlib.import_module('a.b')",
+    f"{RUNS} if int else''",
+    f"lambda x={RUNS}: x",
+    "__import__('os')\\\r\n.system('id')",
+    f"gA if 0 else {RUNS}",
+    "eval(" + "0 or " * 60 + "'1')",
+    "print.__self__.eval('1 + 1')",
+    "vars((__builtins__))['eval']('1')",
+    "getattr(0 or __builtins__, 'ev' + 'al')('1')",
+    "eval(*['1'])",
+    "eval(-0 or '1')",
 ]
 HONEST = [
     "eval(", "exec(", "__import__", "__import__('", "eval(source)", "open(path)", "nn.SiLU()", "torch.nn.LeakyReLU(0.1)", "model.eval()",
@@ -93,6 +104,7 @@ def test_every_letter_that_python_takes_for_one_of_ascii_leads_on_to_a_look():
     [
         f"a = {RUNS}\nmodel = dict(type='X')\n",
         "from os import system\nmodel = system('id')\n",
+        f"type X = int\n{RUNS}",
         "import subprocess as s\nmodel = s.run(['a'])\n",
         "import os\nmodel = dict(a=os.popen('id b'))",
     ],
@@ -146,8 +158,10 @@ def test_an_instantiator_that_is_not_lightnings_own_is_judged_as_a_name_that_is_
     assert scanned(torch_zip_bytes(own)).verdict == "safe"
 
 
-def test_layers_that_are_more_than_numbers_are_suspicious():
-    assert codes(scanned(torch_zip_bytes({"cfg": {"conv_feature_layers": "[(512,10,5)] * a.b('x')"}}))) == {"evaluated-text"}
+@pytest.mark.parametrize("key", ["conv_feature_layers", "conv_aggregator_layers"])
+def test_layers_that_are_more_than_numbers_are_suspicious(key):
+    assert codes(scanned(torch_zip_bytes({"cfg": {key: "[(512,10,5)] * a.b('x')"}}))) == {"evaluated-text"}
+    assert codes(scanned(f"{key}: \"[(512,10,5)] * a.b('x')\"\n".encode(), "w.yaml")) == {"evaluated-text"}
     honest = {"cfg": {"conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"}}
     assert scanned(torch_zip_bytes(honest)).verdict == "safe"
 
@@ -180,6 +194,17 @@ def test_any_call_under_a_key_that_is_given_to_eval_is_suspicious(key):
         ("names:\n  __import__('os')\n  .system('id')\nnc: 1\n", True),
         ("a: !!str &k __import__('os').system('id')\n", True),
         ("a: \"\\x5f_import__('os').system('id')\"\n", True),
+        (f'{{"stride": 32, "names": "{RUNS}"}}\n', True),
+        ('--- {stride: 32, names:  "os.popen(1, 2)"}\n', True),
+        (f"? names\n: {RUNS}\n", True),
+        ("? names\n: a.b('x')\n", True),
+        (f"x:y: {RUNS}\na: 1\n", True),
+        (f"a#b: {RUNS}\n", True),
+        (f"a (b): {RUNS}\n", True),
+        (f"{'k' * 900}: {RUNS}\n", True),
+        (f'names: !<tag:yaml.org,2002:str> "{RUNS}"\n', True),
+        (f"names: {RUNS} # a: b\n", True),
+        ("a: b # call: eval('x')\n", False),
         ("jobs:\n  a:\n    run: |\n      import os\n      os.system('id')\n    shell: python\n", False),
         ('test: ["CMD", "python", "-c", "import urllib.request; urllib.request.urlopen(\'http://a\')"]\n', False),
         ("prompt: >-\n  Never call eval('x')\n  or os.system('id') in it.\n", False),
@@ -195,7 +220,7 @@ def test_expressions_of_monai_are_told_and_what_imports_programs_is_suspicious()
     assert codes(scanned(json.dumps(document).encode(), "inference.json")) == {"computed-target"}
     yaml = "imports:\n- $import os\ndevice: $torch.device('cuda')\n"
     assert codes(scanned(yaml.encode(), "inference.yaml")) == {"computed-target"}
-    for evil in ("$os.system('id')", "$from subprocess import Popen", f"${RUNS}"):
+    for evil in ("$os.system('id')", "$from subprocess import Popen", f"${RUNS}", f"$@x#y and {RUNS}", ["$from os import system"]):
         assert "evaluated-text" in codes(scanned(json.dumps(document | {"device": evil}).encode(), "inference.json"))
     prices = {"a": "$5 (five dollars)", "b": "$f('x')"}
     assert not codes(scanned(json.dumps(prices).encode(), "prices.json"))
@@ -231,6 +256,27 @@ def test_consent_to_code_is_told_at_any_depth():
     document = {"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}}
     assert codes(scanned(json.dumps(document).encode(), "open_clip_config.json")) == {"custom-code"}
     assert not codes(scanned(json.dumps(document).replace("true", "false").encode(), "open_clip_config.json"))
+    for value, told in ((1, True), ("True", True), ("whether to", False), ({"type": "boolean"}, False), (0, False), (None, False)):
+        assert ("custom-code" in codes(scanned(config(value, "trust_remote_code"), "a.json"))) is told
+    assert codes(scanned(b"model:\n  trust_remote_code: true  # or not\n", "train.yaml")) == {"custom-code"}
+    assert not codes(scanned(b"model:\n  trust_remote_code: false\n# trust_remote_code: true\n", "train.yaml"))
+
+
+def test_a_text_is_judged_by_each_key_that_it_stands_under():
+    assert "evaluated-text" in codes(scanned(json.dumps({"names": "torch.a.b('x')", "zz": "torch.a.b('x')"}).encode(), "a.json"))
+
+
+def test_the_arguments_of_an_export_are_given_to_eval_and_those_of_others_are_not():
+    value = "torch.a.b('x')"
+    files = {
+        "metadata.yaml": (f"args: {json.dumps(value)}\n".encode(), True),
+        "config.txt": (config(value, "args"), True),
+        "model.onnx": (onnx_model() + part(14, part(1, b"args") + part(2, value.encode())), True),
+        "config.json": (config(value, "args"), False),
+        "train.yaml": (f"args: {json.dumps(value)}\n".encode(), False),
+    }
+    for name, (data, told) in files.items():
+        assert (name, "evaluated-text" in codes(scanned(data, name))) == (name, told)
 
 
 def in_base64(data: bytes, key: str = ":serialized:", junk: str = "") -> bytes:
@@ -257,6 +303,19 @@ def test_base64_of_a_pickle_under_any_key_and_without_a_protocol_under_its_own_i
     assert scanned(plain, "a.json").verdict == "safe"
 
 
+@pytest.mark.parametrize("inside", ["_", "-", "="])
+def test_letters_that_python_leaves_out_of_base64_hide_no_pickle(inside):
+    text = base64.b64encode(DANGEROUS).decode()
+    for at, count in itertools.product((4, 5, 8, 9), (1, 4)):
+        data = json.dumps({":serialized:": text[:at] + inside * count + text[at:]}).encode()
+        if base64.b64decode(text[:at] + inside * count + text[at:]) == DANGEROUS:
+            assert scanned(data, "a.json").verdict == "dangerous"
+    honest = pickled({"a": b"x" * 40})
+    hidden = honest[:10] + DANGEROUS[2:]
+    letters = base64.b64encode(hidden).decode()
+    assert scanned(json.dumps({":serialized:": letters[:8] + "-" * 4 + letters[8:]}).encode(), "a.json").verdict != "safe"
+
+
 def test_tokenizers_templates_and_notebooks_are_not_accused(tmp_path):
     tokens = ["eval(", "exec(", "__import__", "__import__('", "os.system('", "eval('", "(self", 'open("']
     vocabulary = {token: number for number, token in enumerate(tokens)}
@@ -275,6 +334,10 @@ def test_tokenizers_templates_and_notebooks_are_not_accused(tmp_path):
         assert (name, codes(safety)) == (name, set())
 
 
+LONG = b"x" * 100_000 + b" eval('1')"
+SHARED = b"\x80\x04](X" + len(LONG).to_bytes(4, "little") + LONG + b"q\x00" + b"h\x00" * 200_000 + b"e."  # one text, many times
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -284,6 +347,10 @@ def test_tokenizers_templates_and_notebooks_are_not_accused(tmp_path):
         ("lines.yaml", b"open('x y')\n" * 200_000),
         ("keys.yaml", b"a: " * 1_000_000 + b"eval('x y')"),
         ("many.pkl", pickled([f"eval('x') and y z{number}" for number in range(50_000)])),
+        ("shared.pkl", SHARED),
+        ("comment.yaml", b"a: eval('" + b" #" * 150_000 + b" \"\n"),
+        ("long_keys.json", json.dumps({"chat_template" + "x" * 100_000: {str(n): "a" for n in range(20_000)}, "b": "trust_remote_code"}).encode()),
+        ("keys_of_pickles.json", json.dumps({"k" * 100_000: ["gASVMAAA" + str(n) for n in range(5_000)]}).encode()),
     ],
 )
 def test_many_such_texts_take_seconds_at_most(name, data):

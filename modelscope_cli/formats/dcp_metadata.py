@@ -24,7 +24,7 @@ from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import Shape
 from modelscope_cli.core.window import Window
 from modelscope_cli.errors import CorruptFileError, LimitError
-from modelscope_cli.formats.plain_values import plain, simple_value
+from modelscope_cli.formats.plain_values import Plain, simple_value
 from modelscope_cli.formats.torch_objects import BadTensorError, dtype_of, extents
 
 DEEPEST_PATH = 64  # keys of a flattened name
@@ -194,11 +194,12 @@ def read_blob(place: dict[str, Any]) -> Blob:
 
 def read_about(fields: dict[str, Any]) -> dict[str, Any]:
     """What else is worth showing: the version, and where and as what it was saved."""
-    about: dict[str, Any] = {"version": plain(fields["version"])} if fields.get("version") is not None else {}
+    plain = Plain()
+    about: dict[str, Any] = {"version": plain.value(fields["version"])} if fields.get("version") is not None else {}
     meta = fields_of(fields.get("storage_meta"), "StorageMeta")
     for key, value in (meta or {}).items():
         named = type(value) is Call and type(value.function) is Global
-        shown = simple_value(value, value.function.path) if named else plain(value)
+        shown = simple_value(value, value.function.path) if named else plain.value(value)
         if value not in (None, []) and shown is not None:
             about[key] = shown
     return about

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelscope_cli.core.window import Window
 
-SPECIAL = "import|builtins|subclasses|globals|getattribute|dict|bases?|mro|loader|code"
+SPECIAL = "import|builtins|self|subclasses|globals|getattribute|dict|bases?|mro|loader|code"
 ATTRIBUTES = (
     "system|popen|Popen|posix_spawnp?|spawn[lv]p?e?|exec[lv]p?e?|import_module|load_module|exec_module|run_module|run_path|run_code"
     "|check_output|check_call|getoutput|getstatusoutput|startfile|rmtree|urlopen|urlretrieve|load_library|LoadLibrary|CDLL"
@@ -31,12 +31,12 @@ HINTS = (
 )
 # A bracket behind a name, and a text behind it: few files of numbers or words have one. In JSON a quote has a stroke before it.
 BRACKET_BYTES = re.compile(
-    rb"\((?<=[\w\s)\]\"'/\\\x80-\xff]\()(?=[^\0-\x08\x0b\x0e-\x1f]{3})(?=\s*(?:\\.|['\w(\[{\x80-\xff#]|\"|\)\s*[\[(.]))"
+    rb"\((?<=[\w\s)\]\"'/\\\x80-\xff]\()(?=[^\0-\x08\x0b\x0e-\x1f]{3})(?=\s*(?:\\.|['\w(\[{\x80-\xff#*+~.-]|\"|\)\s*[\[(.]))"
 )
 MOST_BRACKETS = 5_000  # that are looked around
 AROUND = 64  # bytes
 # Of a pickle: a call, a key, or letters behind an escape, which its oldest protocol has.
-IN_PICKLE = (b"_instantiator", b"conv_feature_layers")
+IN_PICKLE = (b"_instantiator", b"conv_feature_layers", b"conv_aggregator_layers")
 ESCAPED = re.compile(rb"\\(?:u00|x[2-7]|U0|[01][0-7]{2})")
 
 

@@ -27,7 +27,7 @@ COMPATIBLE_LETTER = re.compile(
     "\u1d2c-\u1d6f\u1d9b-\u1dbf\u2071\u207f\u2090-\u209c\u2100-\u217f\u2c7c\u2c7d\ua7f2-\ua7f4]"
 )
 HINT = re.compile(HINTS)  # without one of these nothing is told
-_ARGUMENT = r' ?\( ?(?=[^()"\[{]{0,200}+["(\[{])'  # more than a name
+_ARGUMENT = r' ?\( ?(?=[^()"\[{]*+["(\[{])'  # more than a name
 CALLS = re.compile(
     rf"(?<![\w.])(?:{RUN}|open|breakpoint){_ARGUMENT}"
     r"|(?<![\w.])(?:getattr|setattr|delattr|vars) ?\( ?(?:os|sys|builtins|posix|nt|subprocess|__\w{1,30}__)\b"
@@ -36,7 +36,7 @@ CALLS = re.compile(
     rf"|(?<![\w.])os ?\. ?(?:{OF_OS}){_ARGUMENT}"
     rf"|(?<![\w.])(?:{MODULES}) ?\. ?\w{{1,40}}(?: ?\. ?\w{{1,40}}){{0,3}}{_ARGUMENT}"
     rf"|(?<![\w.])builtins ?\. ?(?:{OF_BUILTINS})\b|(?<![\w.])(?:{UNPICKLERS}) ?\. ?(?:loads?|Unpickler){_ARGUMENT}"
-    rf"|\b__(?:{SPECIAL})__ ?[.\[(]|\bsys ?\. ?modules ?[.\[]"
+    rf"|\b__(?:{SPECIAL})__ ?[.\[(]|\b__(?:builtins|self)__\b|\bsys ?\. ?modules ?[.\[]"
 )
 HANDED = re.compile(rf"[(\[,=] ?(?:{RUN}) ?(?=[,)\]]|$)")  # a function of Python's as a value, to be called by another name
 LATER = re.compile(
@@ -44,7 +44,8 @@ LATER = re.compile(
 )
 BRACKETS = re.compile(r"[()\[\]{}]")
 CALLED = re.compile(r"[\w)\]\"] ?\(")
-_WORD = rf"(?!(?:{'|'.join((*keyword.kwlist, *keyword.softkwlist))})\b)[^\W\d]\w*+"
+SOFT = ("_", "case", "lazy", "match", "type")  # keywords in some places, to one Python or another
+_WORD = rf"(?!(?:{'|'.join((*keyword.kwlist, *SOFT))})\b)[^\W\d]\w*+"
 PROSE = re.compile(rf"(?<![\w.]){_WORD}[ \t]++{_WORD}|[`?$\\]|!(?!=)|\{{%")  # what stands nowhere in Python
 BEGINS_PROGRAM = re.compile(
     r"\s*+(?:(?:import|from|def|class|with|for|if|while|try|return|raise|async|assert|del)\b|@|[\w.]++ ?=(?!=))"
@@ -100,7 +101,7 @@ def without_texts(text: str) -> tuple[str, bool]:
         formatted = formatted or match[1].lower() in FORMATTED
         return '""'
 
-    code = PIECE.sub(left, text.strip().replace("\r", "\n"))
+    code = PIECE.sub(left, text.strip().replace("\r\n", "\n").replace("\r", "\n"))
     return re.sub(r"[^\S\n]++", " ", code), formatted
 
 
@@ -121,7 +122,7 @@ def is_expression(code: str) -> bool:
             functions -= 1
             if functions < 0:
                 return False
-        elif sign in ("for", "\n", "=", ":="):
+        elif sign in ("for", "\n", ":=") or (sign == "=" and not functions):  # lambda name=value: …
             if not depth:
                 return False
         elif sign == ";" or sign.isalpha():

@@ -13,6 +13,7 @@ from modelscope_cli.containers.pickle_nodes import Call, Global, SetOf
 
 LONGEST_TEXT = 1 << 16  # characters kept of a string in the metadata
 MOST_SHORT = 64  # items of a list that is shown as one value
+LONGEST_ATTRIBUTE = 200  # characters kept of an attribute of a module, and of its name
 LONGEST_KEY = 4_096  # characters kept of a key in a tensor's name
 SCALARS = (str, int, float, bool, type(None), bytes)
 _NUMPY_FORMATS = {
@@ -32,30 +33,47 @@ _NUMPY_FORMATS = {
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 
-def plain(node: Any) -> Any:
-    """A plain value for the metadata."""
-    if type(node) is str:
-        return node if len(node) <= LONGEST_TEXT else node[:LONGEST_TEXT] + "…"
-    if type(node) is bytes:
-        return f"<{len(node):,} bytes>"
-    if type(node) is Global:
-        return node.path
-    return node if type(node) in SCALARS else f"<{type(node).__name__}>"
+class Plain:
+    """Makes plain values and keys of one file. A long text is cut once: a file may refer to it a million times."""
 
+    def __init__(self) -> None:
+        self._cut: dict[tuple[int, int], str] = {}
+        self._alive: list[str] = []  # texts that were cut, so that their ids stay unique
 
-def key_text(key: Any) -> str:
-    """A dictionary key as part of a name. Keys that are objects or nested are only said to be there."""
-    if type(key) is str:
-        return key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
-    if type(key) in (int, float, bool, type(None)):
-        return str(key)
-    if type(key) is bytes:
-        return key[:LONGEST_KEY].decode("utf-8", "replace")
-    if type(key) is tuple and len(key) > MOST_SHORT:
-        return f"<tuple of {len(key):,}>"
-    if type(key) is tuple and all(type(part) in SCALARS for part in key):
-        return "(" + ", ".join(key_text(part) for part in key[:8]) + ")"
-    return f"<{type(key).__name__} key>" if type(key) is not Global else key.path
+    def value(self, node: Any, longest: int = LONGEST_TEXT) -> Any:
+        """A plain value for the metadata."""
+        if type(node) is str:
+            return node if len(node) <= longest else self._shortened(node, longest)
+        if type(node) is bytes:
+            return f"<{len(node):,} bytes>"
+        if type(node) is Global:
+            return node.path
+        return node if type(node) in SCALARS else f"<{type(node).__name__}>"
+
+    def key(self, key: Any, longest: int = LONGEST_KEY) -> str:
+        """A dictionary key as part of a name. Keys that are objects or nested are only said to be there."""
+        if type(key) is str:
+            return key if len(key) <= longest else self._shortened(key, longest)
+        if type(key) in (int, float, bool, type(None)):
+            return str(key)
+        if type(key) is bytes:
+            return key[:LONGEST_KEY].decode("utf-8", "replace")
+        if type(key) is tuple and len(key) > MOST_SHORT:
+            return f"<tuple of {len(key):,}>"
+        if type(key) is tuple and all(type(part) in SCALARS for part in key):
+            return "(" + ", ".join([self.key(part) for part in key[:8]])[:LONGEST_KEY] + ")"
+        return f"<{type(key).__name__} key>" if type(key) is not Global else key.path
+
+    def attributes(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        """Plain values that a module has as attributes."""
+        return {self.key(key, LONGEST_ATTRIBUTE): self.value(value, LONGEST_ATTRIBUTE) for key, value in pairs}
+
+    def _shortened(self, text: str, longest: int) -> str:
+        known = self._cut.get((id(text), longest))
+        if known is None:
+            known = self._cut[id(text), longest] = text[:longest] + "…"
+            self._alive.append(text)
+        return known
 
 
 def items_of(node: Any) -> list[Any]:

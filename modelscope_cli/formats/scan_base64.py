@@ -3,24 +3,24 @@
     {"policy_class": {":type:": "<class 'abc.ABCMeta'>", ":serialized:": "gASVMAAAAA…", …}, …}
 
 Whatever stands under that key is unpickled. Any other text that begins as a base64 of a pickle does (PROTO 2 to 5) is looked at as well:
-few other texts do, and what is no pickle is not taken for one. Python decodes what is no letter of base64 by leaving it out.
-Facts: stable_baselines3/common/save_util.py (json_to_data); Lib/base64.py (b64decode).
+few other texts do, and what is no pickle is not taken for one. Python leaves out what is no letter of base64, so it decodes here too.
+Facts: stable_baselines3/common/save_util.py (json_to_data); Modules/binascii.c (a2b_base64, not strict).
 """
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from typing import TYPE_CHECKING
 
 from modelscope_cli.core.window import MemoryWindow
+from modelscope_cli.formats.scan_evaluated import BEGINS, SERIALIZED
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
-SERIALIZED = ":serialized:"
-OTHERS = re.compile(r"[^A-Za-z0-9+/=]+")
-BEGINS = re.compile(r"\s*gA[I-X]")
+OTHERS = re.compile(rb"[^A-Za-z0-9+/]+")
+LONGEST_KEY = 40  # characters of it that a place has
 MARK = "(base64)"
 
 
@@ -38,19 +38,31 @@ def scan_base64(walk: Walk, where: str, packed: list[tuple[str, str]]) -> None:
             walk.unseen(where, f"what follows the first {looked:,} pickles in base64 (--limit nested_files=N, scanned_bytes=N)")
             return
         looked += 1
-        data = decoded(text)
-        walk.budget -= len(data)
-        place = f"{where}/{key or 'text'} {MARK}" if where else f"{key or 'text'} {MARK}"
+        place = f"{key[:LONGEST_KEY] or 'text'} {MARK}"
+        place = f"{where}/{place}" if where else place
         streams = len(walk.found.streams)
-        walk.content(MemoryWindow(data, walk.found.path), place, depth)
-        if known and data and len(walk.found.streams) == streams:
+        held = readings(text)
+        for data in held:
+            walk.budget -= len(data)
+            walk.content(MemoryWindow(data, walk.found.path), place, depth)
+        if known and held and len(walk.found.streams) == streams:
             walk.unseen(place, "it is said to be a pickle, and could not be followed as one")
 
 
-def decoded(text: str) -> bytes:
-    """What a text of base64 stands for, as far as it can be told."""
+def readings(text: str) -> list[bytes]:
+    """What a text of base64 stands for: to Python, and in the alphabet for addresses where it has letters of that."""
+    found = [_decoded(text)]
     if "-" in text or "_" in text:
-        text = text.replace("-", "+").replace("_", "/")  # of the alphabet for addresses
-    letters = OTHERS.sub("", text).partition("=")[0]
-    letters = letters[: len(letters) - (len(letters) % 4 == 1)]
-    return base64.b64decode(letters + "=" * (-len(letters) % 4))
+        found.append(_decoded(text.replace("-", "+").replace("_", "/")))
+    return [data for number, data in enumerate(found) if data and data not in found[:number]]
+
+
+def _decoded(text: str) -> bytes:
+    """What Python decodes; where it refuses the end of a text, all before that."""
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        return binascii.a2b_base64(data)
+    except binascii.Error:
+        letters = OTHERS.sub(b"", data)
+        letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+        return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))

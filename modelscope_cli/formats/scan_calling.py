@@ -8,12 +8,13 @@ Also modules that OpenMMLab's configurations have imported, whether or not anyth
 from __future__ import annotations
 
 import re
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.core.calling_keys import CALLING_KEYS, CallingKey
 from modelscope_cli.core.standard_names import is_listed, may_be_called
 from modelscope_cli.formats.scan_names import KEY as TARGET
-from modelscope_cli.formats.scan_names import NAME, Lookup, add_name, add_targets
+from modelscope_cli.formats.scan_names import Lookup, add_name, add_targets
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scan_asked import Asked
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
 
 IMPORTS = "custom_imports"
+MODULE = re.compile(r"[^\W\d][\w-]*+(?:\.[^\W\d][\w-]*+)*+")  # that importlib takes, where no Python could write it
 BY_MMENGINE = "OpenMMLab's programs import where they read the configuration"
 MOST_SHOWN = 6
 MOST_AROUND = 2_000  # characters behind the key in YAML among which the modules are looked for
+MOST_IMPORTS = 64  # such keys of a file
 SAYS_CALLS = re.compile(  # in a document of JSON, as it is written
     rb'"(?:_target_|_component_|__kind__|pyref|__loader__|custom_imports)"|"steps"\s*+:\s*+\[|"type"\s*+:\s*+"\w++\.|'
     rb'"class_name"\s*+:\s*+"[\w.]++:'
 )
-IN_YAML = re.compile(rf"""(?<!\w){IMPORTS}["']?[ \t]*+:""")
-NO_MODULES = frozenset(("imports", "allow_failed_imports", "False", "True", "false", "true"))
+IN_YAML = re.compile(rf"""(?<!\w){IMPORTS}["']?\s*+:(?!\w)""")
+NO_MODULES = frozenset(("imports", "allow_failed_imports", "False", "True", "false", "true", "null", "None"))
+BRACKET = re.compile(r"[\[\]{}]")
 KEYS = frozenset((*(row.within or row.key for row in CALLING_KEYS), IMPORTS))
 COMPUTED = (TARGET, "_component_")  # whose programs put values together first (omegaconf)
 PASSES_ON = frozenset({"functools.partial", "operator.itemgetter"})  # what they call is named and judged itself, or is an index
@@ -56,7 +60,7 @@ def called_in_objects(walk: Walk, where: str, objects: list[dict[str, Any]], loo
             continue
         for node in named:
             name = _name(row, node)
-            if NAME.fullmatch(name) and _counts(row, name):
+            if MODULE.fullmatch(name) and _counts(row, name):
                 add_name(walk, where, name, row.by)
     for node in telling:
         if IMPORTS in node:
@@ -109,12 +113,29 @@ def called_in_yaml(walk: Walk, where: str, text: str, search: Search) -> None:
                 add_targets(walk, where, list(values), search.lookup, key=row.key, tag=row.by)
                 continue
             for name in values:
-                if name is not None and row.divided in name and NAME.fullmatch(name) and _counts(row, name):
+                if name is not None and row.divided in name and MODULE.fullmatch(name) and _counts(row, name):
                     add_name(walk, where, name, row.by)
-    match = IN_YAML.search(text) if IMPORTS in text else None
-    if match is not None:
-        around = text[match.end() : match.end() + MOST_AROUND]
-        _imports(walk, where, [name for name in NAME.findall(around) if name not in NO_MODULES])
+    for match in islice(IN_YAML.finditer(text), MOST_IMPORTS) if IMPORTS in text else ():
+        _imports(walk, where, [name for name in MODULE.findall(_under(text, match)) if name not in NO_MODULES])
+
+
+def _under(text: str, key: re.Match[str]) -> str:
+    """What stands under a key in YAML: the rest of its line, up to the bracket that closes it, or lines that are further in."""
+    begins = text.rfind("\n", 0, key.start()) + 1
+    column = key.start() - begins
+    behind = text[key.end() : key.end() + MOST_AROUND]
+    if behind.lstrip()[:1] in ("{", "["):
+        depth = 0
+        for sign in BRACKET.finditer(behind):
+            depth += 1 if sign[0] in "{[" else -1
+            if not depth:
+                return behind[: sign.start()]
+        return behind
+    first, *lines = behind.split("\n")
+    inside = takewhile(
+        lambda line: not line.strip() or len(line) - len(line.lstrip()) > column or line[column:][:2] == "- ", lines
+    )
+    return "\n".join([first, *inside])
 
 
 def _imports(walk: Walk, where: str, modules: list[str]) -> None:
@@ -131,7 +152,7 @@ def _modules(value: Any) -> list[str]:
     from modelscope_cli.formats.scan_asked import texts_in
 
     named = texts_in(value.get("imports")) if isinstance(value, dict) else []
-    return [name for name in named if NAME.fullmatch(name)]
+    return [name for name in named if MODULE.fullmatch(name)]
 
 
 def imported_in(folder: str, document: Any) -> list[Asked]:

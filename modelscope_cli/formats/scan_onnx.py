@@ -8,7 +8,7 @@
 External data are a path, an offset and a length that loaders believed: CVE-2022-25882 and CVE-2024-27318 read files outside of the
 model's folder, CVE-2025-51480 wrote them. ONNX Runtime and OpenVINO keep a location for what lies in memory, whose offset is an address
 (onnxruntime/core/framework/tensorprotoutils.h; openvino, frontends/onnx, tensor_external_data.hpp). Metadata are texts, some of which
-YOLOv5 and ultralytics before 8.3 evaluate (scan_evaluated).
+YOLOv5 and ultralytics up to 8.3 evaluate (scan_evaluated).
 """
 
 from __future__ import annotations

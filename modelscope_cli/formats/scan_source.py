@@ -15,11 +15,12 @@ Facts: torch/hub.py; torch/package/package_importer.py; ts/model_loader.py; hugg
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.compiled_python import COMPILED, kind_of, source_of, telling_names
-from modelscope_cli.formats.scan_asked import BY_ENDPOINTS, Asking, asked_by_place
+from modelscope_cli.formats.scan_asked import BY_ENDPOINTS, BY_SAGEMAKER, BY_TRITON, Asking, asked_by_place
 from modelscope_cli.formats.scan_package import (
     MANIFESTS,
     is_named,
@@ -51,6 +52,10 @@ SERVERS = {
     "handler.py": b"EndpointHandler",
     "pipeline.py": b"PreTrainedPipeline",
 }  # file: the class that a server makes an object of
+BY_TORCHSERVE = "TorchServe runs"
+SERVING = (BY_ENDPOINTS, BY_SAGEMAKER, BY_TRITON, BY_TORCHSERVE)
+# What code that serves a model is there for, among the words that tell: to take pictures and texts out of requests, and fetch them.
+OF_SERVERS = re.compile(r"urllib|(?:from )?(?:base64|requests)\b.*", re.DOTALL)
 
 
 BESIDE, SCRIPT, PACKAGE = "", "script", "package"
@@ -176,7 +181,7 @@ def _served(walk: Walk, source: Source) -> bool:
     if manifest is None:
         return False
     mine = is_named(manifest, path)
-    if not mine or not _stands_out(walk, source, "TorchServe runs"):
+    if not mine or not _stands_out(walk, source, BY_TORCHSERVE):
         why = (
             "the manifest names it: TorchServe runs it"
             if mine
@@ -190,7 +195,7 @@ def _stands_out(walk: Walk, source: Source, by: str) -> bool:
     """Whether something stands out in what somebody runs by its name, which is told then."""
     if source.compiled not in ("", COMPILED):
         walk.sign("native-code-inside", source.where, f"{source.what} that {by}")
-    elif risky := source.risky:
+    elif (risky := source.risky) and not (by in SERVING and all([OF_SERVERS.fullmatch(word) for word in risky])):
         walk.sign("risky-source", source.where, f"{source.what} that {by}; it uses {', '.join(risky[:5])}")
     else:
         return False

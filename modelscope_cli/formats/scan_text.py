@@ -29,6 +29,7 @@ TOO_DEEP = object()
 LARGEST_JSON = 6  # times searched_bytes, where words that matter stand in it
 SEARCHED = 32  # times searched_bytes
 PIECE, OVERLAP = 1 << 20, 64
+LONGEST_LABEL = 200  # characters of a key that are shown
 TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 WORDS = re.compile(
     rb'[Tt]emplate|"auto_map"|"custom_pipelines"|"expr_str"|"graph_module"|"class_name"|"_target_"|'
@@ -262,7 +263,11 @@ def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
             for key, value in node.items():
                 if label and key in ("name", "type"):
                     continue
-                inner = f"{label}{named or f'.{key}'}" if label else (key if is_template(key, value) else "")
+                inner = (
+                    f"{label}{named or f'.{key}'}"[:LONGEST_LABEL]
+                    if label
+                    else (key[:LONGEST_LABEL] if is_template(key, value) else "")
+                )
                 waiting.append((inner, value))
         elif isinstance(node, list):
             waiting += [(label, each) for each in node]

@@ -23,7 +23,7 @@ from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping
 from modelscope_cli.core.checkpoint import ModuleRecord, Note
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import TensorTable
-from modelscope_cli.formats.plain_values import SCALARS, key_text, plain
+from modelscope_cli.formats.plain_values import SCALARS
 from modelscope_cli.formats.torch_archive import Archive
 from modelscope_cli.formats.torch_objects import Found
 from modelscope_cli.formats.torch_walk import BUFFER, PARAMETER, Walk
@@ -194,7 +194,7 @@ class ScriptWalk(Walk):
     def _script_entries(self, node: Call, cls: Global, path: str) -> list[tuple[str, Any, str | None]]:
         known = self.classes.find(cls)
         pairs = node.state.pairs if type(node.state) is Mapping else []
-        plain_ones = {key_text(key): plain(value) for key, value in pairs if type(value) in SCALARS and value is not None}
+        plain_ones = self.plain.attributes([pair for pair in pairs if type(pair[1]) in SCALARS and pair[1] is not None])
         name = MANGLED.sub("", cls.path.removeprefix(PREFIX)).removeprefix(".")
         self.modules[self._name(path)] = ModuleRecord(name, {**known.finals, **plain_ones})
         if known.roles is not None:
@@ -203,7 +203,7 @@ class ScriptWalk(Walk):
             self._objects.add(id(node))
             return _packed(node.state, PACKED.get(cls.name, ()))
         return [
-            (key_text(key), value, known.roles.get(key) if known.roles and type(key) is str else None)
+            (self.plain.key(key), value, known.roles.get(key) if known.roles and type(key) is str else None)
             for key, value in pairs
             if type(value) not in SCALARS
         ]

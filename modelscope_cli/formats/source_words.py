@@ -61,7 +61,7 @@ MOST_BRACKETS = 32  # in one another
 # A comment, the end of a line that goes on, or a text. No choice is ever taken back, and what never closes goes on to the end of
 # its line, or of the source, as it does for Python: so each character is looked at once.
 PIECE = re.compile(
-    r"""#[^\n]*+|\\\r?\n|([A-Za-z]{0,3}+)(?:'''((?:[^\\']|\\.|'(?!''))*+)(?:'''|\\?\Z)|\"\"\"((?:[^\\"]|\\.|"(?!""))*+)(?:\"\"\"|\\?\Z)"""
+    r"""#[^\n]*+|\\\r?\n|((?:(?<!\w)[BFRTUbfrtu]{1,2}+)?+)(?:'''((?:[^\\']|\\.|'(?!''))*+)(?:'''|\\?\Z)|\"\"\"((?:[^\\"]|\\.|"(?!""))*+)(?:\"\"\"|\\?\Z)"""
     r"""|'((?:[^\\'\n]|\\.)*+)(?:'|(?=\n)|\\?\Z)|"((?:[^\\"\n]|\\.)*+)(?:"|(?=\n)|\\?\Z))""",
     re.DOTALL,
 )

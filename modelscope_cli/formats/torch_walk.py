@@ -23,10 +23,11 @@ from modelscope_cli.core.checkpoint import ModuleRecord, Note
 from modelscope_cli.core.limits import Limits
 from modelscope_cli.core.tensor import NOWHERE, TensorTable
 from modelscope_cli.errors import CorruptFileError, LimitError
-from modelscope_cli.formats.plain_values import MOST_SHORT, SCALARS, is_plain_sequence, items_of, key_text, plain, simple_value
+from modelscope_cli.formats.plain_values import MOST_SHORT, SCALARS, Plain, is_plain_sequence, items_of, simple_value
 from modelscope_cli.formats.torch_objects import BadTensorError, Found, StorageRef, rebuilt
 
 LONGEST_PATH = 8_192  # characters of a name
+AS_AN_ITEM = 1_024  # characters that count as one more value
 DEEPEST_METADATA = 60  # levels of nesting kept of the metadata
 MOST_COPIES = 100_000  # rows repeated for containers that are met again
 MODULE_MEMBERS = ("_parameters", "_buffers", "_modules")
@@ -44,6 +45,7 @@ class Walk:
         self.modules: dict[str, ModuleRecord] = {}
         self.notes: list[Note] = []
         self.groups: list[tuple[int, str]] = []  # (first row, path of the container that holds it)
+        self.plain = Plain()
         self._kept = 0  # metadata values kept so far
         self._left_out = 0
         self._copied = 0
@@ -99,18 +101,18 @@ class Walk:
             elif kind is Mapping or kind is list or kind is tuple or kind is SetOf:
                 self._container(frames, node, path, key, frame.sink)
             elif kind is StorageRef:
-                self._keep(frame.sink, key, f"<storage of {node.nbytes:,} bytes>")
+                self._keep(frame.sink, path, key, f"<storage of {node.nbytes:,} bytes>")
             else:
-                self._keep(frame.sink, key, plain(node))
+                self._keep(frame.sink, path, key, self.plain.value(node))
 
     # Containers -------------------------------------------------------------------------------------------------------
 
     def _container(self, frames: list[_Frame], node: Any, path: str, key: str, sink: Any) -> None:
         if type(node) is not Mapping and self._is_plain(node):
             if sink is not None:
-                self._keep(sink, key, [plain(value) for value in items_of(node)] if self._room() else [])
+                self._keep(sink, path, key, [self.plain.value(value) for value in items_of(node)] if self._room() else [])
         elif not self._met_before(node, path):
-            self._enter(frames, node, path, self._child_sink(sink, key))
+            self._enter(frames, node, path, self._child_sink(sink, path, key))
 
     def _is_plain(self, node: Any) -> bool:
         """Whether a sequence holds plain values only; a long one is looked through once, however often it is met."""
@@ -176,10 +178,12 @@ class Walk:
         """(key, value, recorded role) of everything directly inside a container."""
         if type(node) is Mapping:
             self._state_dict_metadata(node, path)
-            return ((key_text(key), value, None) for key, value in _last_wins(node.pairs))
+            return ((self.plain.key(key), value, None) for key, value in _last_wins(node.pairs))
         if type(node) is Call:
             state = self._module_state(node)
-            return iter(self._module_entries(node, state, path)) if state is not None else iter(_object_entries(node))
+            return (
+                iter(self._module_entries(node, state, path)) if state is not None else iter(_object_entries(node, self.plain))
+            )
         return ((str(index), value, None) for index, value in enumerate(items_of(node)))
 
     def _state_dict_metadata(self, node: Mapping, path: str) -> None:
@@ -210,13 +214,15 @@ class Walk:
         name = node.function.path if type(node.function) is Global else "?"
         value = simple_value(node, name)
         if value is not None:
-            self._keep(sink, key, value)
+            self._keep(sink, path, key, value)
         elif not self._met_before(node, path):
             child = (
-                None if self._module_state(node) is not None or name.startswith("__torch__") else self._child_sink(sink, key)
+                None
+                if self._module_state(node) is not None or name.startswith("__torch__")
+                else self._child_sink(sink, path, key)
             )
             if child is not None and not node.state and not node.entries and not node.items:
-                self._keep(child, "class", name)
+                self._keep(child, path, "class", name)
             self._enter(frames, node, path, child)
 
     def _add(self, found: Found, path: str, mark: str | None, node: Any) -> None:
@@ -245,7 +251,7 @@ class Walk:
 
     def _module_entries(self, node: Call, state: Mapping, path: str) -> Iterable[tuple[str, Any, str | None]]:
         """Parameters, buffers, submodules, in the order of state_dict; then attributes that hold tensors not seen before."""
-        attributes = {key_text(key): plain(value) for key, value in state.pairs if type(value) in SCALARS and type(key) is str}
+        attributes = self.plain.attributes([pair for pair in state.pairs if type(pair[0]) is str and type(pair[1]) in SCALARS])
         cls = node.function.path if type(node.function) is Global else None
         if type(node.function) is Global and node.args and type(node.args[0]) is Global:
             cls = node.args[0].path  # copyreg._reconstructor(cls, object, None)
@@ -254,7 +260,7 @@ class Walk:
             listed = state.get(member)
             for key, value in listed.pairs if type(listed) is Mapping else ():
                 if value is not None:
-                    yield key_text(key), value, mark
+                    yield self.plain.key(key), value, mark
         for key, value in state.pairs:
             if (
                 type(key) is str
@@ -278,17 +284,22 @@ class Walk:
 
     # Metadata ---------------------------------------------------------------------------------------------------------
 
-    def _child_sink(self, sink: Any, key: str) -> Any:
+    def _child_sink(self, sink: Any, path: str, key: str) -> Any:
         if sink is None or self._kept >= self.limits.metadata_items or len(self._open) > DEEPEST_METADATA:
+            return None
+        if len(path) > LONGEST_PATH:
             return None
         child: dict[str, Any] = {}
         sink[key] = child
         return child
 
-    def _keep(self, sink: Any, key: str, value: Any) -> None:
+    def _keep(self, sink: Any, path: str, key: str, value: Any) -> None:
+        """Keep a value of the metadata. Long texts and paths count as many: a file may refer to one a million times."""
         if sink is None:
             return
-        self._kept += len(value) if type(value) is list else 1
+        values = value if type(value) is list else (value,)
+        characters = len(path) + sum([len(each) for each in values if type(each) is str])
+        self._kept += (len(value) if type(value) is list else 1) + characters // AS_AN_ITEM
         if self._kept > self.limits.metadata_items:
             self._left_out += 1
         else:
@@ -324,7 +335,7 @@ def _last_wins(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     return list(merged.items())
 
 
-def _object_entries(node: Call) -> list[tuple[str, Any, str | None]]:
+def _object_entries(node: Call, plain: Plain) -> list[tuple[str, Any, str | None]]:
     """What an object of unknown class holds: attributes, dictionary entries, list items, and arguments that are not plain."""
     entries: list[tuple[str, Any, str | None]] = []
     state = node.state
@@ -335,8 +346,8 @@ def _object_entries(node: Call) -> list[tuple[str, Any, str | None]]:
         if state is not None and not halves:
             entries.append(("state", state, None))
     for half in halves:
-        entries += [(key_text(key), value, None) for key, value in _last_wins(half.pairs)]
-    entries += [(key_text(key), value, None) for key, value in node.entries or ()]
+        entries += [(plain.key(key), value, None) for key, value in _last_wins(half.pairs)]
+    entries += [(plain.key(key), value, None) for key, value in node.entries or ()]
     entries += [(str(index), value, None) for index, value in enumerate(node.items or ())]
     entries += [
         (f"argument {index}", value, None)

@@ -171,6 +171,14 @@ def test_long_key_used_again_and_again(bounded):
     bounded(compressed(proto() + program + STOP))
 
 
+@pytest.mark.parametrize("length", [5_000, 100_000])
+def test_long_text_met_again_and_again(bounded, length):
+    """As a key of many dictionaries and an item of many lists, of which a description cuts it short each time."""
+    listed = EMPTY_LIST + MARK + get(0) * 30 + APPENDS
+    many = (EMPTY_DICT + get(0) + get(0) + SETITEM + listed) * 15_000
+    bounded(compressed(proto() + EMPTY_LIST + MARK + text("\u2026" * length) + put(0) + many + APPENDS + STOP))
+
+
 def test_copies_of_a_dictionary(bounded):
     """OrderedDict(dictionary) copies its pairs: a thousand copies of a hundred thousand pairs are not made."""
     original = EMPTY_DICT + MARK + (NONE + FALSE) * 200_000 + SETITEMS + put(0)
