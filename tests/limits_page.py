@@ -18,7 +18,9 @@ with a line that names the limit, what it is and what the file has, and exit cod
     mscope: model.safetensors: tensors: 500,000 found, the limit is 300,000 - if you trust the file, raise it with --limit tensors=VALUE
 
 `--limit NAME=VALUE` changes one, for every command that reads files; it can be given again for another. `mscope inspect --limit help`
-prints this list. The 90,427 tensors of DeepSeek-V3 in 158 files are well within the defaults.
+prints this list. One kind of file still gets past them: what is small because it says something long once and refers to it many
+thousand times (a text, a shape, a prefix of names) can take more memory or time, where a copy is made for each.
+The 90,427 tensors of DeepSeek-V3 in 158 files are well within the defaults.
 
 | limit | default | what it is of |
 | --- | --- | --- |

@@ -1,6 +1,7 @@
 """How much a file may ask for. Every length in a file is a claim; these are the claims we are willing to believe.
 
-At the defaults any file, honest or hostile, is answered within ten seconds and 512 MiB of memory. The words behind each limit are
+At the defaults a file, honest or hostile, is answered within ten seconds and 512 MiB of memory (docs/limits.md has what is known to get
+past that). The words behind each limit are
 what `--limit help` and docs/limits.md say.
 """
 

@@ -78,6 +78,11 @@ def _of_monai(text: str) -> str:
     return text[1:].replace("#", "::")
 
 
+def _kind_of(key: str) -> str:
+    """What of a key makes a difference to how the text under it is judged."""
+    return key if key in KNOWN else "template" if "template" in key.lower() else ""
+
+
 def _may_tell(text: str) -> bool:
     return "(" in text or "[" in text or "gA" in text or text[:1] == "$"
 
@@ -120,7 +125,7 @@ class Looking:
             kind = type(node)
             if kind is str or kind is bytes:
                 if len(node) > SHORT:
-                    met = (id(node), key if key in KNOWN else "template" * ("template" in key.lower()))
+                    met = (id(node), _kind_of(key))
                     if met in texts:  # a pickle may refer to one text a million times
                         continue
                     texts.add(met)

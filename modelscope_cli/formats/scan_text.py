@@ -263,12 +263,8 @@ def _templates(walk: Walk, where: str, leaf: str, document: Any) -> None:
             for key, value in node.items():
                 if label and key in ("name", "type"):
                     continue
-                inner = (
-                    f"{label}{named or f'.{key}'}"[:LONGEST_LABEL]
-                    if label
-                    else (key[:LONGEST_LABEL] if is_template(key, value) else "")
-                )
-                waiting.append((inner, value))
+                inner = f"{label}{named or f'.{key}'}" if label else key if is_template(key, value) else ""
+                waiting.append((inner[:LONGEST_LABEL], value))
         elif isinstance(node, list):
             waiting += [(label, each) for each in node]
         elif label and isinstance(node, str):

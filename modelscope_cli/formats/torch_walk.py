@@ -285,9 +285,8 @@ class Walk:
     # Metadata ---------------------------------------------------------------------------------------------------------
 
     def _child_sink(self, sink: Any, path: str, key: str) -> Any:
-        if sink is None or self._kept >= self.limits.metadata_items or len(self._open) > DEEPEST_METADATA:
-            return None
-        if len(path) > LONGEST_PATH:
+        deep = len(self._open) > DEEPEST_METADATA or len(path) > LONGEST_PATH
+        if sink is None or deep or self._kept >= self.limits.metadata_items:
             return None
         child: dict[str, Any] = {}
         sink[key] = child
@@ -297,9 +296,9 @@ class Walk:
         """Keep a value of the metadata. Long texts and paths count as many: a file may refer to one a million times."""
         if sink is None:
             return
-        values = value if type(value) is list else (value,)
+        values = value if type(value) is list else [value]
         characters = len(path) + sum([len(each) for each in values if type(each) is str])
-        self._kept += (len(value) if type(value) is list else 1) + characters // AS_AN_ITEM
+        self._kept += len(values) + characters // AS_AN_ITEM
         if self._kept > self.limits.metadata_items:
             self._left_out += 1
         else:
