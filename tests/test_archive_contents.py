@@ -19,6 +19,7 @@ from modelscope_cli.formats.registry import read, read_target
 from tests.builders.archives import MODEL, OTHER, gzipped, special, tarred, zipped
 from tests.builders.foreign import onnx, saved_model
 from tests.builders.pickle_code import pickled
+from tests.builders.safetensors_file import safetensors_bytes
 from tests.builders.tar_file import TarEntry, tar_bytes
 from tests.builders.torch_code import tensor
 from tests.builders.torch_file import torch_zip_bytes
@@ -328,3 +329,20 @@ def test_paths_in_hints_can_be_typed(write, tmp_path):
     assert typed("-rf") == "./-rf"
     problem = refused(write(onnx(), "my model.onnx"))
     assert problem.hint == "mscope visualize 'my model.onnx' --engine netron draws it; mscope scan says what loading it can run"
+
+
+def in_zip(files: dict[str, bytes]) -> bytes:
+    return zip_bytes([Entry(name, data) for name, data in files.items()])
+
+
+def in_tar(files: dict[str, bytes]) -> bytes:
+    return tar_bytes([TarEntry("x", data, pax={"path": name}) for name, data in files.items()])
+
+
+@pytest.mark.parametrize("pack", [in_zip, in_tar])
+def test_names_that_no_system_has(write, pack):
+    """A zero byte, in the name of an index and of the folder that it is in."""
+    index = b'{"weight_map": {"w": "m-1-of-2.safetensors", "v": "m-2-of-2.safetensors"}}'
+    shards = {f"a\0b/m-{n}-of-2.safetensors": safetensors_bytes({name: ("U8", (n,))}) for n, name in ((1, "w"), (2, "v"))}
+    write(pack({"a\0b/m\0.safetensors.index.json": index, **shards}))
+    assert [sorted(read_target(target).tensors.names) for target in locate(["a.zip"]).found] == [["v", "w"]]

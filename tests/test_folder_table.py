@@ -150,8 +150,9 @@ def test_several_folders_each_have_their_table(tmp_path):
         (("a1b2", "a1b3", "a2b2"), "a*b* ×3"),
         (tuple("abcdefgh"), "a, b, c, d, e, f, … 2 more"),
         ((f"snapshots/{'0123abc' * 6:.40}/x",), "snapshots/0123abc…/x"),
+        (("\0.pkl", "2.pkl", "3.pkl"), "\0.pkl, *.pkl ×2"),
         ((), ""),
     ],
 )  # fmt: skip
-def test_names_in_a_line(names, line):
+def test_names_that_differ_by_a_number_are_one(names, line):
     assert shown(names) == line

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_cli.cli.clock import Clock
+from modelscope_cli.cli.clock import LEAST_SECONDS, Clock
 from modelscope_cli.cli.reading import in_time
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits, explained
 from modelscope_cli.errors import LimitError, ModelscopeError
@@ -26,6 +26,12 @@ READING = [
     ("inspect",), ("report",), ("check", "--max-size", "1GB"), ("visualize", "-f", "svg"), ("baseline", "save"), ("init", "-o", "-"),
     ("diff", "model.safetensors")]  # fmt: skip
 timed = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that counts processor time")
+
+
+@pytest.fixture(autouse=True)
+def nothing_used():
+    """As when a command begins."""
+    Clock.command(DEFAULT_LIMITS)
 
 
 @pytest.fixture
@@ -137,6 +143,52 @@ def test_each_file_of_a_set_has_all_the_time():
 
 
 @timed
+def test_finding_reading_and_showing_a_file_share_its_seconds():
+    for make in (Clock.reading, Clock.reading):
+        with make(DEFAULT_LIMITS._replace(seconds=2), "a.pt"):
+            spin(0.7)
+    with (
+        pytest.raises(LimitError, match=r"^a.pt: seconds: more than the limit of 2$"),
+        Clock.showing(DEFAULT_LIMITS._replace(seconds=2), "a.pt"),
+    ):
+        spin(0.7)
+    with Clock.reading(DEFAULT_LIMITS._replace(seconds=2), "b.pt"):
+        spin(0.7)
+
+
+@timed
+def test_writing_has_the_seconds_that_the_files_left():
+    for path in ("a.pt", "b.pt"):
+        with Clock(10, path):
+            spin(0.1)
+    assert 19 < Clock.writing().seconds < 19.9
+    Clock.used["a.pt"] = Clock.used["b.pt"] = 11.0
+    assert Clock.writing().seconds == LEAST_SECONDS
+    Clock.command(DEFAULT_LIMITS._replace(seconds=0))
+    assert Clock.writing().seconds == 0
+
+
+@timed
+def test_memory_is_looked_at_and_what_took_it_is_let_go():
+    held: list[bytes] = []
+
+    def take() -> None:
+        while True:
+            held.append(bytes(1 << 20) + b".")
+
+    bounds = DEFAULT_LIMITS._replace(memory_bytes=200 << 20)
+    with (
+        pytest.raises(LimitError, match=r"^a.pt: memory bytes: more than the limit of 209,715,200$") as caught,
+        Clock.reading(bounds, "a.pt"),
+    ):
+        take()
+    assert 100 < len(held) < 400
+    trace = caught.value.__context__.__traceback__
+    assert trace is None or trace.tb_frame.f_code.co_name != "take"
+    held.clear()
+
+
+@timed
 @pytest.mark.parametrize("seconds", [0, 10**30])
 def test_no_limit(seconds):
     with Clock(seconds, "slow.pt"):
@@ -185,7 +237,7 @@ def test_showing_what_was_read_has_seconds_too(capsys):
 
 @timed
 def test_a_path_whose_time_is_up_loses_no_other(tmp_path):
-    """Finding the model behind a path is timed by itself."""
+    """Each path has seconds of its own, and finding the model behind it is within them."""
     (tmp_path / "b.safetensors").write_bytes(safetensors_bytes({"w": ("F32", (2,))}))
 
     @contextlib.contextmanager
@@ -207,6 +259,7 @@ def test_an_error_of_the_reader_stays_what_it_is():
 def looking(seconds: float, steps: int) -> object:
     """What becomes of work in steps where no timer rings: in a thread that is not the main one, as on Windows."""
     outcome: list[object] = []
+    Clock.used.clear()
 
     def work() -> None:
         try:
@@ -250,8 +303,6 @@ def test_a_command_that_takes_too_long_shows_the_others(here):
     command = [sys.executable, "-c", SLOW, "inspect", "slow.safetensors", "model.safetensors", "--limit", "seconds=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith(
-        "mscope: slow.safetensors: seconds: more than the limit of 1 - if you trust the file"
-    )
+    assert done.stderr.startswith("mscope: slow.safetensors: seconds: more than the limit of 1 - if you trust the file")
     assert done.stderr.count("\n") == 1
     assert "model.safetensors" in done.stdout

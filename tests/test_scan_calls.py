@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from modelscope_cli.cli.clock import TimeUpError
+from modelscope_cli.cli.clock import SpentError
 from modelscope_cli.cli.scan import judged
 from modelscope_cli.containers.judging_machine import JudgingMachine
 from modelscope_cli.containers.pickle_machine import PickleMachine
@@ -209,7 +209,7 @@ def test_what_was_found_is_kept_when_the_time_is_up(tmp_path, monkeypatch):
     file.write_bytes(proto() + SYSTEM + STOP)
 
     def late(*_: object) -> None:
-        raise TimeUpError
+        raise SpentError("seconds", 10)
 
     for place, function in ((scanning.Walk, "finish"), (JudgingMachine, "_proto")):
         with monkeypatch.context() as patched:

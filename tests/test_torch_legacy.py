@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
-from tests.builders.pickle_code import Code, call, name, persistent, pickled, remembered, value
+from tests.builders.pickle_code import Code, call, get, name, persistent, pickled, remembered, value
 from tests.builders.torch_code import module, ordered, parameter, tensor
 from tests.builders.torch_file import legacy_bytes, torch_zip_bytes
 from tests.opened import codes, facts, opened
+from tests.scanned import codes as codes_of_scan
+from tests.scanned import scanned
 
 
 def test_storages_follow_the_pickles():
@@ -131,6 +135,21 @@ def test_saves_inside_a_pickle():
     assert data[first.start : first.stop] == bytes([1]) * 8
     assert data[second.start : second.stop] == bytes([2]) * 8
     assert checkpoint.sections() == {"pickle": len(data) - 16, "data": 16}
+
+
+def decoded(text: Any, codec: str) -> Code:
+    return call("torch.storage._load_from_bytes", call("_codecs.encode", text, codec))
+
+
+def test_the_same_text_makes_the_same_save_by_one_codec_alone():
+    """Protocol 2 has no bytes: each of two names may make its own of one text."""
+    inner = legacy_bytes(tensor("k", (2,), view=None), {"k": (2, bytes(8))}).decode("latin-1")
+    first, second = opened(pickled([decoded(remembered(1, inner), "latin1"), decoded(get(1), "latin1")]), "x.pkl").tensors
+    assert first.storage == second.storage
+    with pytest.raises(ModelscopeError, match="without its bytes"):
+        opened(pickled([decoded(remembered(1, inner), "latin1"), decoded(get(1), "utf-16")]), "x.pkl")
+    said = codes_of_scan(scanned(pickled([decoded(remembered(1, inner), "latin1"), decoded(get(1), "utf-16")]), "x.pkl"))
+    assert "computed-bytes" in said
 
 
 def test_save_inside_that_is_used_twice_is_tied():

@@ -73,9 +73,9 @@ def _step(entry: FolderEntry) -> tuple[list[int], str]:
 
 def shown(names: tuple[str, ...]) -> str:
     """Names in a line; those that differ only by a number are one, with * for it and how many there are."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for name in names:
-        alike.setdefault(name if _CHECKSUM.search(name) else _NUMBER.sub("\0", name), []).append(name)
+        alike.setdefault((name,) if _CHECKSUM.search(name) else tuple(_NUMBER.split(name)), []).append(name)
     patterns = [starred(several) for several in alike.values()]
     more = sum(len(several) for several in list(alike.values())[MOST_NAMES:])
     line = ", ".join(map(shortened, patterns[:MOST_NAMES]))

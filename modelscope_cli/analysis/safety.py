@@ -89,6 +89,8 @@ class Safety:
         self.imports: list[Imported] = []
         self.calls: list[Called] = []
         self._listed = 0  # characters of them
+        self._room = 2 * MOST_TEXT_LISTED  # characters of calls that may still be shown in short
+        self._told = 0  # characters of calls that are the evidence of findings
         self.found: list[Found] = []
         for stream in scanned.streams:
             if stream.loader != NOBODY:
@@ -263,13 +265,14 @@ class Safety:
                 judgement = Judgement(SUSPICIOUS, why)
             if (is_shortened(use.module) or is_shortened(use.name)) and grave(judgement.level) < grave(SUSPICIOUS):
                 judgement = Judgement(SUSPICIOUS, "is longer than any name that code has")
-            texts = tuple(shown_call(call.function, call.args) for call in calls[:MOST_CALLS_SHOWN])
+            texts = tuple(shown_call(call.function, call.args) for call in calls[: MOST_CALLS_SHOWN if self._room else 0])
+            self._room -= min(self._room, sum(map(len, texts)))
             item = Imported(stream.where, use.module, use.name, use.offset, use.calls, judgement, texts, use.sites)
             self.imports.append(item)
             if judgement.level == UNKNOWN:
                 unknown.append(item)
             elif judgement.level != SAFE:
-                self.found.append(_from_import(item, calls))
+                self.found.append(_from_import(item, calls, self._evidence(calls[0]) if calls else ""))
         self.found += _from_unknown(stream.where, unknown)
         for call in patched:
             said = Phrase(("it sets attributes of ", Code(_path(call.function)), " itself, a class, function or module"))
@@ -284,9 +287,17 @@ class Safety:
             level = levels[id(call)]
             through = (" through ", Code(lettered(call.through))) if call.through else ()
             said = Phrase(("it calls what another call returned", *through, ": ", Code(shown_call(call.function, call.args))))
-            evidence = shown_call(call.function, call.args, FULL)
+            evidence = self._evidence(call)
             opcode = NAMES.get(call.opcode, "")
             self.found.append(Found(level, "indirect-call", stream.where, call.offset, said, "", opcode, Phrase(), evidence))
+
+    def _evidence(self, call: CallUse) -> str:
+        """A call in full, as long as there is room for that."""
+        if self._told >= MOST_TEXT_LISTED:
+            return ""
+        text = shown_call(call.function, call.args, FULL)
+        self._told += len(text)
+        return text
 
     def _is_scripted(self, stream: Stream, *, classes: bool) -> bool:
         """Whether torch's own compiler reads a pickle, and makes its `classes` from the code beside it: Python never sees them."""
@@ -312,7 +323,7 @@ def _path(node: Any) -> str:
     return ".".join(imported_as(*name))
 
 
-def _from_import(item: Imported, calls: list[CallUse]) -> Found:
+def _from_import(item: Imported, calls: list[CallUse], evidence: str) -> Found:
     """A finding about a name that is not harmless, with its first call."""
     older = (" (written ", Code(lettered(item.written)), ")") if item.written != item.path else ()
     path = Phrase(("an import",)) if item.module == COMPUTED else Phrase((Code(lettered(item.path)), *older))
@@ -333,7 +344,7 @@ def _from_import(item: Imported, calls: list[CallUse]) -> Found:
         item.path,
         NAMES.get(calls[0].opcode, "") if calls else "",
         brief,
-        shown_call(calls[0].function, calls[0].args, FULL) if calls else "",
+        evidence,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelscope_cli import __version__
+from modelscope_cli.cli.clock import Clock, SpentError
 from modelscope_cli.errors import ModelscopeError
 
 DEFAULT_COMMAND = "inspect"
@@ -125,6 +126,7 @@ def main() -> None:
         sys.stdout = open(os.devnull)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    Clock.watching = True
     gc.disable()  # a short life: collecting cycles in a million objects would cost more than it frees
     try:
         app(prog_name=os.path.basename(sys.argv[0]) if not sys.argv[0].endswith("__main__.py") else "mscope")
@@ -140,6 +142,9 @@ def main() -> None:
         code = getattr(error.__context__, "exit_code", failed)  # of wrong usage, which nobody could be told about
     except (ModelscopeError, MemoryError, RecursionError) as error:  # beyond the reading, where each file answers for itself
         code = unworkable(error)
+    except SpentError as error:
+        code = unworkable(error.problem(None))
+    Clock.stop()
     leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 

@@ -75,7 +75,7 @@ def save(
     refuse_several(path, targets, "a baseline is of one")
     for _, checkpoint in readable(targets, problems, bounds, lenient=False):
         try:
-            with Clock(bounds.seconds, checkpoint.path):
+            with Clock.showing(bounds, checkpoint.path):
                 data = describe(checkpoint)
         except ModelscopeError as problem:
             problem.path = problem.path or checkpoint.path

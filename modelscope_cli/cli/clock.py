@@ -1,8 +1,12 @@
-"""The limit on time: how many seconds of the processor it may take to read one file, and again to show what was read.
+"""The limits on time and memory: how many seconds of the processor it may take to read one file and to show what was read, and how
+much memory.
 
 The processor's time, because a file on a slow disk or network is no worse for it. The kernel counts (ITIMER_PROF) and tells us by
 a signal, so that no loop of a reader has to look at a clock. Systems without such a timer (Windows) look between the files of a set
 and at the end.
+
+Memory is what the other limits keep small. This is the net below them: each ring of the timer looks at what is taken, and what a
+single call of C takes is seen when it is done.
 """
 
 from __future__ import annotations
@@ -10,32 +14,106 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-A_YEAR = 365 * 24 * 3_600  # seconds; timers do not count to any number
+from modelscope_cli.core.memory import taken_now
+
+if TYPE_CHECKING:
+    from modelscope_cli.core.limits import Limits
+    from modelscope_cli.errors import LimitError
+
+EVERY = 0.01  # seconds of the processor between looks
+AGAIN = 1.0  # second: until it is raised once more, should something swallow the first
+ITSELF = (
+    64 << 20
+)  # bytes that the command takes at most before it has read anything; where there is more, another program runs it
+FOR_SCAN = 0.75  # of the seconds of a file, that scanning it may use up: the rest is for judging and showing what was found
+TO_THE_END = 15 / 16  # of the limits, when work is ended, so that saying so is within them too
+LEAST_BYTES = 16 << 20  # that a file may take whatever the limit is
+LEAST_SECONDS = 0.5  # for the outputs, whatever is left
 
 
-class TimeUpError(BaseException):
+class SpentError(BaseException):
     """Raised out of whatever is at work: no Exception, so that nothing on the way takes it for one of its own."""
+
+    def __init__(self, limit: str, most: float):
+        super().__init__(limit, most)
+        self.limit = limit
+        self.most = most
+
+    def problem(self, path: str | None) -> LimitError:
+        from modelscope_cli.errors import LimitError
+
+        most = round(self.most)
+        return LimitError(self.limit, most, f"more than {most:,}", path=path)
 
 
 class Clock:
-    """Raises LimitError, when it is left, for work that took too long. 0 seconds: as long as it takes.
+    """Raises LimitError, when it is left, for work that took too long or too much memory. 0 seconds or bytes: as much as it takes.
 
-    Inside of another it has its own seconds, and the other waits.
+    What is done with one path one after the other shares its seconds, and inside of another clock it has its own, while the other
+    waits. Memory is what the whole command takes: the limit for its first file, and on top of what is left of one for the next.
     """
 
+    watching: ClassVar[bool] = False  # whether this process does nothing but one command, and ends with it
     running_now: ClassVar[list[Clock]] = []  # the innermost is the last
+    used: ClassVar[dict[str, float]] = {}  # seconds by path
+    bounds: ClassVar[Limits | None] = None  # of the command
+    bare: ClassVar[int | None] = None  # bytes that were taken when the first file was begun
+    allowed: ClassVar[int] = 0  # bytes
 
-    def __init__(self, seconds: int, path: str):
-        self.seconds = seconds
+    def __init__(self, seconds: float, path: str, nbytes: int = 0, *, begins: bool = False):
+        self.seconds = self.limit = seconds
         self.path = path
+        self.nbytes = nbytes
+        self.begins = begins
+        self.share = 1.0  # of the seconds, that may be used for now
         self.began = 0.0
+        self.raised = 0.0
         self.before: Any = None
         self.paused = (0.0, 0.0)  # what the timer of the other still had to count
         self.entered = 0.0
         self.running = False
         self.timed = False
+
+    @classmethod
+    def reading(cls, bounds: Limits, path: str) -> Clock:
+        """For a file that is begun, or found: it may take the memory of the limits on top of what those before it left."""
+        return cls(bounds.seconds, path, bounds.memory_bytes, begins=True)
+
+    @classmethod
+    def showing(cls, bounds: Limits, path: str) -> Clock:
+        """For what is done with a file that was read."""
+        return cls(bounds.seconds, path, bounds.memory_bytes)
+
+    @classmethod
+    def writing(cls) -> Clock:
+        """For what is written at the end, about all files: in the seconds that they left."""
+        if cls.bounds is None:
+            return cls(0, "")
+        seconds = cls.bounds.seconds
+        left = sum(max(0.0, seconds - used) for used in cls.used.values())
+        clock = cls(seconds and max(left, LEAST_SECONDS), "the output", cls.bounds.memory_bytes)
+        clock.limit = seconds
+        return clock
+
+    @classmethod
+    def command(cls, bounds: Limits) -> None:
+        """A command begins: nothing was used so far. Until its process ends, memory is looked at also where no other clock runs."""
+        cls.bounds = bounds
+        cls.used.clear()
+        cls.bare, cls.allowed = None, 0
+        if cls.watching and not cls.running_now:
+            cls(0, "", bounds.memory_bytes, begins=True).__enter__()
+
+    @classmethod
+    def stop(cls) -> None:
+        """Before the process ends, whatever is still running."""
+        import signal
+
+        if cls.running_now and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            cls.running_now.clear()
 
     def __enter__(self) -> Clock:
         import signal
@@ -48,13 +126,21 @@ class Clock:
         self.entered = time.process_time()
         self.running_now.append(self)
         self.running = True
-        self.restart()
+        if self.nbytes and (self.begins or not Clock.allowed):
+            taken = taken_now()
+            if Clock.bare is None:
+                Clock.bare = min(taken, ITSELF)
+            Clock.allowed = max(Clock.allowed, taken + max(LEAST_BYTES, round(self.nbytes * TO_THE_END) - Clock.bare))
+        self.begin()
+        if self.path:
+            start_up = self.entered if self.watching and not self.used else 0.0
+            self.began -= self.used.get(self.path, start_up)
         return self
 
     def restart(self) -> None:
         """The next file of a set has all the time again."""
-        if not self.timed and self.began and self.late():
-            raise TimeUpError
+        if not self.timed and self.late():
+            raise SpentError("seconds", self.limit)
         self.begin()
 
     def begin(self) -> None:
@@ -62,30 +148,52 @@ class Clock:
         import signal
 
         if self.timed:
-            every = 1.0  # second: and again, should something swallow the first
-            signal.setitimer(signal.ITIMER_PROF, min(self.seconds, A_YEAR), every)
+            signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
         self.began = time.process_time()
+        self.raised = 0.0
+
+    def last(self) -> None:
+        """What is done last has the share that was kept for it, and where the memory was used up, what was kept of that."""
+        if self.raised and not self.late():
+            Clock.allowed += self.nbytes - round(self.nbytes * TO_THE_END)
+        self.share = 1.0
+        self.raised = 0.0
 
     def late(self) -> bool:
         """Whether it took too long."""
-        return bool(self.seconds) and time.process_time() - self.began > self.seconds
+        return bool(self.seconds) and time.process_time() - self.began > self.seconds * self.share * TO_THE_END
 
     def rings(self, number: int, frame: FrameType | None) -> None:
-        if self.running and self.late():  # not a ring meant for a clock inside, heard when that one was left
-            raise TimeUpError
+        if not self.running or not self.running_now:  # a ring meant for a clock inside, heard when that one was left
+            return
+        if self.late():
+            self.spent("seconds", self.limit)
+        if self.nbytes and taken_now() > Clock.allowed:
+            self.spent("memory_bytes", self.nbytes)
+
+    def spent(self, limit: str, most: float) -> None:
+        """Raise it, but not again and again while what was at work is being left."""
+        now = time.process_time()
+        if not self.raised or now - self.raised > AGAIN:
+            self.raised = now
+            raise SpentError(limit, most)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import signal
 
-        from modelscope_cli.errors import LimitError
-
         self.running = False
         self.running_now.remove(self)
+        now = time.process_time()
+        if self.path:
+            self.used[self.path] = now - self.began
         for other in self.running_now:
-            other.began += time.process_time() - self.entered
+            other.began += now - self.entered
         if self.timed:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.signal(signal.SIGPROF, self.before)
             signal.setitimer(signal.ITIMER_PROF, *self.paused)
-        if isinstance(error, TimeUpError) or (error is None and not self.timed and self.late()):
-            raise LimitError("seconds", self.seconds, f"more than {self.seconds:,}", path=self.path) from None
+        if error is None and not self.timed and self.late():
+            error = SpentError("seconds", self.limit)
+        if isinstance(error, SpentError):
+            error.__context__ = None  # what was raised before it, and its traceback, hold on to all that was being read
+            raise error.with_traceback(None).problem(self.path or None) from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelscope_cli.cli.clock import Clock, TimeUpError
+from modelscope_cli.cli.clock import FOR_SCAN, Clock, SpentError
 from modelscope_cli.cli.progress import LateProgress
 from modelscope_cli.cli.reading import guarded
 from modelscope_cli.core.scanned import Scanned
@@ -37,22 +37,24 @@ class Timed(Looking):
         found = found or Scanned(window.name, window.size)
         work = partial(super().scan, window, read, found)
         clock = self.clock
+        spent = SpentError("seconds", self.limits.seconds)
         try:
             if clock is None:
-                with LateProgress(window.name), Clock(self.limits.seconds, window.name):
+                with LateProgress(window.name), Clock.reading(self.limits, window.name):
                     return guarded(work, window.name)
+            clock.share = FOR_SCAN
             guarded(work, window.name)
             if clock.timed or not clock.late():
                 return found
-        except TimeUpError:
-            pass
+        except SpentError as error:
+            spent = error
         except ModelscopeError as problem:
             found.problem = problem  # what was found until then counts
             return found
-        if clock is not None:
-            clock.begin()
-        seconds = self.limits.seconds
-        found.problem = LimitError("seconds", seconds, f"more than {seconds:,}", path=window.name)
+        finally:
+            if clock is not None:
+                clock.share = 1.0
+        found.problem = spent.problem(window.name)
         return found
 
     def warn(self, problem: ModelscopeError, path: str) -> None:

@@ -79,13 +79,16 @@ def pattern(text: str | None, option: str) -> re.Pattern[str] | None:
 
 def limits(assignments: list[str] | None) -> Limits:
     """The limits with `NAME=VALUE` assignments; a wrong one is a usage error."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.core.limits import DEFAULT_LIMITS
     from modelscope_cli.errors import ModelscopeError
 
     try:
-        return DEFAULT_LIMITS.replace(assignments or [])
+        bounds = DEFAULT_LIMITS.replace(assignments or [])
     except ModelscopeError as problem:
         raise typer.BadParameter(f"{problem.message} ({problem.hint})", param_hint="'--limit'") from None
+    Clock.command(bounds)
+    return bounds
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:

@@ -209,6 +209,18 @@ class Publisher:
 
     def finish(self, problems: Sequence[ModelscopeError]) -> bool:
         """Write what was kept back. Returns whether something could not be written; the other files are there all the same."""
+        from modelscope_cli.cli.clock import Clock
+        from modelscope_cli.cli.problems import tell
+        from modelscope_cli.errors import LimitError
+
+        try:
+            with Clock.writing():
+                return self._finish(problems)
+        except LimitError as problem:
+            tell(problem)
+            return True
+
+    def _finish(self, problems: Sequence[ModelscopeError]) -> bool:
         from modelscope_cli.cli.options import written
 
         wrong = False

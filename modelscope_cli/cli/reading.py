@@ -48,7 +48,7 @@ def find(
             Clock.running_now[-1].restart()
             progress.unpacking(done, whole)
 
-        timed = partial(Clock, bounds.seconds)
+        timed = partial(Clock.reading, bounds)
         targets, problems = locate(paths, only=only, limits=bounds, unpacking=unpacking, lost=lost, timed=timed)
     if unread is not None:
         unread += map(Unread, lost, problems)
@@ -158,7 +158,7 @@ def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False, look:
     from modelscope_cli.cli.clock import Clock
     from modelscope_cli.formats.registry import read_target
 
-    with LateProgress(target.path) as progress, Clock(bounds.seconds, target.path) as clock:
+    with LateProgress(target.path) as progress, Clock.reading(bounds, target.path) as clock:
 
         def step(done: int, whole: int) -> None:
             clock.restart()
@@ -185,7 +185,7 @@ def in_time(work: Callable[[], T], path: str, bounds: Limits, problems: list[Mod
     from modelscope_cli.errors import ModelscopeError
 
     try:
-        with Clock(bounds.seconds, path):
+        with Clock.showing(bounds, path):
             return guarded(work, path)
     except ModelscopeError as problem:
         tell(problem)

@@ -241,7 +241,7 @@ class Judge:
             return None
         if path not in self.baselines:
             try:
-                with Clock(self.bounds.seconds, path):
+                with Clock.reading(self.bounds, path):
                     self.baselines[path] = whole(read(path, self.bounds), "nothing can be measured against it")
             except SourceError as error:
                 error.hint = error.hint or f"mscope baseline save PATH -o {path} makes one"

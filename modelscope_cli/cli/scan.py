@@ -187,7 +187,7 @@ def fitting(problem: ModelscopeError) -> ModelscopeError:
 def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
     """The verdict on one file, in an archive or not."""
     from modelscope_cli.analysis.safety import Safety
-    from modelscope_cli.cli.clock import Clock
+    from modelscope_cli.cli.clock import FOR_SCAN, Clock, SpentError
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.core.scanned import Scanned
     from modelscope_cli.errors import ModelscopeError, SourceError
@@ -206,13 +206,19 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
         with open_path(path, bounds) as window:
             return scan_window(window, bounds, read_window, found)
 
-    try:
-        with Clock(bounds.seconds, path):
-            return Safety(guarded(scan, path), policy)
-    except ModelscopeError as problem:
-        if not found.has_something:
-            raise
-        found.problem = problem  # the time was up, or the memory: what was found until then counts
+    with Clock.reading(bounds, path) as clock:
+        clock.share = FOR_SCAN
+        try:
+            found = guarded(scan, path)
+        except SpentError as spent:
+            found.problem = spent.problem(path)
+        except ModelscopeError as problem:
+            if not found.has_something:
+                raise
+            found.problem = problem
+        if found.problem is not None and not found.has_something:
+            raise found.problem
+        clock.last()  # the time was up, or the memory: what was found until then counts
         return Safety(found, policy)
 
 

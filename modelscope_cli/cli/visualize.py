@@ -199,7 +199,7 @@ def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, bounds: Li
     path = checkpoint if isinstance(checkpoint, str) else checkpoint.path
     own = engine.extra is None and not wish.force  # not another program, nor what somebody wants however long it takes
     try:
-        with Clock(bounds.seconds if own else 0, path):
+        with Clock.showing(bounds, path) if own else Clock(0, path):
             return guarded(lambda: draw(engine, checkpoint, wish), path)
     except ModelscopeError as problem:
         problem.path = problem.path or path

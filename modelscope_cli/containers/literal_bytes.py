@@ -15,21 +15,22 @@ LATIN1 = frozenset({"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1", "
 
 def literal_bytes(node: Any) -> bytes | None:
     """The bytes that a node of a pickle is, or None where only loading would tell."""
-    kind = type(node)
-    if kind is bytes:
-        found: bytes = node
-        return found
-    if kind is str:  # Python 2 had one type for both
-        text: str = node
-        return text.encode("utf-8", "surrogatepass")
-    if kind is not Call or type(node.function) is not Global or type(node.args) is not tuple or len(node.args) != 2:
+    source = source_of_bytes(node)
+    if not isinstance(source, str):
+        return source
+    try:
+        return source.encode("utf-8", "surrogatepass") if source is node else source.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+
+
+def source_of_bytes(node: object) -> bytes | str | None:
+    """The bytes, or the text that they are written as: the same for each that is made of it. None where only loading would tell."""
+    if isinstance(node, bytes | str):  # Python 2 had one type for both
+        return node
+    if type(node) is not Call or type(node.function) is not Global or type(node.args) is not tuple or len(node.args) != 2:
         return None
     if (node.function.module, node.function.name) != ("_codecs", "encode") or node.state is not None:
         return None
     written, codec = node.args
-    if type(written) is not str or type(codec) is not str or codec.lower() not in LATIN1:
-        return None
-    try:
-        return written.encode("latin-1")
-    except UnicodeEncodeError:
-        return None
+    return written if type(written) is str and type(codec) is str and codec.lower() in LATIN1 else None

@@ -44,6 +44,7 @@ class PickleCalls:
         self.calls: list[tuple[int, Any, Any, str]] = []  # (position, function, arguments, through): the first of each function
         self.stored: dict[int, tuple[Any, dict[str, Any]]] = {}  # by identity: attributes that unpickling would call
         self.searched = 0  # entries of states
+        self.asked: dict[str, int] = {}  # how often an attribute was given that asks for memory
         self.copied = 0  # entries copied by calls such as OrderedDict(other)
         self.built: dict[int, int] = {}  # by identity of a class: how many of its objects were given a state
         self.strange_calls = 0
@@ -179,7 +180,13 @@ class PickleCalls:
                 if type(value) in (Global, Call) and (key in BY_NAME if type(key) is str else type(key) in (Call, Global)):
                     self._store(target, key if type(key) is str else "", value, offset)
                 if type(key) is str and key in PROTOCOLS:
-                    self.calls.append((offset, target, (key,), ADDRESS))
+                    self._ask_for_memory(target, key, offset)
+
+    def _ask_for_memory(self, target: Any, key: str, offset: int) -> None:
+        """Note an attribute by which numpy or torch asks an object for memory: the same is said of each."""
+        self.asked[key] = self.asked.get(key, 0) + 1
+        if self.asked[key] <= MOST_CALLS:
+            self.calls.append((offset, target, (key,), ADDRESS))
 
     def _store(self, target: Any, name: str, value: Any, offset: int) -> None:
         """Storing it counts as a call: of what comes of it later not all is seen. An object that can be added to is ordinary."""
@@ -215,4 +222,4 @@ class PickleCalls:
             if type(value) in (Global, Call) and key in BY_NAME:
                 self._store(target, key, value, offset)
             if key in PROTOCOLS:
-                self.calls.append((offset, target, (key,), ADDRESS))
+                self._ask_for_memory(target, key, offset)

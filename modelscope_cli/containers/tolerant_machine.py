@@ -13,6 +13,7 @@ while loading becomes a Global with COMPUTED as its module. Persistent ids mean 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +44,8 @@ MOST_PIDS = 400_000
 LONGEST_KEY = 4_096  # characters of the key of a storage
 LONGEST_INDEX = 4_300  # digits of a place in the memo: Python reads no longer numbers
 MOST_ARGUMENTS = 10_000  # of a call, where they are no tuple
+MOST_COPIED = 1_000_000  # of all such calls
+FEW_ARGUMENTS = 16  # of each call after them
 MOST_SIGNS = 4  # of a kind, in a pickle
 NO_NAME = "_"  # stands for the name of a thing where the data ends behind that of its module, which is imported
 DILL = DILL_ARRAY[0]
@@ -65,6 +68,7 @@ class TolerantMachine(PickleMachine):
         ] = {}  # of the storages that persistent ids name: how many bytes, where one number is said
         self.reduced: dict[Any, Any] = {}  # by the numbers of persistent ids of torch.package: what they stand for
         self.signs: list[tuple[str, int, str]] = []  # codes of findings, where, and why
+        self.arguments = 0  # that were copied
         self.persistent_load = self._load
 
     def _load(self, pid: Any, offset: int) -> Any:
@@ -93,7 +97,7 @@ class TolerantMachine(PickleMachine):
         if type(function) is Global:
             function.indirect += 1  # the persistent id, which may be used elsewhere too, still has it
         if type(args) is not Call and type(args) is not PersistentId:  # of which nobody sees what they are
-            args = (IMPORTER, *(args if type(args) is tuple else self._arguments(args)))
+            args = (IMPORTER, *(args[: self._room(args)] if type(args) is tuple else self._arguments(args)))
         made = self._called(function, args, REDUCE, offset)
         if len(pid) > 3 and type(pid[1]) in (int, str, float, bool):
             made = self.reduced.setdefault(pid[1], made)
@@ -181,7 +185,8 @@ class TolerantMachine(PickleMachine):
             target.pairs += pairs
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
-            target.entries = (target.entries or []) + pairs
+            target.entries = target.entries if target.entries is not None else []
+            target.entries += pairs
         else:
             self._note(target, [(FORGED_PICKLE, OVERWRITTEN, ())], self.end)
 
@@ -193,7 +198,8 @@ class TolerantMachine(PickleMachine):
             target.items += items
         elif isinstance(target, Call):
             self._note(target, of_filling(target), self.end)
-            target.items = (target.items or []) + items
+            target.items = target.items if target.items is not None else []
+            target.items += items
         else:
             self._note(target, [(FORGED_PICKLE, OVERWRITTEN, ())], self.end)
 
@@ -201,12 +207,17 @@ class TolerantMachine(PickleMachine):
         """Python's own unpickler takes whatever can be gone through; the one in C only a tuple."""
         kind = type(args)
         if kind is list or kind is bytes or kind is bytearray or kind is str:
-            return tuple(args[:MOST_ARGUMENTS])
+            return tuple(args[: self._room(args)])
         if kind is SetOf:
-            return tuple(args.items[:MOST_ARGUMENTS])
+            return tuple(args.items[: self._room(args.items)])
         if kind is Mapping:
-            return tuple([key for key, _ in args.pairs[:MOST_ARGUMENTS]])
+            return tuple([key for key, _ in args.pairs[: self._room(args.pairs)]])
         return (args,)
+
+    def _room(self, args: Sequence[Any]) -> int:
+        """How many of the arguments are copied for a call: one list may be those of a million calls."""
+        self.arguments += min(len(args), MOST_ARGUMENTS)
+        return MOST_ARGUMENTS if self.arguments <= MOST_COPIED else FEW_ARGUMENTS
 
     def _line(self, pos: int, most: int = 0) -> tuple[bytes | bytearray, int]:
         """Unpicklers know no longest line."""

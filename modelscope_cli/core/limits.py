@@ -1,8 +1,7 @@
 """How much a file may ask for. Every length in a file is a claim; these are the claims we are willing to believe.
 
-At the defaults a file, honest or hostile, is answered within ten seconds and 512 MiB of memory (docs/limits.md has what is known to get
-past that). The words behind each limit are
-what `--limit help` and docs/limits.md say.
+At the defaults a file, honest or hostile, is answered within ten seconds of the processor and 512 MiB of memory. The words behind each
+limit are what `--limit help` and docs/limits.md say.
 """
 
 from __future__ import annotations
@@ -47,7 +46,10 @@ class Limits(NamedTuple):
     scanned_names: int = 20_000  # different names that the configurations in one file have a program call, all together
     searched_bytes: int = 8 << 20  # of a source, a text or a gap that a scan searches (of JSON and HDF5 up to 128 times)
     template_characters: int = 1 << 18  # of one chat template that a scan judges
-    seconds: int = 10  # of the processor, to read one file (each file of a set anew), and again to show what was read; 0: as long as it takes
+    memory_bytes: int = 512 << 20  # that the command may take for one file, with what it takes itself; 0: as much as there is
+    seconds: int = (
+        10  # of the processor, to read one file (each file of a set anew) and to show what was read; 0: as long as it takes
+    )
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""

@@ -17,6 +17,14 @@ def typed(path: str) -> str:
     return path if _PLAIN.fullmatch(path) else "'" + path.replace("'", "'\\''") + "'"
 
 
+def real_path(path: str) -> str:
+    """The path without links. That of a member of an archive may hold what no path of a system does: a zero byte."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return os.path.normpath(path)
+
+
 def short_name(path: str) -> str:
     """The name of a file; of one in an archive that of the archive and the way from there."""
     at = path.find(SEPARATOR)

@@ -87,6 +87,7 @@ class Joining:
         self.limits = limits
         self.metadata: dict[str, Any] = {}
         self.groups: list[tuple[int, str]] = []
+        self.characters = 0  # of names and groups
         self._fitting = Fitting()
         self._kept = self._left_out = 0
         self._characters = 0
@@ -158,8 +159,13 @@ class Joining:
         if len(table) >= self.limits.tensors:
             raise LimitError("tensors", self.limits.tensors, f"more than {self.limits.tensors:,}", path=self.files.index_path)
         group = ".".join(container)
+        self.characters += len(name)
         if not self.groups or self.groups[-1][1] != group:
             self.groups.append((len(table), group))
+            self.characters += len(group)
+        if self.characters > 2 * self.limits.name_characters:  # of names, and of the groups that begin them
+            most = self.limits.name_characters
+            raise LimitError("name_characters", most, f"more than {most:,}", path=self.files.index_path)
         main = views[0] if views else View(NOWHERE, 0, held.shape, held.dtype, None)
         index = table.add(name, held.shape, held.dtype, main.storage, main.offset, main.strides)
         if len(views) > 1 or (views and (main.origin is not None or main.shape != held.shape)):

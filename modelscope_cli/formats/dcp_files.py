@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.core.checkpoint import Note, PickleTrace
 from modelscope_cli.core.dtype import DType
 from modelscope_cli.core.limits import Limits
+from modelscope_cli.core.place import real_path
 from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import Shape, TensorTable, View
 from modelscope_cli.core.window import Window, open_window
@@ -88,12 +89,12 @@ class Files:
             if leads_outside(file):
                 raise CorruptFileError(f"the index names {file!r:.200}, a file outside its folder", path=self.index_path)
         problems: list[ModelscopeError] = []
-        seen = {os.path.realpath(self.index_path): "the index itself"}
+        seen = {real_path(self.index_path): "the index itself"}
         for done, (file, blobs) in enumerate(sorted(listed.items(), key=lambda pair: by_rank(pair[0]))):
             if step is not None:
                 step(done, len(listed))
             path = os.path.join(self.folder, file)
-            same = seen.setdefault(os.path.realpath(path), file)
+            same = seen.setdefault(real_path(path), file)
             if same != file:
                 self.remarks.add("dcp-same-file", file, f"is {same}, under another name: not read twice")
                 continue

@@ -69,6 +69,7 @@ def add_payloads(archive: Archive, folder: str, config: dict[str, Any], prefix: 
         if type(file) is not str:
             raise CorruptFileError(f"tensor {name[:80]!r} has no path_name", path=archive.path)
         member = folder + file
+        archive.count_names(1, len(prefix) + 1 + len(name))
         path = f"{prefix}.{name}" if prefix else name
         if member not in archive.members:
             raise CorruptFileError(

@@ -13,6 +13,8 @@ from modelscope_cli.errors import LimitError
 from modelscope_cli.formats import torch_legacy, torch_zip
 from modelscope_cli.formats.torch_archive import Archive
 
+LONGEST_LEAF = 200  # characters of the name of a file that stay in the names of its storages
+
 
 def read_inner(archive: Archive, name: str) -> Checkpoint:
     """The checkpoint in a member: a plain torch zip, stacked pickles, or a bare pickle."""
@@ -57,13 +59,15 @@ def adopt(archive: Archive, name: str, inner: Checkpoint, prefix: str = "", data
         return range(first, first)
     own = inner.tensors
     if prefix:
+        archive.count_names(len(own), len(prefix) + 1)
         own.names = [f"{prefix}.{name}" if name else prefix for name in own.names]
     table.extend(own)
     archive.check_tensors()
     del table.filenames[1:]
+    leaf = name.rpartition("/")[2][-LONGEST_LEAF:]
     for index in range(first_storage, len(storage)):
         storage.files[index] = 0
-        storage.keys[index] = f"{name.rpartition('/')[2]}:{storage.keys[index]}"
+        storage.keys[index] = f"{leaf}:{storage.keys[index]}"
         storage.starts[index] += member.start
     if not stored:
         _share_out(archive, member, first_storage)

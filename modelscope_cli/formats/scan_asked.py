@@ -61,6 +61,7 @@ OWN_MODULE = re.compile(
 OWN_LIBRARIES = ("diffusers", "transformers", "onnxruntime", "optimum")  # that components of diffusers are of
 INSTALLED = ("diffusers", "transformers")  # those of them that are always there
 MOST_NAMES = 1_000  # of one configuration
+CHARACTERS = 200  # of paths that count as one more
 MOST_PARTS = 12  # of a name with dots
 MOST_ABOVE = 3  # folders above that of a module, where the code of its model can be
 
@@ -145,13 +146,14 @@ def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
 def keep_asked(walk: Walk, where: str, asked: Iterable[Asked]) -> None:
     """Keep what a configuration asks for, as long as there is room."""
     for one in asked:
-        if len(one.files) > walk.asking:
+        room = len(one.files) + sum(map(len, one.files)) // CHARACTERS
+        if room > walk.asking:
             walk.sign(
                 "too-many-names", where, "the configurations of this file name too many Python files; not all were looked for"
             )
             walk.asking = 0
             return
-        walk.asking -= len(one.files)
+        walk.asking -= room
         walk.asked.append(one)
 
 

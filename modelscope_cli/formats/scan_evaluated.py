@@ -108,6 +108,8 @@ class Looking:
         self.evaluated_keys = EVALUATED_OF_EXPORTS if exported else EVALUATED
         self.packed: list[tuple[str, str]] = []  # texts that may be pickles in base64, by their keys
         self.trusts = False
+        self.longest: Any = None  # the last key that was too long, and its beginning
+        self.cut = ""
         self.evaluated = 0  # calls in expressions of MONAI that reach for nothing
         self.told = 0
         self.left = MOST_JUDGED
@@ -159,7 +161,17 @@ class Looking:
             return [(key, each) for each in node if (_may_tell(each) if type(each) is str else type(each) not in PLAIN)]
         else:
             return []
-        return [(name[:LONGEST_KEY] if type(name) is str else "", each) for name, each in pairs if type(each) not in PLAIN]
+        return [(self.key(name), each) for name, each in pairs if type(each) not in PLAIN]
+
+    def key(self, name: Any) -> str:
+        """The beginning of a key. One long key may stand before a million values: it is cut once."""
+        if type(name) is not str:
+            return ""
+        if len(name) <= LONGEST_KEY:
+            return name
+        if self.longest is not name:
+            self.longest, self.cut = name, name[:LONGEST_KEY]
+        return self.cut
 
     def text(self, key: str, text: str) -> None:
         """Judge one text under a key."""

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.containers.judging_machine import JudgingMachine
-from modelscope_cli.containers.literal_bytes import literal_bytes
+from modelscope_cli.containers.literal_bytes import literal_bytes, source_of_bytes
 from modelscope_cli.containers.pickle_frames import IMPORT
 from modelscope_cli.containers.pickle_machine import CHUNK
 from modelscope_cli.containers.pickle_nodes import COMPUTED, Call, Global
@@ -75,7 +75,8 @@ class Series:
         self.position = 0
         self.keys: dict[str, int | None] = {}  # of storages: how many bytes, where one number is said
         self.nested: list[tuple[int, bytes]] = []
-        self.seen: set[bytes] = set()
+        self.seen: set[bytes] = set()  # checksums of files in the pickle
+        self.sources: dict[int, Any] = {}  # what their bytes are made of, by identity
 
     def more(self, wanted: int) -> bytes:
         start = len(self.data)
@@ -197,9 +198,11 @@ class Series:
             problem = self._named(error.without_frames())
         except RecursionError:
             problem = LimitError("nesting", self.walk.limits.nesting, f"more than {self.walk.limits.nesting:,}", path=name)
-        except BaseException:  # the time is up: what was found so far counts
+        except BaseException:  # the time is up, or the memory: what was found so far counts
             if named(machine):
-                self.walk.found.streams.append(Stream(self.where, machine.trace("it took too long"), self.loader))
+                self.walk.found.streams.append(
+                    Stream(self.where, machine.trace("it took too long or too much memory"), self.loader)
+                )
             raise
         machine.other_readings()
         self.position = machine.end
@@ -248,13 +251,17 @@ class Series:
 
     def _load_from_bytes(self, args: tuple[Any, ...]) -> Any:
         """A torch.save inside the pickle: looked at as a file of its own."""
-        raw = literal_bytes(args[0]) if len(args) == 1 else None
+        source = source_of_bytes(args[0]) if len(args) == 1 else None
+        if source is not None and id(source) in self.sources:
+            return Call(Global("torch.storage", "_load_from_bytes"), args)
+        raw = literal_bytes(args[0]) if source is not None else None
         if raw is None:
             self.walk.sign(
                 "computed-bytes", self.where, "it unpickles bytes that are put together while loading: nobody can see them"
             )
         if raw is not None and (known := sha256(raw).digest()) not in self.seen:
             self.seen.add(known)
+            self.sources[id(source)] = source
             if len(self.nested) >= self.walk.limits.nested_files:
                 raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1, path=self.window.name)
             self.nested.append((self.data.find(raw[:64]) if raw else 0, raw))

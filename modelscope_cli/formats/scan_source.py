@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.errors import ModelscopeError
@@ -143,9 +144,11 @@ def judge_sources(walk: Walk) -> None:
         elif not _served(walk, source) and not _named(walk, source, asking, hubs):
             left.append(source)
     paths |= {source_of(sign.where) for sign in walk.found.signs if sign.code == "native-code-inside"}
+    there: set[str] = set()  # folders with a manifest whose handler is beside it
+    for path in paths if walk.served else ():
+        there |= {root for root in _above(path) if root in walk.served and is_named(walk.served[root], path.removeprefix(root))}
     for root, manifest in walk.served.items():
-        served = (path.removeprefix(root) for path in paths if path.startswith(root))
-        if manifest.handler and not any(is_named(manifest, path) for path in served):
+        if manifest.handler and root not in there:
             sign_handler(walk, root + "/".join(MANIFESTS[0]), manifest.handler)
     if left and left[0].where:
         names = ", ".join(source.where for source in left[:MOST_NAMED]) + (", …" if len(left) > MOST_NAMED else "")
@@ -154,11 +157,19 @@ def judge_sources(walk: Walk) -> None:
         walk.unseen(left[0].folder, why, quiet=True, source=True)
 
 
+def _above(where: str) -> Iterator[str]:
+    """The folders that a path is in, each to its last `/` and the nearest first; the last is the archive itself."""
+    end = len(where)
+    while (end := where.rfind("/", 0, end)) >= 0:
+        yield where[: end + 1]
+    yield ""
+
+
 def _is_packaged(walk: Walk, source: Source) -> bool:
     """Whether it is of a torch.package that was unpacked: in a folder, or into an archive of another kind."""
     if not source.where:
         return package_around(walk.found.path) is not None
-    root = next((root for root in walk.packages if source.where.lower().startswith(root)), None)
+    root = next((root for root in _above(source.where.lower()) if root in walk.packages), None)
     if root is not None:
         walk.found.packaged.add(module_of(source.where, [root]))
     return root is not None
@@ -167,7 +178,7 @@ def _is_packaged(walk: Walk, source: Source) -> bool:
 def _served(walk: Walk, source: Source) -> bool:
     """Whether TorchServe can run it, which is told then."""
     if source.where:
-        root = next((root for root in walk.served if source.where.startswith(root)), None)
+        root = next((root for root in _above(source.where) if root in walk.served), None)
         manifest = walk.served[root] if root is not None else None
         path = source.path.removeprefix(root or "")
     else:
@@ -232,7 +243,8 @@ def scan_sources(archive: Archive, members: list[Member]) -> None:
     names = [member.name for member in archive.directory.members]
     scripted = [member for member in members if CODE in f"/{member.name}".lower() and archive.roots]
     packages = roots_of(names)
-    others = [member for member in members if member not in scripted] if packages else []
+    by_torch = set(scripted)
+    others = [member for member in members if member not in by_torch] if packages else []
     for member in scripted + others:
         walk.judged.add(f"{prefix}{member.name}")
         try:
@@ -240,7 +252,7 @@ def scan_sources(archive: Archive, members: list[Member]) -> None:
         except ModelscopeError as problem:
             walk.unseen(f"{prefix}{member.name}", problem)
             continue
-        keep(walk, f"{prefix}{member.name}", data, SCRIPT if member in scripted else PACKAGE)
+        keep(walk, f"{prefix}{member.name}", data, SCRIPT if member in by_torch else PACKAGE)
     if scripted:
         walk.found.scripted |= {
             f"{prefix}{_base(member.name)}" for member in scripted if f"{_base(member.name)}constants.pkl" in names

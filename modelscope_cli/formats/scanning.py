@@ -119,7 +119,7 @@ class Walk:
         self.targets: set[Target] = set()  # names in configurations, each once a place
         self.names: set[tuple[str, str]] = set()  # of them, each once, with how it is asked for
         self.names_left_out = False  # whether there were more than the limit
-        self.packages: list[str] = []  # where in an archive a torch.package begins that was unpacked
+        self.packages: set[str] = set()  # where in an archive a torch.package begins that was unpacked
         self.served: dict[str, Manifest] = {}  # by folder: what a manifest of TorchServe in it names
         self.indexes: dict[
             str, tuple[Any, PickleTrace]

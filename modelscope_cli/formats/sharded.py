@@ -21,7 +21,7 @@ import msgspec
 
 from modelscope_cli.core.checkpoint import Checkpoint, FileRecord, Note
 from modelscope_cli.core.limits import Limits
-from modelscope_cli.core.place import SEPARATOR
+from modelscope_cli.core.place import SEPARATOR, real_path
 from modelscope_cli.core.span import ByteMap, Region
 from modelscope_cli.core.tensor import TensorTable
 from modelscope_cli.errors import CorruptFileError, LimitError, MissingShardError, ModelscopeError
@@ -99,6 +99,12 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
         if window.size > limits.index_bytes:
             raise LimitError("index_bytes", limits.index_bytes, window.size, path=path)
         raw = window.read(0, window.size)
+    for count, limit in (
+        (raw.count(b"{") + raw.count(b"["), limits.objects),
+        (max(raw.count(b'"'), raw.count(b",")), 4 * limits.objects),
+    ):
+        if count > limit:  # counted before they are made: empty lists take thirty times their text
+            raise LimitError("objects", limits.objects, count, path=path)
     try:
         index = msgspec.json.decode(raw, type=Index)
     except msgspec.ValidationError as error:
@@ -154,7 +160,7 @@ def shard_paths(target: Target, index: Index | None, limits: Limits) -> list[str
         if leads_outside(name):
             raise CorruptFileError(f"the index names {name!r}, a file outside its folder", path=target.index_path)
         path = os.path.join(target.folder, name)
-        if target.index_path and os.path.realpath(path) == os.path.realpath(target.index_path):
+        if target.index_path and real_path(path) == real_path(target.index_path):
             raise CorruptFileError("the index names itself as a shard", path=target.index_path)
     return [os.path.join(target.folder, name) for name in names]
 

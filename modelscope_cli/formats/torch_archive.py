@@ -51,6 +51,7 @@ class Archive:
         self.notes: list[Note] = []
         self.rows: dict[str, int] = {}  # member → its row in the storage table
         self.inner_files = 0  # members that were read as files of their own
+        self.characters = 0  # of names that were made longer by the name of what they lie in
         self.inner_read = 0  # bytes of compressed members that were held in memory as files of their own
 
     def read(self, name: str, limit: int, resource: str) -> bytes:
@@ -110,6 +111,12 @@ class Archive:
             self.notes.append(Note("big-endian", "info", self.path, "the data is big-endian"))
         elif order != b"little":
             raise CorruptFileError(f"byte order {order[:20]!r}, expected little or big", path=self.path, offset=member.start)
+
+    def count_names(self, count: int, characters: int) -> None:
+        """Before so many names of tensors or modules are made that long: raise LimitError where that is too much together."""
+        self.characters += count * characters
+        if self.characters > self.limits.name_characters:
+            raise LimitError("name_characters", self.limits.name_characters, self.characters, path=self.path)
 
     def check_tensors(self) -> None:
         """Raise LimitError when the parts of the archive hold more tensors together than one may."""

@@ -154,6 +154,7 @@ class Program:
         self.exported = True
         graph = read_graph(self.archive, name)
         self.archive.labels[name] = "code"
+        self.archive.count_names(len(graph.modules), len(prefix) + 1)
         self.graph.modules.update(
             {f"{prefix}.{path}" if prefix and path else prefix or path: module for path, module in graph.modules.items()}
         )

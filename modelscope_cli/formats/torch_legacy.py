@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_cli.containers.literal_bytes import literal_bytes
+from modelscope_cli.containers.literal_bytes import literal_bytes, source_of_bytes
 from modelscope_cli.containers.pickle_calls import Readers
 from modelscope_cli.containers.pickle_machine import CHUNK, PickleMachine
 from modelscope_cli.containers.pickle_nodes import Global, Mapping
@@ -222,7 +222,7 @@ class NestedFiles:
         self.limits = limits
         self.spans: list[tuple[int, int, str]] = []
         self.traces: list[PickleTrace] = []
-        self._opened: dict[int, tuple[bytes, Any]] = {}  # by identity: the same bytes are opened once
+        self._opened: dict[int, tuple[Any, Any]] = {}  # by identity of what bytes are made of: the same are opened once
         self._depth = 0
 
     def readers(self, outer: bytes | bytearray, base: int | None) -> Readers:
@@ -231,15 +231,18 @@ class NestedFiles:
 
         def load_from_bytes(args: tuple[Any, ...]) -> Any:
             nonlocal searched
-            raw = literal_bytes(args[0]) if len(args) == 1 and type(args[0]) is not str else None
+            source = source_of_bytes(args[0]) if len(args) == 1 and type(args[0]) is not str else None
+            if id(source) in self._opened:
+                return self._opened[id(source)][1]
+            raw = literal_bytes(args[0]) if source is not None else None
             if raw is None:
                 raise BadTensorError("a torch.save inside the pickle, without its bytes")
-            if id(raw) in self._opened:
-                return self._opened[id(raw)][1]
             at = outer.find(raw, searched) if base is not None else -1
             if at >= 0:
                 searched = at + len(raw)
-            return self._open(raw, base + at if base is not None and at >= 0 else None)
+            root = self._open(raw, base + at if base is not None and at >= 0 else None)
+            self._opened[id(source)] = (source, root)
+            return root
 
         return {("torch.storage", "_load_from_bytes"): load_from_bytes}
 
@@ -267,5 +270,4 @@ class NestedFiles:
                 storage.starts[index], storage.stored[index] = 0, 0
             elif storage.stored[index] and start not in placed:
                 self.spans.append((start, stop, "data"))
-        self._opened[id(raw)] = (raw, root)
         return root

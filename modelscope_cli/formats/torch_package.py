@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, mapping
+from modelscope_cli.containers.pickle_nodes import Call, Global, Mapping, mapping, shortened
 from modelscope_cli.core.checkpoint import Checkpoint, Note
 from modelscope_cli.errors import LimitError
 from modelscope_cli.formats.script_walk import ScriptClasses, ScriptWalk
@@ -131,7 +131,7 @@ class Package:
         body = args[0] if args else None
         if function.module.startswith("torch.fx") and type(body) is Mapping:
             cls = body.get("_graphmodule_cls_name")
-            made = Call(Global("torch.fx.graph_module", cls if type(cls) is str else "GraphModule"), ())
+            made = Call(Global("torch.fx.graph_module", shortened(cls) if type(cls) is str else "GraphModule"), ())
             made.state = body
         return made
 

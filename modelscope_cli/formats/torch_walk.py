@@ -172,7 +172,8 @@ class Walk:
 
     def _leave(self, frame: _Frame) -> None:
         self._open.discard(frame.node)
-        self._finished[frame.node] = (frame.path, frame.first, len(self.table))
+        last = len(self.table)
+        self._finished[frame.node] = (frame.path if last > frame.first else "", frame.first, last)  # a path is for its tensors
 
     def _entries(self, node: Any, path: str) -> Iterator[tuple[str, Any, str | None]]:
         """(key, value, recorded role) of everything directly inside a container."""
@@ -289,6 +290,7 @@ class Walk:
         if sink is None or deep or self._kept >= self.limits.metadata_items:
             return None
         child: dict[str, Any] = {}
+        self._kept += (len(path) + len(key)) // AS_AN_ITEM
         sink[key] = child
         return child
 
@@ -334,23 +336,22 @@ def _last_wins(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     return list(merged.items())
 
 
-def _object_entries(node: Call, plain: Plain) -> list[tuple[str, Any, str | None]]:
+def _object_entries(node: Call, plain: Plain) -> Iterator[tuple[str, Any, str | None]]:
     """What an object of unknown class holds: attributes, dictionary entries, list items, and arguments that are not plain."""
-    entries: list[tuple[str, Any, str | None]] = []
     state = node.state
     if type(state) is tuple and len(state) == 2 and all(type(half) is Mapping or half is None for half in state):
         halves = [half for half in state if half is not None]  # (__dict__, __slots__)
     else:
         halves = [state] if type(state) is Mapping else []
         if state is not None and not halves:
-            entries.append(("state", state, None))
+            yield "state", state, None
     for half in halves:
-        entries += [(plain.key(key), value, None) for key, value in _last_wins(half.pairs)]
-    entries += [(plain.key(key), value, None) for key, value in node.entries or ()]
-    entries += [(str(index), value, None) for index, value in enumerate(node.items or ())]
-    entries += [
-        (f"argument {index}", value, None)
-        for index, value in enumerate(node.args)
-        if type(value) not in (*SCALARS, Global, tuple) or (type(value) is tuple and value and not is_plain_sequence(value))
-    ]
-    return entries
+        for key, value in _last_wins(half.pairs):
+            yield plain.key(key), value, None
+    for key, value in node.entries or ():
+        yield plain.key(key), value, None
+    for index, value in enumerate(node.items or ()):
+        yield str(index), value, None
+    for index, value in enumerate(node.args):
+        if type(value) not in (*SCALARS, Global, tuple) or (type(value) is tuple and value and not is_plain_sequence(value)):
+            yield f"argument {index}", value, None

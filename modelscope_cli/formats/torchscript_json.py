@@ -58,7 +58,6 @@ def read_archive(archive: Archive, root: str) -> Checkpoint:
 def add_modules(archive: Archive, root: str, described: Any, tensors: list[Any], modules: dict[str, ModuleRecord]) -> None:
     """List the parameters and buffers of a module and of those inside it, in order. Raises BadTensorError."""
     waiting: list[tuple[str, Any, int]] = [("", described, 0)]
-    characters = 0
     while waiting:
         path, module, depth = waiting.pop()
         if type(module) is not dict:
@@ -68,7 +67,7 @@ def add_modules(archive: Archive, root: str, described: Any, tensors: list[Any],
         modules[path] = ModuleRecord(None, {})
         for entry in _listed(module, "parameters"):
             name = f"{path}.{_text(entry, 'name')}" if path else _text(entry, "name")
-            characters += len(name)
+            archive.count_names(1, len(name))
             number = _number(_field(entry, "tensorId"))
             if number >= len(tensors) or type(tensors[number]) is not dict:
                 raise BadTensorError(f"{name[:80]!r} is tensor {number:,}, and {len(tensors):,} are described")
@@ -76,10 +75,8 @@ def add_modules(archive: Archive, root: str, described: Any, tensors: list[Any],
             archive.table.recorded[len(archive.table) - 1] = BUFFER if entry.get("isBuffer") is True else PARAMETER
         for inner in reversed(_listed(module, "submodules")):
             name = f"{path}.{_text(inner, 'name')}" if path else _text(inner, "name")
-            characters += len(name)
+            archive.count_names(1, len(name))
             waiting.append((name, inner, depth + 1))
-        if characters > archive.limits.name_characters:
-            raise LimitError("name_characters", archive.limits.name_characters, characters, path=archive.path)
 
 
 def add_tensor(archive: Archive, root: str, name: str, tensor: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ import pkgutil
 
 import modelscope_cli
 
-OF_PATHS = (  # what these go by is names in folders, and which file is whose, not bytes
-    "core.place", "formats.archive_foreign", "formats.catalogue", "formats.files_below", "formats.folder", "formats.foreign_folder",
+OF_PATHS = (  # what these go by is names in folders, which file is whose, and what this process takes, not bytes
+    "core.memory", "core.place", "formats.archive_foreign", "formats.catalogue", "formats.files_below", "formats.folder", "formats.foreign_folder",
     "formats.locate", "formats.looking", "formats.known_beside", "formats.scan_around", "formats.target", "formats.baseline_writer",
 )  # fmt: skip
 ALWAYS = (

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from modelscope_cli.core.memory import taken_now
 from modelscope_cli.errors import DrawingError
 
 EVERY = 0.25  # seconds between looks
-UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-
-
-def taken_now() -> int:
-    """Bytes of memory that this process has. Where the system does not say, the most it ever had, which begins with that of its parent."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
 
 
 @contextmanager
