@@ -346,3 +346,6 @@ def test_names_that_no_system_has(write, pack):
     shards = {f"a\0b/m-{n}-of-2.safetensors": safetensors_bytes({name: ("U8", (n,))}) for n, name in ((1, "w"), (2, "v"))}
     write(pack({"a\0b/m\0.safetensors.index.json": index, **shards}))
     assert [sorted(read_target(target).tensors.names) for target in locate(["a.zip"]).found] == [["v", "w"]]
+    write(pack({"a\0b/a.bin": b"\1" * 600, "a\0b/.metadata": b"\1", "a\0b/group1-shard1of1.bin": b"\1" * 9}))
+    with pytest.raises(ModelscopeError):
+        targets("a.zip")

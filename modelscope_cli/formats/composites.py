@@ -54,7 +54,7 @@ def composites(folder: str) -> list[Composite]:
     """The sets that lie in a folder. One that cannot be listed has none."""
     try:
         names = sorted(os.listdir(folder or "."))
-    except OSError:
+    except (OSError, ValueError):
         return []
     return [
         *distributed(folder, names),

@@ -138,7 +138,7 @@ def json_files(folder: str) -> list[str]:
             names.sort(key=lambda entry: (entry != "model.json" and "manifest" not in entry, entry))
             _LISTED[:] = [(folder, changed, names[:MOST_MANIFESTS])]
         return _LISTED[0][2]
-    except OSError:
+    except (OSError, ValueError):  # a folder of an archive is none of the system, and its name may have a zero byte
         return []
 
 

@@ -34,7 +34,7 @@ def names_of(target: Target) -> list[str]:
     """All paths by which somebody may mean a target: its own, its index, its shards (of an index those that look like shards)."""
     shards = target.shards or ()
     if target.index_path is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             names = os.listdir(target.folder or ".")
             shards = tuple(os.path.join(target.folder, name) for name in names if SHARD_NAME.fullmatch(name))
     archive = target.archive.file if target.archive is not None else None

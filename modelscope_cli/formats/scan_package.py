@@ -82,7 +82,7 @@ def package_around(path: str) -> str | None:
 def _is_package(folder: str) -> bool:
     try:
         return _has_extern(folder, os.stat(folder).st_mtime_ns)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -195,5 +195,5 @@ def _is_there(root: str, file: str) -> bool:
     try:
         with os.scandir(folder) as entries:
             return any(source_of(entry.name) == leaf for entry in islice(entries, MOST_LISTED))
-    except OSError:
+    except (OSError, ValueError):  # a manifest may name what no system has
         return False

@@ -127,7 +127,7 @@ def follow_beside(walk: Walk, window: Window) -> None:
     try:
         found = os.stat(path)
         index = _kept(path, found.st_size, found.st_mtime_ns, walk.limits)
-    except (OSError, ModelscopeError):
+    except (OSError, ValueError, ModelscopeError):
         index = None
     places = [place for place in places_of(index) if place.blob.file == os.path.basename(window.name)] if index else []
     if places:
