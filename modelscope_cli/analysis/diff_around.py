@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.diff import Diff
 
 MOST_NAMED = 3
+LONGEST_PART = 200  # characters of a key, in the name of what lies below it
 
 
 class MetadataChange(NamedTuple):
@@ -63,7 +64,7 @@ def compare_metadata(old: Checkpoint, new: Checkpoint) -> list[MetadataChange]:
         before[place], after[place] = value, other
     found = []
     for path in [*before, *[path for path in after if path not in before]]:
-        key = ".".join(path)
+        key = ".".join([part if len(part) <= LONGEST_PART else f"{part[:LONGEST_PART]}…" for part in path])
         if path not in after:
             found.append(MetadataChange(key, "removed", before[path], None, of_container(path, old)))
         elif path not in before:

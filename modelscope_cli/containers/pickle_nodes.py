@@ -21,13 +21,14 @@ class Global:
     `watched` says whether that was counted, and `plain` that calling it needs no more than to be noted.
     """
 
-    __slots__ = ("indirect", "module", "name", "offset", "plain", "pushed", "sites", "watched")
+    __slots__ = ("_path", "indirect", "module", "name", "offset", "plain", "pushed", "sites", "watched")
 
     def __init__(self, module: str, name: str, offset: int = 0):
         self.module = module
         self.name = name
         self.offset = offset
         self.sites: array[int] | None = None  # none before the first call: most names of a hostile file have none
+        self._path: str | None = None
         self.indirect = 0
         self.pushed = 0
         self.watched = False
@@ -46,7 +47,9 @@ class Global:
 
     @property
     def path(self) -> str:
-        return f"{self.module}.{self.name}"
+        if self._path is None:  # made once: a million objects may be of one class
+            self._path = f"{self.module}.{self.name}"
+        return self._path
 
     def __repr__(self) -> str:
         return f"<{self.module}.{self.name}>"

@@ -196,7 +196,7 @@ class ScriptWalk(Walk):
         pairs = node.state.pairs if type(node.state) is Mapping else []
         plain_ones = self.plain.attributes([pair for pair in pairs if type(pair[1]) in SCALARS and pair[1] is not None])
         name = MANGLED.sub("", cls.path.removeprefix(PREFIX)).removeprefix(".")
-        self.modules[self._name(path)] = ModuleRecord(name, {**known.finals, **plain_ones})
+        self.modules[self._name(path)] = ModuleRecord(name, {**known.finals, **plain_ones} if plain_ones else known.finals)
         if known.roles is not None:
             self._told.add(id(node))
         if type(node.state) is not Mapping:

@@ -10,7 +10,9 @@ checkpoint together in the end. Facts: caffe2/serialize/inline_container.h.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from modelscope_cli.containers.pickle_machine import PickleMachine
@@ -60,7 +62,20 @@ class Archive:
 
     def has(self, name: str) -> bool:
         """Whether there is such a member, or any below a folder (a name with a slash at its end)."""
-        return name in self.members or (name.endswith("/") and any(other.startswith(name) for other in self.members))
+        return name in self.members or (name.endswith("/") and bool(self.below(name, most=1)))
+
+    def below(self, folder: str, most: int | None = None) -> list[str]:
+        """The names of members that begin so, in order, or the first few of them. None is looked at but those."""
+        first = bisect_left(self.sorted_names, folder)
+        stop = first
+        while stop < len(self.sorted_names) and stop - first != most and self.sorted_names[stop].startswith(folder):
+            stop += 1
+        return self.sorted_names[first:stop]
+
+    @cached_property
+    def sorted_names(self) -> list[str]:
+        """Those of all members."""
+        return sorted(self.members)
 
     def record(self, name: str) -> str | None:
         """The text of a small record such as `version`, or None when there is none or it is larger than such records are."""

@@ -112,14 +112,12 @@ class Program:
         archive = self.archive
         folder = f"{self.root}data/aotinductor/{name}"
         code = built_in = 0
-        for member in archive.directory.members:
-            if not member.name.startswith(f"{folder}/") and member.name != folder:
-                continue
-            lower = member.name.lower()
+        for path in [*filter(archive.members.__contains__, [folder]), *archive.below(f"{folder}/")]:
+            lower, size = path.lower(), archive.members[path].size
             native = lower.endswith((*COMPILED, *BUILT_IN))
-            archive.labels[member.name] = "compiled" if native else "code"
-            code += member.size if lower.endswith(COMPILED) else 0
-            built_in += member.size if lower.endswith(BUILT_IN) else 0
+            archive.labels[path] = "compiled" if native else "code"
+            code += size if lower.endswith(COMPILED) else 0
+            built_in += size if lower.endswith(BUILT_IN) else 0
         weights = f"{folder}/weights_config.json"
         self.groups.append((len(archive.table), prefix))
         if weights in archive.members:

@@ -42,7 +42,8 @@ def local_shards(state: Any, limits: Limits) -> list[Piece]:
     for node in listed:
         fields = attributes(node)
         offsets: Any = attributes(fields.get("metadata")).get("shard_offsets")
-        whole = type(offsets) in (list, tuple) and all(type(place) is int and place >= 0 for place in offsets)
+        known = type(offsets) in (list, tuple) and len(offsets) <= limits.dimensions
+        whole = known and all(type(place) is int and place >= 0 for place in offsets)
         pieces.append(Piece(fields.get("tensor"), tuple(offsets) if whole else None))
     return pieces
 
