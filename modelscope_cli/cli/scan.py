@@ -208,17 +208,18 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
 
     with Clock.reading(bounds, path) as clock:
         clock.share = FOR_SCAN
+        ended: ModelscopeError | None = None
         try:
             found = guarded(scan, path)
         except SpentError as spent:
-            found.problem = spent.problem(path)
+            ended = spent.problem(path)
         except ModelscopeError as problem:
+            ended = problem
+        if ended is not None:  # the time was up, or the memory: what was found until then counts
             if not found.has_something:
-                raise
-            found.problem = problem
-        if found.problem is not None and not found.has_something:
-            raise found.problem
-        clock.last()  # the time was up, or the memory: what was found until then counts
+                raise ended
+            found.problem = ended
+        clock.last()
         return Safety(found, policy)
 
 
