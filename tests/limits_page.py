@@ -30,7 +30,8 @@ command to its end: finding it, reading it, showing and writing what was read; e
 files. Pictures that other programs draw are not timed. `memory_bytes` is what the command takes together; of several files each may add as
 much to what those before it left. Both are nets below the other limits, which keep time and memory small by themselves on a machine of
 today: a slower one may need `--limit seconds=60` for the largest models. The kernel tells the time; each hundredth of a second both are looked at,
-and work is ended a sixteenth before the limit, so that saying so is within it too. Where a system has no such timer (Windows), seconds
+and work is ended a sixteenth before the limit, so that saying so is within it too; a scan a quarter before, so that what it found is
+judged. Where a system has no such timer (Windows), seconds
 are looked at between the files of a set, and when a file has been read, and memory is not.
 
 How much there is to show is bounded by `tensors`, and by how many modules are told apart: where a file names more than {MOST_MODULES:,}

@@ -161,11 +161,16 @@ def test_writing_has_the_seconds_that_the_files_left():
     for path in ("a.pt", "b.pt"):
         with Clock(10, path):
             spin(0.1)
-    assert 19 < Clock.writing().seconds < 19.9
+    assert 19 < Clock.writing("a.md").seconds < 19.9
+    with Clock.writing("a.md"):
+        spin(1.0)
+    assert 18 < Clock.writing("b.md").seconds < 18.9
     Clock.used["a.pt"] = Clock.used["b.pt"] = 11.0
-    assert Clock.writing().seconds == LEAST_SECONDS
+    assert Clock.writing("a.md").seconds == LEAST_SECONDS
+    with pytest.raises(LimitError, match=r"^a.md: seconds: more than the limit of 10$"), Clock.writing("a.md"):
+        spin(5.0)
     Clock.command(DEFAULT_LIMITS._replace(seconds=0))
-    assert Clock.writing().seconds == 0
+    assert Clock.writing("a.md").seconds == 0
 
 
 @timed

@@ -205,6 +205,14 @@ ASKING: dict[str, tuple[Files, dict[str, set[str]]]] = {
         },
         {"steps.py": {"risky-source"}},
     ),
+    "a handler in a folder with a manifest of its own": (
+        {
+            "MAR-INF/MANIFEST.json": text({"model": {"handler": "sub.handler"}}),
+            "sub/MAR-INF/MANIFEST.json": text({"model": {"handler": "base_handler"}}),
+            "sub/handler.py": RISKY,
+        },
+        {"sub/handler.py": {"risky-source"}},
+    ),
     "an unpickler of mlflow": ({"data/pickle_module_info.txt": b"my_pickle\n"}, {"data/pickle_module_info.txt": {"custom-code"}}),
 }
 HONEST: dict[str, Files] = {

@@ -8,7 +8,8 @@ import pytest
 
 from modelscope_cli.core.limits import DEFAULT_LIMITS
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError, UnsupportedFeatureError
-from tests.builders.pickle_code import Code, call, get, name, persistent, pickled, remembered, value
+from tests.builders.attacks import SYSTEM
+from tests.builders.pickle_code import STOP, Code, call, get, name, persistent, pickled, proto, remembered, value
 from tests.builders.torch_code import module, ordered, parameter, tensor
 from tests.builders.torch_file import legacy_bytes, torch_zip_bytes
 from tests.opened import codes, facts, opened
@@ -150,6 +151,9 @@ def test_the_same_text_makes_the_same_save_by_one_codec_alone():
         opened(pickled([decoded(remembered(1, inner), "latin1"), decoded(get(1), "utf-16")]), "x.pkl")
     said = codes_of_scan(scanned(pickled([decoded(remembered(1, inner), "latin1"), decoded(get(1), "utf-16")]), "x.pkl"))
     assert "computed-bytes" in said
+    evil = (proto() + SYSTEM + STOP).decode("latin-1")
+    both = [call("torch.storage._load_from_bytes", remembered(1, evil)), decoded(get(1), "latin1")]
+    assert scanned(pickled(both), "x.pkl").verdict == "dangerous"
 
 
 def test_save_inside_that_is_used_twice_is_tied():

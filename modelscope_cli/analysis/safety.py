@@ -10,7 +10,7 @@ A verdict is the gravest of its findings. It says what loading can do, not what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.found import Found as Found
@@ -24,6 +24,7 @@ from modelscope_cli.containers.pickle_callers import is_import
 from modelscope_cli.containers.pickle_nodes import BUILD, Call, is_shortened
 from modelscope_cli.containers.python2_names import imported_as
 from modelscope_cli.core.checkpoint import CallUse
+from modelscope_cli.core.place import folders_above
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen, limit_in
 from modelscope_cli.errors import LimitError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
@@ -80,10 +81,15 @@ class Called(NamedTuple):
 
 
 class Safety:
-    """The verdict on one file, and all that it rests on. `verdict` is None where there was nothing to judge."""
+    """The verdict on one file, and all that it rests on. `verdict` is None where there was nothing to judge.
 
-    def __init__(self, scanned: Scanned, policy: Policy | None = None):
+    Where `ends` gives a limit, nothing more is judged: that is the file's problem then, and what was found until then counts.
+    """
+
+    def __init__(self, scanned: Scanned, policy: Policy | None = None, ends: Callable[[], LimitError | None] = lambda: None):
         self.scanned = scanned
+        self._ends = ends
+        self._over = False
         self.path = scanned.path
         self.policy = policy or standard_policy()
         self.imports: list[Imported] = []
@@ -93,7 +99,7 @@ class Safety:
         self._told = 0  # characters of calls that are the evidence of findings
         self.found: list[Found] = []
         for stream in scanned.streams:
-            if stream.loader != NOBODY:
+            if stream.loader != NOBODY and not self._is_over():
                 self._stream(stream)
         self.found += [_from_sign(sign) for sign in scanned.signs if sign.code != PICKLE_LIMIT]
         if scanned.operators:
@@ -106,6 +112,14 @@ class Safety:
             self.found += targets.found_in(scanned.targets, self.policy)
         self.found += self._unread()
         self.found.sort(key=lambda found: -grave(found.level))
+
+    def _is_over(self) -> bool:
+        """Whether a limit ends the judging."""
+        problem = None if self._over else self._ends()
+        if problem is not None:
+            self._over = True
+            self.scanned.problem = problem
+        return self._over
 
     def _unread(self) -> Iterator[Found]:
         """What kept the file, or a part that could hold something, from being looked at."""
@@ -235,6 +249,8 @@ class Safety:
         odd: dict[str, tuple[CallUse, str]] = {}
         dtypes = Dtypes()
         for call in trace.calls:
+            if self._is_over():
+                break
             state = odd_in(call, dtypes)
             if state is not None:
                 odd.setdefault(state[0], (call, state[1]))
@@ -256,6 +272,8 @@ class Safety:
                 Found(SUSPICIOUS, "too-many-names", stream.where, trace.globals[MOST_JUDGED].offset, Phrase((text,)))
             )
         for use in trace.globals[:MOST_JUDGED]:
+            if self._is_over():
+                break
             calls = by_name.get((use.module, use.name), [])
             judgement = judge(self.policy, use.module, use.name, calls, use.calls, use.loose)
             if not judgement.by and grave(judgement.level) < grave(SUSPICIOUS) and self._is_packaged(use.module):
@@ -302,7 +320,7 @@ class Safety:
     def _is_scripted(self, stream: Stream, *, classes: bool) -> bool:
         """Whether torch's own compiler reads a pickle, and makes its `classes` from the code beside it: Python never sees them."""
         if not classes:
-            return any(stream.where.startswith(place) for place in self.scanned.scripted)
+            return any(place in self.scanned.scripted for place in folders_above(stream.where))
         folder, _, leaf = stream.where.rpartition("/")
         above = folder.rpartition("/")[0]  # of .data/ts_code/0/data.pkl the code is in .data/ts_code/code/
         places = {f"{place}/" if place else "" for place in (folder, above)}

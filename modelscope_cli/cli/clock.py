@@ -11,6 +11,7 @@ single call of C takes is seen when it is done.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from types import FrameType, TracebackType
@@ -58,7 +59,9 @@ class Clock:
     watching: ClassVar[bool] = False  # whether this process does nothing but one command, and ends with it
     running_now: ClassVar[list[Clock]] = []  # the innermost is the last
     used: ClassVar[dict[str, float]] = {}  # seconds by path
+    written: ClassVar[float] = 0.0  # seconds of the outputs
     bounds: ClassVar[Limits | None] = None  # of the command
+    whole: ClassVar[Clock | None] = None  # that of the command, while all its files are within the memory
     bare: ClassVar[int | None] = None  # bytes that were taken when the first file was begun
     allowed: ClassVar[int] = 0  # bytes
 
@@ -67,6 +70,8 @@ class Clock:
         self.path = path
         self.nbytes = nbytes
         self.begins = begins
+        self.writes = False
+        self.asked = 0
         self.share = 1.0  # of the seconds, that may be used for now
         self.began = 0.0
         self.raised = 0.0
@@ -87,14 +92,15 @@ class Clock:
         return cls(bounds.seconds, path, bounds.memory_bytes)
 
     @classmethod
-    def writing(cls) -> Clock:
-        """For what is written at the end, about all files: in the seconds that they left."""
+    def writing(cls, name: str) -> Clock:
+        """For an output, about all files: in the seconds that they and the outputs before it left."""
         if cls.bounds is None:
-            return cls(0, "")
+            return cls(0, name)
         seconds = cls.bounds.seconds
-        left = sum(max(0.0, seconds - used) for used in cls.used.values())
-        clock = cls(seconds and max(left, LEAST_SECONDS), "the output", cls.bounds.memory_bytes)
+        left = sum(seconds - min(used, seconds) for used in cls.used.values()) - cls.written
+        clock = cls(seconds and max(left, LEAST_SECONDS), name, cls.bounds.memory_bytes)
         clock.limit = seconds
+        clock.writes = True
         return clock
 
     @classmethod
@@ -102,9 +108,15 @@ class Clock:
         """A command begins: nothing was used so far. Until its process ends, memory is looked at also where no other clock runs."""
         cls.bounds = bounds
         cls.used.clear()
-        cls.bare, cls.allowed = None, 0
+        cls.bare, cls.allowed, cls.written = None, 0, 0.0
         if cls.watching and not cls.running_now:
-            cls(0, "", bounds.memory_bytes, begins=True).__enter__()
+            cls.whole = cls(0, "", bounds.memory_bytes, begins=True).__enter__()
+
+    @classmethod
+    def without_memory(cls) -> None:
+        """From now on memory is looked at only where a file is read: what is at work has another measure."""
+        if cls.whole is not None:
+            cls.whole.nbytes = 0
 
     @classmethod
     def stop(cls) -> None:
@@ -152,12 +164,24 @@ class Clock:
         self.began = time.process_time()
         self.raised = 0.0
 
+    def keep_for_the_end(self) -> None:
+        """From what is left of the seconds now, keep some for what is done last."""
+        used = time.process_time() - self.began
+        self.share = 1 - (1 - FOR_SCAN) * max(0.0, 1 - used / (self.seconds * TO_THE_END)) if self.seconds else 1.0
+
     def last(self) -> None:
-        """What is done last has the share that was kept for it, and where the memory was used up, what was kept of that."""
-        if self.raised and not self.late():
-            Clock.allowed += self.nbytes - round(self.nbytes * TO_THE_END)
+        """What is done last has all the seconds that are left."""
         self.share = 1.0
         self.raised = 0.0
+
+    def ends(self) -> LimitError | None:
+        """What is wrong where a limit is reached, for work that asks by itself. Not often about the memory, as that takes time."""
+        self.asked += 1
+        if self.late():
+            return SpentError("seconds", self.limit).problem(self.path)
+        if self.nbytes and self.asked % 256 == 0 and taken_now() > Clock.allowed:
+            return SpentError("memory_bytes", self.nbytes).problem(self.path)
+        return None
 
     def late(self) -> bool:
         """Whether it took too long."""
@@ -168,7 +192,8 @@ class Clock:
             return
         if self.late():
             self.spent("seconds", self.limit)
-        if self.nbytes and taken_now() > Clock.allowed:
+        all_within = self.whole is None or self.whole.nbytes
+        if self.nbytes and (self.begins or all_within) and taken_now() > Clock.allowed:
             self.spent("memory_bytes", self.nbytes)
 
     def spent(self, limit: str, most: float) -> None:
@@ -178,22 +203,45 @@ class Clock:
             self.raised = now
             raise SpentError(limit, most)
 
+    def note(self) -> None:
+        """Keep what was used of the path's seconds."""
+        if self.path:
+            self.used[self.path] = time.process_time() - self.began
+
+    def let_go(self, error: SpentError) -> None:
+        """After a limit: hold on to nothing. After the memory was used up, what is done next starts from what is left."""
+        import gc
+
+        error.__context__ = None  # it, and the traceback, hold on to all that was being read
+        error.with_traceback(None)
+        if error.limit != "memory_bytes":
+            return
+        self.without_memory()  # what was found is to be judged and shown
+        before, Clock.allowed = Clock.allowed, sys.maxsize
+        if not self.seconds or time.process_time() - self.began < self.seconds / 2:  # else it would take too long
+            gc.collect()
+        Clock.allowed = max(before, taken_now() + round(self.nbytes * (1 - TO_THE_END) / 2))
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import signal
 
         self.running = False
         self.running_now.remove(self)
         now = time.process_time()
-        if self.path:
-            self.used[self.path] = now - self.began
+        if self.writes:
+            Clock.written += now - self.began
+        else:
+            self.note()
         for other in self.running_now:
             other.began += now - self.entered
-        if self.timed:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.signal(signal.SIGPROF, self.before)
-            signal.setitimer(signal.ITIMER_PROF, *self.paused)
         if error is None and not self.timed and self.late():
             error = SpentError("seconds", self.limit)
+        if self.timed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         if isinstance(error, SpentError):
-            error.__context__ = None  # what was raised before it, and its traceback, hold on to all that was being read
-            raise error.with_traceback(None).problem(self.path or None) from None
+            self.let_go(error)
+        if self.timed:
+            signal.signal(signal.SIGPROF, self.before)
+            signal.setitimer(signal.ITIMER_PROF, *self.paused)
+        if isinstance(error, SpentError):
+            raise error.problem(self.path or None) from None

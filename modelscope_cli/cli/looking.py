@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelscope_cli.cli.clock import FOR_SCAN, Clock, SpentError
+from modelscope_cli.cli.clock import Clock, SpentError
 from modelscope_cli.cli.progress import LateProgress
 from modelscope_cli.cli.reading import guarded
 from modelscope_cli.core.scanned import Scanned
@@ -42,18 +42,20 @@ class Timed(Looking):
             if clock is None:
                 with LateProgress(window.name), Clock.reading(self.limits, window.name):
                     return guarded(work, window.name)
-            clock.share = FOR_SCAN
+            clock.keep_for_the_end()
             guarded(work, window.name)
             if clock.timed or not clock.late():
                 return found
         except SpentError as error:
             spent = error
+            if clock is not None:
+                clock.let_go(error)
         except ModelscopeError as problem:
             found.problem = problem  # what was found until then counts
             return found
         finally:
             if clock is not None:
-                clock.share = 1.0
+                clock.last()
         found.problem = spent.problem(window.name)
         return found
 
@@ -121,7 +123,7 @@ class Safeties:
         from modelscope_cli.formats.archive_paths import leads_inside
         from modelscope_cli.formats.locate import names_of
 
-        if isinstance(left.problem, LimitError) and left.problem.resource == "seconds":
+        if isinstance(left.problem, LimitError) and left.problem.resource in ("seconds", "memory_bytes"):
             self.look.give_up(left.problem)
         target = targets[left.number] if left.number is not None else None
         if target is not None and target.archive is not None and not self._named_inside(target):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -119,6 +120,20 @@ def outputs(
     return found
 
 
+def within_limits(name: str, work: Callable[[], bool]) -> bool:
+    """Whether an output was written, in the seconds that the files left and the memory that there is; that it was not is told."""
+    from modelscope_cli.cli.clock import Clock
+    from modelscope_cli.cli.problems import tell
+    from modelscope_cli.errors import LimitError
+
+    try:
+        with Clock.writing(name):
+            return work()
+    except LimitError as problem:
+        tell(problem)
+        return False
+
+
 class Publisher:
     """Collects the reports of a command and writes its documents: tables one by one as they come, the rest at the end."""
 
@@ -209,31 +224,21 @@ class Publisher:
 
     def finish(self, problems: Sequence[ModelscopeError]) -> bool:
         """Write what was kept back. Returns whether something could not be written; the other files are there all the same."""
-        from modelscope_cli.cli.clock import Clock
-        from modelscope_cli.cli.problems import tell
-        from modelscope_cli.errors import LimitError
-
-        try:
-            with Clock.writing():
-                return self._finish(problems)
-        except LimitError as problem:
-            tell(problem)
-            return True
-
-    def _finish(self, problems: Sequence[ModelscopeError]) -> bool:
         from modelscope_cli.cli.options import written
 
         wrong = False
         for _, output, buffer in self.consoles:
             if output.file is not None:
-                wrong = not written(output.file, buffer.getvalue().encode("utf-8", "backslashreplace")) or wrong
+                data = buffer.getvalue().encode("utf-8", "backslashreplace")
+                wrong = not within_limits(output.file, partial(written, output.file, data)) or wrong
         for output, renderer in self.renderers:
             if renderer is not None and output.file is not None:
-                wrong = not written(output.file, self.pieces(renderer, problems)) or wrong
+                pieces = self.pieces(renderer, problems)
+                wrong = not within_limits(output.file, partial(written, output.file, pieces)) or wrong
         if self.github:
-            wrong = not self.append_summary(problems) or wrong
+            wrong = not within_limits("the summary", partial(self.append_summary, problems)) or wrong
         try:
-            self.print_rest(problems)
+            wrong = not within_limits("the output", partial(self.print_rest, problems)) or wrong
         except OSError as error:
             self.lose_stdout(error)
         if self.cut_off is None or isinstance(self.cut_off, BrokenPipeError):
@@ -245,13 +250,13 @@ class Publisher:
         unwritable(self.cut_off)
         return True
 
-    def print_rest(self, problems: Sequence[ModelscopeError]) -> None:
+    def print_rest(self, problems: Sequence[ModelscopeError]) -> bool:
         """What goes to stdout at the end. Annotations are for the log: where stdout is a document, they go to stderr."""
         from modelscope_cli.cli.problems import print_line, say
         from modelscope_cli.render.github import annotations
 
         if self.cut_off is not None:
-            return
+            return True
         whole = next((renderer for output, renderer in self.renderers if renderer is not None and output.file is None), None)
         if whole is not None:
             for piece in self.pieces(whole, problems):
@@ -261,6 +266,7 @@ class Publisher:
             for line in annotations(self.document(READABLE, problems)):
                 (say if whole is not None else print_line)(line)
             sys.stdout.flush()
+        return True
 
     def document(self, detail: str, problems: Sequence[ModelscopeError]) -> Document:
         """Everything there is to say, in so much detail."""

@@ -187,7 +187,7 @@ def fitting(problem: ModelscopeError) -> ModelscopeError:
 def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
     """The verdict on one file, in an archive or not."""
     from modelscope_cli.analysis.safety import Safety
-    from modelscope_cli.cli.clock import FOR_SCAN, Clock, SpentError
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.core.scanned import Scanned
     from modelscope_cli.errors import ModelscopeError, SourceError
@@ -206,21 +206,19 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
         with open_path(path, bounds) as window:
             return scan_window(window, bounds, read_window, found)
 
-    with Clock.reading(bounds, path) as clock:
-        clock.share = FOR_SCAN
-        ended: ModelscopeError | None = None
-        try:
+    clock = Clock.reading(bounds, path)
+    try:
+        with clock:
+            clock.keep_for_the_end()
             found = guarded(scan, path)
-        except SpentError as spent:
-            ended = spent.problem(path)
-        except ModelscopeError as problem:
-            ended = problem
-        if ended is not None:  # the time was up, or the memory: what was found until then counts
-            if not found.has_something:
-                raise ended
-            found.problem = ended
-        clock.last()
-        return Safety(found, policy)
+    except ModelscopeError as problem:
+        if not found.has_something:
+            raise
+        found.problem = problem  # the time was up, or the memory: what was found until then counts
+    clock.last()
+    safety = Safety(found, policy, clock.ends)
+    clock.note()
+    return safety
 
 
 def title_of(paths: list[str]) -> str:
@@ -231,12 +229,14 @@ def title_of(paths: list[str]) -> str:
 
 def set_problems(paths: list[str], bounds: Limits) -> list[ModelscopeError]:
     """What is wrong with checkpoints of several files as a whole: a shard that is missing, pieces outside their file."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.reading import guarded, read_in_time
     from modelscope_cli.errors import ModelscopeError
     from modelscope_cli.formats.locate import locate
 
     problems: list[ModelscopeError] = []
-    for target in locate([path for path in paths if os.path.isdir(path)]).found:
+    timed = partial(Clock.reading, bounds)
+    for target in locate([path for path in paths if os.path.isdir(path)], limits=bounds, timed=timed).found:
         if target.reader is None and target.shards is None and target.index_path is None:
             continue
         try:

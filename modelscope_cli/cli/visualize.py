@@ -198,6 +198,8 @@ def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, bounds: Li
 
     path = checkpoint if isinstance(checkpoint, str) else checkpoint.path
     own = engine.extra is None and not wish.force  # not another program, nor what somebody wants however long it takes
+    if not own:
+        Clock.without_memory()
     try:
         with Clock.showing(bounds, path) if own else Clock(0, path):
             return guarded(lambda: draw(engine, checkpoint, wish), path)
@@ -209,6 +211,7 @@ def painted(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, bounds: Li
 
 def serve(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, quiet: asked.Done, *, opened: bool) -> None:
     """Serve the picture until Ctrl-C, and open it where there is a screen."""
+    from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.problems import print_line, say, tell
     from modelscope_cli.engines import registry
     from modelscope_cli.errors import ModelscopeError
@@ -226,6 +229,7 @@ def serve(engine: Engine, checkpoint: Checkpoint | str, wish: Wish, quiet: asked
 
             webbrowser.open(address)
 
+    Clock.without_memory()
     try:
         registry.serve(engine, checkpoint, wish, ready)
     except ModelscopeError as problem:

@@ -101,6 +101,7 @@ KEYWORDS = "an object is made with arguments by name, which no harmless class is
 BASE = "an object is made by the __init__ of a class that is no plain container"
 FACTORY = "a dictionary makes what is missing by an object of the file"
 HUGE = "a number or a text that takes all memory, or all time, to be made"
+MANY = "a function is called with more arguments than any code has for one"
 TOO_MUCH = "more arguments than are looked at"
 
 

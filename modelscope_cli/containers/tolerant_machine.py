@@ -20,6 +20,7 @@ from typing import Any
 from modelscope_cli.containers.odd_attributes import of_later, of_state
 from modelscope_cli.containers.odd_shapes import (
     FORGED_PICKLE,
+    MANY,
     ODD_PICKLE,
     ODD_STORAGE,
     OLD_NAME,
@@ -69,6 +70,7 @@ class TolerantMachine(PickleMachine):
         self.reduced: dict[Any, Any] = {}  # by the numbers of persistent ids of torch.package: what they stand for
         self.signs: list[tuple[str, int, str]] = []  # codes of findings, where, and why
         self.arguments = 0  # that were copied
+        self.most = MOST_ARGUMENTS  # of the next call
         self.persistent_load = self._load
 
     def _load(self, pid: Any, offset: int) -> Any:
@@ -97,7 +99,9 @@ class TolerantMachine(PickleMachine):
         if type(function) is Global:
             function.indirect += 1  # the persistent id, which may be used elsewhere too, still has it
         if type(args) is not Call and type(args) is not PersistentId:  # of which nobody sees what they are
-            args = (IMPORTER, *(args[: self._room(args)] if type(args) is tuple else self._arguments(args)))
+            if type(args) is tuple and len(args) > self._room(args):
+                self._note(function, [(ODD_PICKLE, MANY, ())], offset)
+            args = (IMPORTER, *(args[: self.most] if type(args) is tuple else self._arguments(args)))
         made = self._called(function, args, REDUCE, offset)
         if len(pid) > 3 and type(pid[1]) in (int, str, float, bool):
             made = self.reduced.setdefault(pid[1], made)
@@ -217,7 +221,8 @@ class TolerantMachine(PickleMachine):
     def _room(self, args: Sequence[Any]) -> int:
         """How many of the arguments are copied for a call: one list may be those of a million calls."""
         self.arguments += min(len(args), MOST_ARGUMENTS)
-        return MOST_ARGUMENTS if self.arguments <= MOST_COPIED else FEW_ARGUMENTS
+        self.most = MOST_ARGUMENTS if self.arguments <= MOST_COPIED else FEW_ARGUMENTS
+        return self.most
 
     def _line(self, pos: int, most: int = 0) -> tuple[bytes | bytearray, int]:
         """Unpicklers know no longest line."""

@@ -47,9 +47,7 @@ class Limits(NamedTuple):
     searched_bytes: int = 8 << 20  # of a source, a text or a gap that a scan searches (of JSON and HDF5 up to 128 times)
     template_characters: int = 1 << 18  # of one chat template that a scan judges
     memory_bytes: int = 512 << 20  # that the command may take for one file, with what it takes itself; 0: as much as there is
-    seconds: int = (
-        10  # of the processor, to read one file (each file of a set anew) and to show what was read; 0: as long as it takes
-    )
+    seconds: int = 10  # of the processor, to read a file (each of a set anew) and to show what was read; 0: as long as it takes
 
     def replace(self, assignments: list[str]) -> Limits:
         """These limits with `name=value` assignments applied. Raises ModelscopeError for a name or value that is wrong."""

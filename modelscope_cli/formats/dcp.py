@@ -87,10 +87,9 @@ class Joining:
         self.limits = limits
         self.metadata: dict[str, Any] = {}
         self.groups: list[tuple[int, str]] = []
-        self.characters = 0  # of names and groups
         self._fitting = Fitting()
         self._kept = self._left_out = 0
-        self._characters = 0
+        self._characters = {"names": 0, "groups": 0}
 
     def notes(self) -> list[Note]:
         """What can only be said in the end."""
@@ -107,9 +106,7 @@ class Joining:
 
     def add(self, entry: Saved) -> None:
         """An entry of the state_dict: a row of the table, or metadata."""
-        self._characters += len(entry.name)
-        if self._characters > self.limits.name_characters:
-            raise LimitError("name_characters", self.limits.name_characters, self._characters, path=self.files.index_path)
+        self._count("names", len(entry.name))
         if entry.dtype is None:
             self._add_object(entry)
         else:
@@ -153,19 +150,20 @@ class Joining:
             self._say("dcp-disagrees", entry, "what lies at the place of a chunk is not one tensor")
         return held, first
 
+    def _count(self, what: str, characters: int) -> None:
+        self._characters[what] += characters
+        if self._characters[what] > self.limits.name_characters:
+            raise LimitError("name_characters", self.limits.name_characters, self._characters[what], path=self.files.index_path)
+
     def _row(self, name: str, container: tuple[str, ...], held: Held) -> None:
         """A row of the table; several views, or one that is a piece, are its parts."""
         table, views = self.table, held.views
         if len(table) >= self.limits.tensors:
             raise LimitError("tensors", self.limits.tensors, f"more than {self.limits.tensors:,}", path=self.files.index_path)
         group = ".".join(container)
-        self.characters += len(name)
         if not self.groups or self.groups[-1][1] != group:
             self.groups.append((len(table), group))
-            self.characters += len(group)
-        if self.characters > 2 * self.limits.name_characters:  # of names, and of the groups that begin them
-            most = self.limits.name_characters
-            raise LimitError("name_characters", most, f"more than {most:,}", path=self.files.index_path)
+            self._count("groups", len(group))
         main = views[0] if views else View(NOWHERE, 0, held.shape, held.dtype, None)
         index = table.add(name, held.shape, held.dtype, main.storage, main.offset, main.strides)
         if len(views) > 1 or (views and (main.origin is not None or main.shape != held.shape)):
@@ -182,6 +180,7 @@ class Joining:
         for held in content.tensors:
             views = tuple([view._replace(storage=view.storage + first) if view.storage >= 0 else view for view in held.views])
             inner = held.name.split(".") if held.name else []
+            self._count("names", len(entry.name) + len(held.name))
             self._row(".".join([entry.name, *inner]), (*entry.path, *inner)[:-1], held._replace(views=views))
         if content.metadata:
             self._keep(entry.path, content.value())

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from modelscope_cli.containers.zip_directory import STORED, Member
 from modelscope_cli.core.checkpoint import Checkpoint
+from modelscope_cli.core.place import short_place
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import LimitError
 from modelscope_cli.formats import torch_legacy, torch_zip
 from modelscope_cli.formats.torch_archive import Archive
-
-LONGEST_LEAF = 200  # characters of the name of a file that stay in the names of its storages
 
 
 def read_inner(archive: Archive, name: str) -> Checkpoint:
@@ -64,7 +63,7 @@ def adopt(archive: Archive, name: str, inner: Checkpoint, prefix: str = "", data
     table.extend(own)
     archive.check_tensors()
     del table.filenames[1:]
-    leaf = name.rpartition("/")[2][-LONGEST_LEAF:]
+    leaf = short_place(name.rpartition("/")[2])
     for index in range(first_storage, len(storage)):
         storage.files[index] = 0
         storage.keys[index] = f"{leaf}:{storage.keys[index]}"

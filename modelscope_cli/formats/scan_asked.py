@@ -61,6 +61,7 @@ OWN_MODULE = re.compile(
 OWN_LIBRARIES = ("diffusers", "transformers", "onnxruntime", "optimum")  # that components of diffusers are of
 INSTALLED = ("diffusers", "transformers")  # those of them that are always there
 MOST_NAMES = 1_000  # of one configuration
+LONGEST_PATH = 4_096  # characters, of a configuration; the most that systems take
 CHARACTERS = 200  # of paths that count as one more
 MOST_PARTS = 12  # of a name with dots
 MOST_ABOVE = 3  # folders above that of a module, where the code of its model can be
@@ -110,7 +111,7 @@ class Asking:
 
 def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
     """What a configuration that libraries read by its name has them import."""
-    folder = where.rpartition("/")[0]
+    folder = folder_of(walk, where)
     if leaf == SERVED:
         from modelscope_cli.formats.scan_package import scan_manifest
 
@@ -141,6 +142,16 @@ def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
             keep_asked(walk, where, [Asked(folder, frozenset(), LOADING)])
     if count > MOST_NAMES:
         walk.sign("too-many-names", where, f"it names {count:,} classes, of which the first {MOST_NAMES:,} were judged")
+
+
+def folder_of(walk: Walk, where: str) -> str:
+    """The folder whose files a configuration can name. One with a path that no system takes stands before each of them: it is left out."""
+    if len(where) <= LONGEST_PATH:
+        return where.rpartition("/")[0]
+    walk.sign(
+        "too-many-names", where, "its path is longer than any that a system takes: what it names beside it was not looked for"
+    )
+    return ""
 
 
 def keep_asked(walk: Walk, where: str, asked: Iterable[Asked]) -> None:

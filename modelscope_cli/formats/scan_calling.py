@@ -141,9 +141,9 @@ def _under(text: str, key: re.Match[str]) -> str:
 def _imports(walk: Walk, where: str, modules: list[str]) -> None:
     """Modules that are imported by themselves: their files are code that loading runs."""
     if modules:
-        from modelscope_cli.formats.scan_asked import asked_of_names, keep_asked
+        from modelscope_cli.formats.scan_asked import asked_of_names, folder_of, keep_asked
 
-        keep_asked(walk, where, [asked_of_names(where.rpartition("/")[0], modules, BY_MMENGINE)])
+        keep_asked(walk, where, [asked_of_names(folder_of(walk, where), modules, BY_MMENGINE)])
         named = ", ".join(modules[:MOST_SHOWN]) + (", …" if len(modules) > MOST_SHOWN else "")
         walk.sign("custom-code", where, f"it names {named} in {IMPORTS}, which {BY_MMENGINE}")
 

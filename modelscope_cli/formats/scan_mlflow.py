@@ -17,7 +17,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from modelscope_cli.formats.scan_asked import Asked, keep_asked
+from modelscope_cli.formats.scan_asked import Asked, folder_of, keep_asked
 from modelscope_cli.formats.scan_names import NAME, NOTHING
 from modelscope_cli.formats.scan_yaml import Search, readings, scan_yaml
 
@@ -38,7 +38,7 @@ LINES = {  # texts that name a module, and the modules that they name
 def scan_mlmodel(walk: Walk, where: str, text: str) -> None:
     """Look at an MLmodel."""
     scan_yaml(walk, where, text)
-    asked, named = asked_by_mlflow(where.rpartition("/")[0], text)
+    asked, named = asked_by_mlflow(folder_of(walk, where), text)
     keep_asked(walk, where, asked)
     if named:
         walk.sign("custom-code", where, f"{MLMODEL}: mlflow imports {', '.join(named[:4])}, without asking")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.formats.scan_asked import Asked, asked_of_names, keep_asked
+from modelscope_cli.formats.scan_asked import Asked, asked_of_names, folder_of, keep_asked
 
 if TYPE_CHECKING:
     from modelscope_cli.formats.scanning import Walk
@@ -27,7 +27,7 @@ LONGEST = 120  # characters of a name that are shown
 
 def scan_adapter(walk: Walk, where: str, document: Any) -> None:
     """Look at the configuration of an adapter."""
-    keep_asked(walk, where, asked_by_peft(where.rpartition("/")[0], document))
+    keep_asked(walk, where, asked_by_peft(folder_of(walk, where), document))
     if foreign := _foreign(document):
         named = " and ".join(name[:LONGEST] for name in foreign)
         walk.sign("custom-code", where, f"it names {named}, which PEFT before 0.20 imports without asking")

@@ -76,7 +76,7 @@ class Series:
         self.keys: dict[str, int | None] = {}  # of storages: how many bytes, where one number is said
         self.nested: list[tuple[int, bytes]] = []
         self.seen: set[bytes] = set()  # checksums of files in the pickle
-        self.sources: dict[int, Any] = {}  # what their bytes are made of, by identity
+        self.sources: dict[tuple[int, bool], Any] = {}  # what their bytes are made of, by identity
 
     def more(self, wanted: int) -> bytes:
         start = len(self.data)
@@ -252,7 +252,8 @@ class Series:
     def _load_from_bytes(self, args: tuple[Any, ...]) -> Any:
         """A torch.save inside the pickle: looked at as a file of its own."""
         source = source_of_bytes(args[0]) if len(args) == 1 else None
-        if source is not None and id(source) in self.sources:
+        met = id(source), len(args) == 1 and source is args[0]  # a text stands for other bytes than what is decoded from it
+        if source is not None and met in self.sources:
             return Call(Global("torch.storage", "_load_from_bytes"), args)
         raw = literal_bytes(args[0]) if source is not None else None
         if raw is None:
@@ -261,7 +262,7 @@ class Series:
             )
         if raw is not None and (known := sha256(raw).digest()) not in self.seen:
             self.seen.add(known)
-            self.sources[id(source)] = source
+            self.sources[met] = source
             if len(self.nested) >= self.walk.limits.nested_files:
                 raise LimitError("nested_files", self.walk.limits.nested_files, len(self.nested) + 1, path=self.window.name)
             self.nested.append((self.data.find(raw[:64]) if raw else 0, raw))

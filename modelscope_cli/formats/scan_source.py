@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelscope_cli.core.place import folders_above
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.compiled_python import COMPILED, kind_of, source_of, telling_names
 from modelscope_cli.formats.scan_asked import BY_ENDPOINTS, BY_SAGEMAKER, BY_TRITON, Asking, asked_by_place
@@ -146,7 +146,9 @@ def judge_sources(walk: Walk) -> None:
     paths |= {source_of(sign.where) for sign in walk.found.signs if sign.code == "native-code-inside"}
     there: set[str] = set()  # folders with a manifest whose handler is beside it
     for path in paths if walk.served else ():
-        there |= {root for root in _above(path) if root in walk.served and is_named(walk.served[root], path.removeprefix(root))}
+        there |= {
+            root for root in folders_above(path) if root in walk.served and is_named(walk.served[root], path.removeprefix(root))
+        }
     for root, manifest in walk.served.items():
         if manifest.handler and root not in there:
             sign_handler(walk, root + "/".join(MANIFESTS[0]), manifest.handler)
@@ -157,19 +159,11 @@ def judge_sources(walk: Walk) -> None:
         walk.unseen(left[0].folder, why, quiet=True, source=True)
 
 
-def _above(where: str) -> Iterator[str]:
-    """The folders that a path is in, each to its last `/` and the nearest first; the last is the archive itself."""
-    end = len(where)
-    while (end := where.rfind("/", 0, end)) >= 0:
-        yield where[: end + 1]
-    yield ""
-
-
 def _is_packaged(walk: Walk, source: Source) -> bool:
     """Whether it is of a torch.package that was unpacked: in a folder, or into an archive of another kind."""
     if not source.where:
         return package_around(walk.found.path) is not None
-    root = next((root for root in _above(source.where.lower()) if root in walk.packages), None)
+    root = next((root for root in folders_above(source.where.lower()) if root in walk.packages), None)
     if root is not None:
         walk.found.packaged.add(module_of(source.where, [root]))
     return root is not None
@@ -178,7 +172,9 @@ def _is_packaged(walk: Walk, source: Source) -> bool:
 def _served(walk: Walk, source: Source) -> bool:
     """Whether TorchServe can run it, which is told then."""
     if source.where:
-        root = next((root for root in _above(source.where) if root in walk.served), None)
+        roots = [root for root in folders_above(source.where) if root in walk.served]
+        named = (root for root in roots if is_named(walk.served[root], source.path.removeprefix(root)))
+        root = next(named, roots[0] if roots else None)
         manifest = walk.served[root] if root is not None else None
         path = source.path.removeprefix(root or "")
     else:

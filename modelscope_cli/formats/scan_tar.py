@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from modelscope_cli.containers.tar_directory import LINKS, TarDirectory, TarMember, looks_like_tar, read_tar_directory
 from modelscope_cli.containers.tar_header import BLOCK, parse
+from modelscope_cli.core.place import short_place
 from modelscope_cli.core.scanned import TORCH
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.archive import parts_of
 from modelscope_cli.formats.archive_links import end_of, goals
-from modelscope_cli.formats.scan_long_names import CUT, any_long, short
 from modelscope_cli.formats.scan_package import roots_of
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ WITH_NUMBERS = ("storages", "tensors")  # those of them that are several pickles
 def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
     """Look at every member, as tarfile reads the archive, and at those that another program would find in what it passes over."""
     directory = read_tar_directory(window, walk.limits, lenient=True)
-    prefix = f"{short(where)}/" if where else ""
-    leaving = {short(member.name) for member in directory.members if _leaves(member.name)}
-    if any_long(member.name for member in directory.members):
-        walk.unseen(where, CUT)
-        directory.members = [member._replace(name=short(member.name)) for member in directory.members]
+    prefix = f"{short_place(where)}/" if where else ""
     names: dict[str, int] = {}
     files = {"/".join(parts_of(member.name)) for member in directory.members if _has_data(member)} - {""}
     leads = goals(member for member in directory.members if member.kind in LINKS)
@@ -46,7 +42,7 @@ def scan_tar(walk: Walk, window: Window, where: str, depth: int) -> None:
         names[member.name] = names.get(member.name, 0) + 1
         if names[member.name] == 2 and _has_data(member):
             walk.sign("tar-duplicate", inner, "several members have this name: programs differ in which they take")
-        if member.name in leaving:
+        if member.name.startswith("/") or ".." in member.name.split("/"):
             walk.sign("tar-name", inner, "a member name that would leave the folder it is unpacked to")
         if not _has_data(member):
             if member.kind in LINKS and not end_of(member, leads, files):
@@ -73,11 +69,6 @@ def _follow(walk: Walk, window: Window, prefix: str, depth: int, directory: TarD
             return window.cut(member.start, member.stop - member.start, f"{prefix}{member.name}")
 
         follow_members(walk, prefix, depth, {name: partial(opened, member) for name, member in files.items()})
-
-
-def _leaves(name: str) -> bool:
-    """Whether a name leads out of the folder that the archive is unpacked to."""
-    return name.startswith("/") or ".." in name.split("/")
 
 
 def _has_data(member: TarMember) -> bool:

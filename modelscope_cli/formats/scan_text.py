@@ -17,7 +17,7 @@ import msgspec
 from modelscope_cli.core.window import Window
 from modelscope_cli.formats.compiled_python import SUFFIXES
 from modelscope_cli.formats.export_specs import SAYS_SPECS
-from modelscope_cli.formats.scan_asked import READ_BY_NAME, asked_in, keep_asked, modules_of, scan_asked
+from modelscope_cli.formats.scan_asked import READ_BY_NAME, asked_in, folder_of, keep_asked, modules_of, scan_asked
 from modelscope_cli.formats.scan_calling import SAYS_CALLS
 from modelscope_cli.formats.scan_evaluated import in_large_json, texts_in_json
 from modelscope_cli.formats.scan_templates import is_template, template
@@ -218,7 +218,7 @@ def scan_document(walk: Walk, where: str, leaf: str, document: Any, *, hidden: b
     if hidden or b"auto_map" in data or b"custom_pipelines" in data:
         files = modules_of(document)
         if files is not None:
-            keep_asked(walk, where, asked_in("", where.rpartition("/")[0], document))
+            keep_asked(walk, where, asked_in("", folder_of(walk, where), document))
             named = ", ".join(sorted(files)[:6]) or "code of its own"
             walk.sign("custom-code", where, f"auto_map: loading with trust_remote_code=True runs {named}")
     texts_in_json(walk, where, leaf, document, data)

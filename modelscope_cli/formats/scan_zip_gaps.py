@@ -26,7 +26,6 @@ from modelscope_cli.core.scanned import PYTHON
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import ModelscopeError
 from modelscope_cli.formats.scan_hidden import hidden_in
-from modelscope_cli.formats.scan_long_names import short
 from modelscope_cli.formats.scan_zip_members import STORAGE, Archive
 
 if TYPE_CHECKING:
@@ -45,13 +44,11 @@ def look_at_structure(archive: Archive) -> None:
     names: dict[str, int] = {}
     for note in archive.directory.notes:
         archive.walk.sign(
-            note.code,
-            f"{archive.prefix}{short(note.where)}" if note.where != archive.window.name else archive.where,
-            note.message,
+            note.code, f"{archive.prefix}{note.where}" if note.where != archive.window.name else archive.where, note.message
         )
     position = 0
     gaps: list[tuple[int, int]] = []
-    for member in archive.listed.members:
+    for member in archive.directory.members:
         names[member.name] = names.get(member.name, 0) + 1
         if member.header > position:
             gaps.append((position, member.header))
@@ -64,13 +61,13 @@ def look_at_structure(archive: Archive) -> None:
         if count > 1:
             archive.walk.sign(
                 "zip-duplicate",
-                f"{archive.prefix}{short(name)}",
+                f"{archive.prefix}{name}",
                 f"{count} members have this name: programs differ in which they take",
             )
         if ODD_NAME.search(name):
             archive.walk.sign(
                 "zip-name",
-                f"{archive.prefix}{short(name)}",
+                f"{archive.prefix}{name}",
                 "a member name that would leave the folder it is unpacked to, or that programs read differently",
             )
     folded: dict[str, str] = {}
@@ -79,8 +76,8 @@ def look_at_structure(archive: Archive) -> None:
         if other != name and name.lower().endswith(".pkl"):
             archive.walk.sign(
                 "zip-duplicate",
-                f"{archive.prefix}{short(name)}",
-                f"differs from {short(other)!r} in case only: torch finds members without regard to case",
+                f"{archive.prefix}{name}",
+                f"differs from {other!r} in case only: torch finds members without regard to case",
             )
     if gaps:
         carve(
@@ -112,7 +109,7 @@ def _end(archive: Archive) -> None:
             hidden_in(
                 archive.walk,
                 window.read(begin, until - begin),
-                f"{archive.prefix}{short(name)}",
+                f"{archive.prefix}{name}",
                 archive.depth,
                 told=HIDDEN.format(said),
             )

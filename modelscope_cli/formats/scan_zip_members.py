@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from modelscope_cli.containers.zip_directory import DEFLATED, STORED, Member, ZipDirectory
+from modelscope_cli.core.place import short_place
 from modelscope_cli.core.scanned import TORCH, Stream
 from modelscope_cli.core.window import MemoryWindow, Window
 from modelscope_cli.errors import CorruptFileError, LimitError, ModelscopeError
 from modelscope_cli.formats.evaluated_hints import window_may_be_evaluated
 from modelscope_cli.formats.scan_claims import Claims
 from modelscope_cli.formats.scan_export import scan_export
-from modelscope_cli.formats.scan_long_names import CUT, short, with_short_names
 from modelscope_cli.formats.scan_package import DATA, EXTERN
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ class Archive:
         self.window = window
         self.where = where
         self.depth = depth
-        self.listed = directory
-        self.directory = with_short_names(directory)
-        self.prefix = f"{short(where)}/" if where else ""
-        if self.directory is not directory:
-            walk.unseen(where, CUT)
+        self.directory = directory
+        self.prefix = f"{short_place(where)}/" if where else ""
         # Where a data.pkl stands: data/ beside it holds raw numbers.
         names = [member.name.lower() for member in directory.members]  # torch finds members without regard to case
         self.roots = {name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")}

@@ -99,12 +99,9 @@ def read_index(path: str, limits: Limits) -> tuple[Index, int, list[str]]:
         if window.size > limits.index_bytes:
             raise LimitError("index_bytes", limits.index_bytes, window.size, path=path)
         raw = window.read(0, window.size)
-    for count, limit in (
-        (raw.count(b"{") + raw.count(b"["), limits.objects),
-        (max(raw.count(b'"'), raw.count(b",")), 4 * limits.objects),
-    ):
-        if count > limit:  # counted before they are made: empty lists take thirty times their text
-            raise LimitError("objects", limits.objects, count, path=path)
+    holders, values = raw.count(b"{") + raw.count(b"["), max(raw.count(b'"'), raw.count(b","))
+    if (count := max(holders, values // 4)) > limits.objects:  # before they are made: empty lists take thirty times their text
+        raise LimitError("objects", limits.objects, count, path=path)
     try:
         index = msgspec.json.decode(raw, type=Index)
     except msgspec.ValidationError as error:

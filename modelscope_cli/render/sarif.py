@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from modelscope_cli.core.place import short_place
 from modelscope_cli.core.scan_codes import SAFE, SCAN_CODES, ScanCode
 from modelscope_cli.render.cells import words
 from modelscope_cli.render.headline import allowed_names, findings, scan_findings, verdicts
@@ -152,19 +153,18 @@ def _rule(code: str, graded: str) -> dict[str, Any]:
 
 
 def _result(result: Result, index: int) -> dict[str, Any]:
+    member = short_place(result.member) if result.member else ""  # it stands in four places
     region: dict[str, Any] = {"startLine": 1}  # GitHub shows nothing without a line
     if result.offset is not None and not result.member:
         region |= {"byteOffset": result.offset, "byteLength": 1}
     location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": address(result.path)}, "region": region}}
     if result.member:
-        place = f"{result.path}/{result.member}"
+        place = f"{result.path}/{member}"
         location["logicalLocations"] = [{"fullyQualifiedName": visible(place), "kind": "member"}]
-    where = (
-        f" ({result.member}" + (f", byte {result.offset:,}" if result.offset is not None else "") + ")" if result.member else ""
-    )
-    said = {"offset": result.offset, "member": result.member or None, "evidence": result.evidence or None}
+    where = f" ({member}" + (f", byte {result.offset:,}" if result.offset is not None else "") + ")" if result.member else ""
+    said = {"offset": result.offset, "member": member or None, "evidence": result.evidence or None}
     # The same finding keeps its alert when its words change or the file grows before it.
-    same = f"{result.rule}:{result.member}:{result.subject}"
+    same = f"{result.rule}:{member}:{result.subject}"
     return {
         "ruleId": visible(result.rule),
         "ruleIndex": index,

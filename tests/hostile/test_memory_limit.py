@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
 
+from tests.builders.pickle_code import APPENDS, EMPTY_DICT, EMPTY_LIST, MARK, POP, STOP, call, proto
 from tests.builders.safetensors_file import safetensors_bytes
 from tests.command import process
 
@@ -53,3 +55,18 @@ def test_without_a_limit_and_with_a_higher_one_it_is_read(here):
 def test_a_large_file_does_not_lose_the_others(here):
     done = process("inspect", "large.safetensors", "small.safetensors", "--limit", f"memory_bytes={LITTLE}")
     assert (done.returncode, TOLD in done.stderr, "small.safetensors" in done.stdout) == (3, True, True)
+
+
+def test_a_large_file_does_not_lose_the_others_of_a_folder(here):
+    """Scans of them, and the commands that scan while they read; what was found in it before is told too."""
+    names = b"".join(b"cm%d\nn%d\n0" % (number, number) for number in range(19_000))
+    (here / "large.safetensors").unlink()
+    (here / "hog.pkl").write_bytes(proto() + call("posix.system", "id") + POP + EMPTY_LIST + MARK + EMPTY_DICT * 900_000 + APPENDS + STOP)
+    (here / "evil.pkl").write_bytes(proto() + call("posix.system", "id") + names + STOP)
+    for command in (("scan",), ("check", "--forbid-unsafe"), ("report",)):
+        done = process(*command, ".", "-f", "json", "--limit", "memory_bytes=80000000")
+        found = json.dumps(json.loads(done.stdout))
+        assert done.returncode == (3 if command == ("report",) else 1), done.stderr
+        assert "more than the limit of 80,000,000" in found
+        assert "hog.pkl" in found
+        assert "posix.system" in found or command == ("check", "--forbid-unsafe")
