@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -111,18 +111,17 @@ def modules_beside(found: Scanned) -> set[str]:
     }
 
 
-def served_around(path: str) -> tuple[str, Manifest] | None:
-    """The folder of a TorchServe archive that was unpacked and that a file lies in, and its manifest; None where there is none."""
+def served_around(path: str) -> Iterator[tuple[str, Manifest]]:
+    """The folders of TorchServe archives that were unpacked and that a file lies in, the nearest first, each with its manifest."""
     folder = os.path.dirname(os.path.abspath(path))
     for _ in range(ABOVE + 1):
         read = [found for place in MANIFESTS if (found := _read(os.path.join(folder, *place))) is not None]
         if read:
-            return folder, Manifest(frozenset().union(*[one.files for one in read]), read[0].handler)
+            yield folder, Manifest(frozenset().union(*[one.files for one in read]), read[0].handler)
         above = os.path.dirname(folder)
         if above == folder:
             break
         folder = above
-    return None
 
 
 def _read(path: str) -> Manifest | None:

@@ -172,26 +172,22 @@ def _is_packaged(walk: Walk, source: Source) -> bool:
 def _served(walk: Walk, source: Source) -> bool:
     """Whether TorchServe can run it, which is told then."""
     if source.where:
-        roots = [root for root in folders_above(source.where) if root in walk.served]
-        named = (root for root in roots if is_named(walk.served[root], source.path.removeprefix(root)))
-        root = next(named, roots[0] if roots else None)
-        manifest = walk.served[root] if root is not None else None
-        path = source.path.removeprefix(root or "")
+        around = [
+            (source.path.removeprefix(root), walk.served[root]) for root in folders_above(source.where) if root in walk.served
+        ]
     else:
-        found = served_around(walk.found.path)
-        manifest = found[1] if found is not None else None
-        path = (
-            source_of(os.path.relpath(os.path.abspath(walk.found.path), found[0]).replace(os.sep, "/"))
-            if found is not None
-            else ""
-        )
-    if manifest is None:
+        mine = os.path.abspath(walk.found.path)
+        around = [
+            (source_of(os.path.relpath(mine, folder).replace(os.sep, "/")), manifest)
+            for folder, manifest in served_around(walk.found.path)
+        ]
+    if not around:
         return False
-    mine = is_named(manifest, path)
-    if not mine or not _stands_out(walk, source, BY_TORCHSERVE):
+    named = any(is_named(manifest, path) for path, manifest in around)
+    if not named or not _stands_out(walk, source, BY_TORCHSERVE):
         why = (
             "the manifest names it: TorchServe runs it"
-            if mine
+            if named
             else "TorchServe serves what is beside it, whose handler can import it"
         )
         walk.sign("loaded-source", source.where, f"{source.what} that serving can run: {why}")
