@@ -349,3 +349,9 @@ def test_names_that_no_system_has(write, pack):
     write(pack({"a\0b/a.bin": b"\1" * 600, "a\0b/.metadata": b"\1", "a\0b/group1-shard1of1.bin": b"\1" * 9}))
     with pytest.raises(ModelscopeError):
         targets("a.zip")
+
+
+@pytest.mark.parametrize("pack", [in_zip, in_tar])
+def test_a_folder_that_is_called_like_the_state_of_a_training(write, pack):
+    name = write(pack({"optimizer.pt/data": b"a"}))
+    assert str(refused(name)).startswith(f"{name}: this is an archive, not a PyTorch checkpoint (1 file, optimizer.pt/data)")

@@ -205,6 +205,12 @@ def test_steps_of_one_training_and_models_of_their_own(names, taken, tmp_path):
     assert used(write(tmp_path, {name: pickled() for name in names})) == taken
 
 
+def test_a_folder_that_is_called_like_the_state_of_a_training_is_none(tmp_path):
+    write(tmp_path, {"optimizer.pt/data": b"a"})
+    (problem,) = locate([str(tmp_path)]).problems
+    assert (str(problem), problem.hint) == (f"{tmp_path}: a folder without a model file", "look in its folders: optimizer.pt")
+
+
 def test_a_link_to_the_best_step_makes_it_the_best(tmp_path):
     files = {f"epoch_{number}.pth": pickled(number) for number in (1, 2, 3)} | {"best.pth": Link("epoch_2.pth")}
     assert used(write(tmp_path, files)) == ["epoch_2.pth"]

@@ -88,7 +88,7 @@ class Search:
         """Of a folder with nothing but the state of a training: that."""
         choice = Choice([], {})
         for name in self.listing.names.get("", []):
-            said = by_name(name)
+            said = None if name in self.listing.folders else by_name(name)
             if said is not None and said.what in STATE and name.lower().endswith(MODEL_SUFFIXES):
                 choice.targets.append(single(self.listing.at(name)))
                 choice.said[name] = said._replace(used=True)
