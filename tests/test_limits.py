@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_cli.cli.clock import LEAST_SECONDS, Clock
+from modelscope_cli.cli.clock import LEAST_SECONDS, TO_THE_END, Clock
 from modelscope_cli.cli.reading import in_time
 from modelscope_cli.core.limits import DEFAULT_LIMITS, Limits, explained
 from modelscope_cli.errors import LimitError, ModelscopeError
@@ -166,9 +166,11 @@ def test_writing_has_the_seconds_that_the_files_left():
         spin(1.0)
     assert 18 < Clock.writing("b.md").seconds < 18.9
     Clock.used["a.pt"] = Clock.used["b.pt"] = 11.0
-    assert Clock.writing("a.md").seconds == LEAST_SECONDS
+    Clock.written = 0.0
+    assert Clock.writing("a.md").seconds == LEAST_SECONDS / TO_THE_END
     with pytest.raises(LimitError, match=r"^a.md: seconds: more than the limit of 10$"), Clock.writing("a.md"):
         spin(5.0)
+    assert Clock.writing("b.md").seconds < 0.1
     Clock.command(DEFAULT_LIMITS._replace(seconds=0))
     assert Clock.writing("a.md").seconds == 0
 

@@ -31,7 +31,7 @@ ITSELF = (
 FOR_SCAN = 0.75  # of the seconds of a file, that scanning it may use up: the rest is for judging and showing what was found
 TO_THE_END = 15 / 16  # of the limits, when work is ended, so that saying so is within them too
 LEAST_BYTES = 16 << 20  # that a file may take whatever the limit is
-LEAST_SECONDS = 0.5  # for the outputs, whatever is left
+LEAST_SECONDS = 0.25  # for all outputs together, whatever is left
 
 
 class SpentError(BaseException):
@@ -96,10 +96,11 @@ class Clock:
         """For an output, about all files: in the seconds that they and the outputs before it left."""
         if cls.bounds is None:
             return cls(0, name)
-        seconds = cls.bounds.seconds
-        left = sum(seconds - min(used, seconds) for used in cls.used.values()) - cls.written
-        clock = cls(seconds and max(left, LEAST_SECONDS), name, cls.bounds.memory_bytes)
-        clock.limit = seconds
+        limit = cls.bounds.seconds
+        most = limit * TO_THE_END
+        left = max(sum(most - min(used, most) for used in cls.used.values()), LEAST_SECONDS) - cls.written
+        clock = cls(limit and max(left, EVERY) / TO_THE_END, name, cls.bounds.memory_bytes)
+        clock.limit = limit
         clock.writes = True
         return clock
 
