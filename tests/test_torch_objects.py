@@ -313,3 +313,11 @@ def test_plain_values_become_metadata():
     assert metadata["scalar"] == 0.0
     assert metadata["array"] == "<numpy array f4 2×3>"
     assert "w" not in metadata
+
+
+def test_lists_of_tensors_that_modules_hold_are_not_taken_for_one_another():
+    """What is not listed elsewhere is put into a list of its own, whose place in memory no other may get."""
+    shapes = {"a": (2, 3), "b": (4, 5), "c": (7, 1)}
+    held = {name: module("shop.Anchors", {}, {}, anchors=[tensor(name, shape)]) for name, shape in shapes.items()}
+    found = opened(torch_zip_bytes(module("shop.Net", {}, {}, **held), {"a": 24, "b": 80, "c": 28})).tensors
+    assert dict(zip(found.names, found.shapes, strict=True)) == {f"{name}.anchors.0": shape for name, shape in shapes.items()}

@@ -43,6 +43,7 @@ MOST_CALLS_SHOWN = 3
 DEEPEST_MODULE = 50  # packages in packages
 MOST_ALLOWED_SHOWN = 3
 MOST_JUDGED = 10_000  # names of a pickle that are judged; no honest file comes near
+SURELY_JUDGED = 500  # names and calls of a file, though its time was up before
 PICKLE_LIMIT = "pickle-limit"
 MOST_UNSEEN_TOLD = 20  # parts of a file
 MOST_CALLS_LISTED = 4_000  # of a file, for machines, with their arguments
@@ -84,12 +85,14 @@ class Safety:
     """The verdict on one file, and all that it rests on. `verdict` is None where there was nothing to judge.
 
     Where `ends` gives a limit, nothing more is judged: that is the file's problem then, and what was found until then counts.
+    The first names and calls are judged all the same.
     """
 
     def __init__(self, scanned: Scanned, policy: Policy | None = None, ends: Callable[[], LimitError | None] = lambda: None):
         self.scanned = scanned
         self._ends = ends
         self._over = False
+        self._sure = SURELY_JUDGED
         self.path = scanned.path
         self.policy = policy or standard_policy()
         self.imports: list[Imported] = []
@@ -115,6 +118,9 @@ class Safety:
 
     def _is_over(self) -> bool:
         """Whether a limit ends the judging."""
+        self._sure -= 1
+        if self._sure >= 0:
+            return False
         problem = None if self._over else self._ends()
         if problem is not None:
             self._over = True
@@ -244,27 +250,6 @@ class Safety:
         """Judge the names and calls of one pickle."""
         trace = stream.trace
         by_name = calls_by_name(trace)
-        strange: list[CallUse] = []
-        patched: list[CallUse] = []
-        odd: dict[str, tuple[CallUse, str]] = {}
-        dtypes = Dtypes()
-        for call in trace.calls:
-            if self._is_over():
-                break
-            state = odd_in(call, dtypes)
-            if state is not None:
-                odd.setdefault(state[0], (call, state[1]))
-            elif call.through in SHAPES:
-                continue
-            elif call.opcode == BUILD and not call.through:
-                patched += [call] if is_import(call.function) else []
-            elif name_of(call.function) is None:
-                strange.append(call)
-            if len(self.calls) < MOST_CALLS_LISTED and self._listed < MOST_TEXT_LISTED:
-                opcode = NAMES.get(call.opcode, f"0x{call.opcode:02x}")
-                text = shown_call(call.function, () if state else call.args, FULL)
-                self.calls.append(Called(stream.where, call.offset, opcode, text))
-                self._listed += len(text)
         unknown: list[Imported] = []
         if len(trace.globals) > MOST_JUDGED:
             text = f"it imports {len(trace.globals):,} names: {MOST_JUDGED:,} of them are judged"
@@ -292,6 +277,27 @@ class Safety:
             elif judgement.level != SAFE:
                 self.found.append(_from_import(item, calls, self._evidence(calls[0]) if calls else ""))
         self.found += _from_unknown(stream.where, unknown)
+        strange: list[CallUse] = []
+        patched: list[CallUse] = []
+        odd: dict[str, tuple[CallUse, str]] = {}
+        dtypes = Dtypes()
+        for call in trace.calls:
+            if self._is_over():
+                break
+            state = odd_in(call, dtypes)
+            if state is not None:
+                odd.setdefault(state[0], (call, state[1]))
+            elif call.through in SHAPES:
+                continue
+            elif call.opcode == BUILD and not call.through:
+                patched += [call] if is_import(call.function) else []
+            elif name_of(call.function) is None:
+                strange.append(call)
+            if len(self.calls) < MOST_CALLS_LISTED and self._listed < MOST_TEXT_LISTED:
+                opcode = NAMES.get(call.opcode, f"0x{call.opcode:02x}")
+                text = shown_call(call.function, () if state else call.args, FULL)
+                self.calls.append(Called(stream.where, call.offset, opcode, text))
+                self._listed += len(text)
         for call in patched:
             said = Phrase(("it sets attributes of ", Code(_path(call.function)), " itself, a class, function or module"))
             self.found.append(Found(DANGEROUS, "patch", stream.where, call.offset, said, _path(call.function), "BUILD"))
@@ -351,8 +357,8 @@ def _from_import(item: Imported, calls: list[CallUse], evidence: str) -> Found:
         more = f", and {item.calls - 1:,} more" if item.calls > 1 else ""
         text = Phrase(("it calls ", Code(item.shown[0]), more, ": ", *path, f" {item.judgement.reason}"))
     else:
-        text = Phrase(("it imports ", *path, f", which {item.judgement.reason}"))
-    brief = Phrase(("calls ", Code(item.shown[0]))) if item.shown else Phrase(("imports ", *path))
+        text = Phrase(("it calls " if item.calls else "it imports ", *path, f", which {item.judgement.reason}"))
+    brief = Phrase(("calls ", Code(item.shown[0]))) if item.shown else Phrase(("calls " if item.calls else "imports ", *path))
     return Found(
         item.judgement.level,
         f"{item.judgement.level}-import",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.checks.rule import Demand, Subject
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.core.checkpoint import Checkpoint
     from modelscope_cli.core.scanned import Scanned
-    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.errors import LimitError, ModelscopeError
 
 MOST_NAMED = 3
 NOT_JUDGED = "not judged"
@@ -57,15 +57,15 @@ class Bench:
         self._judged: dict[int, Safety] = {}
         self._kept: list[Scanned] = []  # so that no other gets their place in memory
 
-    def judge(self, scans: Iterable[Scanned]) -> list[Safety]:
-        """The verdicts, a file once."""
+    def judge(self, scans: Iterable[Scanned], ends: Callable[[], LimitError | None] = lambda: None) -> list[Safety]:
+        """The verdicts, a file once. Where `ends` gives a limit, little more is judged (see Safety)."""
         from modelscope_cli.analysis.safety import Safety
 
         found: dict[int, Safety] = {}
         for scanned in scans:
             key = id(scanned)
             if key not in self._judged:
-                self._judged[key] = Safety(scanned, self.policy)
+                self._judged[key] = Safety(scanned, self.policy, ends)
                 self._kept.append(scanned)
             found[key] = self._judged[key]
         return list(found.values())

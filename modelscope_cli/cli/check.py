@@ -187,16 +187,17 @@ def run(
         publisher.model(checkpoint)
         if not asked[number].demands:
             say(f"mscope: {visible(checkpoint.path)}: there is no rule, so nothing was checked")
-        overview = inspect(checkpoint)
         unlooked = False  # whether forbid-unsafe fails for what could not be looked at, and for no verdict
         if safeties is not None and asks(asked[number].demands):
             safety = safeties.of(checkpoint, targets[number], targets, around=True)
+            safety()  # first, so that the verdict is there whatever the rest takes
+            overview = inspect(checkpoint)
             result = judge.judged(overview, asked[number], problems, safety)
             publisher.refuse(judged_files(safety()))
             safeties.tell(safety(), problems)
             unlooked = bool(safety().problems) and not safety().failing
         else:
-            result = judge.judged(overview, asked[number], problems)
+            result = judge.judged(inspect(checkpoint), asked[number], problems)
         if asked[number].demands and not result.verdicts:  # all of them needed the baseline that could not be read
             return False, False
         if result.subject.baseline is not None:
@@ -205,7 +206,7 @@ def run(
         return breaks, publisher.add(lambda detail: to_report(result))
 
     for number, checkpoint in readable(targets, problems, judge.bounds, lenient=False, looking_at=looking_at, unread=unread):
-        said = in_time(partial(judge_one, number, checkpoint), checkpoint.path, judge.bounds, problems)
+        said = in_time(partial(judge_one, number, checkpoint), checkpoint.path, judge.bounds, problems, unread, number)
         if said is not None:
             broken, failed = broken or said[0], failed or said[1]
     if safeties is not None and unread:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +61,7 @@ class Clock:
     running_now: ClassVar[list[Clock]] = []  # the innermost is the last
     used: ClassVar[dict[str, float]] = {}  # seconds by path
     written: ClassVar[float] = 0.0  # seconds of the outputs
+    asked: ClassVar[bool] = False  # whether what is at work asks for itself, and is not to be stopped
     bounds: ClassVar[Limits | None] = None  # of the command
     whole: ClassVar[Clock | None] = None  # that of the command, while all its files are within the memory
     bare: ClassVar[int | None] = None  # bytes that were taken when the first file was begun
@@ -71,7 +73,8 @@ class Clock:
         self.nbytes = nbytes
         self.begins = begins
         self.writes = False
-        self.asked = 0
+        self.answers = False  # what is at work asks it
+        self.questions = 0
         self.share = 1.0  # of the seconds, that may be used for now
         self.began = 0.0
         self.raised = 0.0
@@ -171,16 +174,28 @@ class Clock:
         self.share = 1 - (1 - FOR_SCAN) * max(0.0, 1 - used / (self.seconds * TO_THE_END)) if self.seconds else 1.0
 
     def last(self) -> None:
-        """What is done last has all the seconds that are left."""
+        """What is done last has all the seconds that are left; without a timer what was to be kept, which nobody kept."""
         self.share = 1.0
         self.raised = 0.0
+        if not self.timed:
+            self.began = max(self.began, time.process_time() - self.seconds * FOR_SCAN * TO_THE_END)
+
+    @contextmanager
+    def asking(self) -> Iterator[Callable[[], LimitError | None]]:
+        """For work that asks for itself whether a limit is reached, and is not torn away from what it holds."""
+        self.answers = True
+        before, Clock.asked = Clock.asked, True
+        try:
+            yield self.ends
+        finally:
+            Clock.asked = before
 
     def ends(self) -> LimitError | None:
-        """What is wrong where a limit is reached, for work that asks by itself. Not often about the memory, as that takes time."""
-        self.asked += 1
+        """What is wrong where a limit is reached, for work that asks for itself. Not often about the memory, as that takes time."""
+        self.questions += 1
         if self.late():
             return SpentError("seconds", self.limit).problem(self.path)
-        if self.nbytes and self.asked % 256 == 0 and taken_now() > Clock.allowed:
+        if self.nbytes and self.questions % 64 == 0 and taken_now() > Clock.allowed:
             return SpentError("memory_bytes", self.nbytes).problem(self.path)
         return None
 
@@ -190,6 +205,8 @@ class Clock:
 
     def rings(self, number: int, frame: FrameType | None) -> None:
         if not self.running or not self.running_now:  # a ring meant for a clock inside, heard when that one was left
+            return
+        if self.asked or (frame is not None and frame.f_code is Clock.__exit__.__code__):  # what was at work is done
             return
         if self.late():
             self.spent("seconds", self.limit)
@@ -235,7 +252,7 @@ class Clock:
             self.note()
         for other in self.running_now:
             other.began += now - self.entered
-        if error is None and not self.timed and self.late():
+        if error is None and not (self.timed or self.writes or self.answers) and self.late():
             error = SpentError("seconds", self.limit)
         if self.timed:
             signal.setitimer(signal.ITIMER_PROF, 0)

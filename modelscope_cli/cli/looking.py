@@ -15,6 +15,7 @@ from modelscope_cli.errors import LimitError, ModelscopeError
 from modelscope_cli.formats.looking import Looking
 
 if TYPE_CHECKING:
+    from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.checks.safety import Judged
     from modelscope_cli.cli.policies import Criteria
     from modelscope_cli.cli.reading import Unread
@@ -84,8 +85,17 @@ class Safeties:
         """That a file is suspicious or dangerous, and why; nothing of any other."""
         from modelscope_cli.core.scan_codes import DANGEROUS, SUSPICIOUS
 
-        (safety,) = self.bench.judge([scanned])
+        (safety,) = self.judge([scanned], scanned.path)
         return f"it is {safety.verdict}: {safety.why}" if safety.verdict in (SUSPICIOUS, DANGEROUS) else ""
+
+    def judge(self, scans: Sequence[Scanned], path: str) -> list[Safety]:
+        """The verdicts on what was scanned, in what is left of the seconds of a path. A verdict is kept, whatever comes after it."""
+        clock = Clock.running_now[-1] if Clock.running_now and Clock.running_now[-1].path == path else None
+        if clock is not None:
+            with clock.asking() as ends:
+                return self.bench.judge(scans, ends)
+        with Clock.showing(self.look.limits, path) as clock, clock.asking() as ends:
+            return self.bench.judge(scans, ends)
 
     def looking_at(self, target: Target) -> Timed | None:
         """What to read a target with: a member of an archive that was named as a whole is scanned with the archive."""
@@ -102,7 +112,7 @@ class Safeties:
                 beside = self.look.around(target, targets)
                 scans, unread = scans + beside.scans, unread + beside.unread
             criteria = self.criteria
-            return Judged(self.bench.judge(scans), criteria.fail_on, unread, criteria.origin)
+            return Judged(self.judge(scans, checkpoint.path), criteria.fail_on, unread, criteria.origin)
 
         kept: list[Judged] = []
 
@@ -143,7 +153,7 @@ class Safeties:
             if others[0] == left.number and {*others} <= {one.number for one in every}:
                 beside = self.look.around(target, targets)
                 scans, unread = scans + beside.scans, unread + beside.unread
-        return Judged(self.bench.judge(scans), self.criteria.fail_on, unread, self.criteria.origin)
+        return Judged(self.judge(scans, left.path), self.criteria.fail_on, unread, self.criteria.origin)
 
     def tell(self, judged: Judged, problems: list[ModelscopeError]) -> None:
         """Tell what could not be looked at, and what makes a verdict milder, each once."""

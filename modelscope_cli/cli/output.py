@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -27,6 +27,7 @@ SUFFIXES = (".md", ".html", ".json", ".xml", ".sarif", ".csv", ".tsv")  # those 
 TEXT = ("", ".txt", ".text", ".log", ".out")  # of files that get a table
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names the file a step writes its summary to
 
+T = TypeVar("T")
 Make = Callable[[str], "Report"]  # a report of as much detail as is asked for
 Files = Annotated[
     list[str] | None,
@@ -120,8 +121,8 @@ def outputs(
     return found
 
 
-def within_limits(name: str, work: Callable[[], bool]) -> bool:
-    """Whether an output was written, in the seconds that the files left and the memory that there is; that it was not is told."""
+def within_limits(name: str, work: Callable[[], T], problems: list[ModelscopeError] | None = None) -> T | None:
+    """What work on an output gives, in the seconds that the files left and the memory there is. That they end it is told: None."""
     from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.errors import LimitError
@@ -131,7 +132,9 @@ def within_limits(name: str, work: Callable[[], bool]) -> bool:
             return work()
     except LimitError as problem:
         tell(problem)
-        return False
+        if problems is not None:
+            problems.append(problem)
+        return None
 
 
 class Publisher:
@@ -190,10 +193,9 @@ class Publisher:
 
         `show` prints it to a console in the format given, where that is not the usual table.
         """
-        failed = False
-        for detail in self.details:
-            report = make(detail)
-            failed = failed or report.failed
+        made = {detail: make(detail) for detail in self.details}
+        failed = any([report.failed for report in made.values()])
+        for detail, report in made.items():
             self.reports[detail].append(report)
         for terminal, output, _ in list(self.consoles):
             try:

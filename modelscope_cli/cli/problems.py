@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modelscope_cli.errors import ModelscopeError
@@ -52,3 +54,18 @@ def as_problem(error: ModelscopeError) -> Problem:
     from modelscope_cli.report.document import Problem
 
     return Problem(type(error).__name__, error.path, error.message, error.offset, error.hint)
+
+
+@contextmanager
+def told_if_spent(problems: list[ModelscopeError]) -> Iterator[None]:
+    """For work on all files: where there is no more memory for it, that is told, and what was found until then stays."""
+    from modelscope_cli.cli.clock import Clock, SpentError
+
+    try:
+        yield
+    except SpentError as error:
+        if Clock.whole is not None:
+            Clock.whole.let_go(error)
+        problem = error.problem(None)
+        tell(problem)
+        problems.append(problem)

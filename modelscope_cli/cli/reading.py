@@ -178,8 +178,18 @@ def read_in_time(target: Target, bounds: Limits, *, lenient: bool = False, look:
             look.clock = None
 
 
-def in_time(work: Callable[[], T], path: str, bounds: Limits, problems: list[ModelscopeError]) -> T | None:
-    """What work on a checkpoint that was read gives. Where it takes longer than the limits allow, that is told, and None."""
+def in_time(
+    work: Callable[[], T],
+    path: str,
+    bounds: Limits,
+    problems: list[ModelscopeError],
+    unread: list[Unread] | None = None,
+    number: int | None = None,
+) -> T | None:
+    """What work on a checkpoint that was read gives. Where it takes longer than the limits allow, that is told, and None.
+
+    The checkpoint, the `number`th of the targets, is added to `unread` then.
+    """
     from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.problems import tell
     from modelscope_cli.errors import ModelscopeError
@@ -188,8 +198,11 @@ def in_time(work: Callable[[], T], path: str, bounds: Limits, problems: list[Mod
         with Clock.showing(bounds, path):
             return guarded(work, path)
     except ModelscopeError as problem:
-        tell(problem)
-        problems.append(problem)
+        if (problem.path, problem.message) not in [(other.path, other.message) for other in problems]:  # as of its scan
+            tell(problem)
+            problems.append(problem)
+        if unread is not None:
+            unread.append(Unread(path, problem, number))
         return None
 
 

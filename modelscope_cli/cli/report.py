@@ -121,9 +121,10 @@ def run(
 
     def make(number: int, checkpoint: Checkpoint) -> bool:
         publisher.model(checkpoint)
+        safety = safeties.of(checkpoint, targets[number], targets, around=True)
+        safety()  # first, so that the verdict is there whatever the rest takes
         overview = inspect(checkpoint)
         totals.add(overview)
-        safety = safeties.of(checkpoint, targets[number], targets, around=True)
         publisher.refuse(judged_files(safety()))
         result = judge.judged(overview, asked[number], problems, safety)
         safeties.tell(safety(), problems)
@@ -133,7 +134,8 @@ def run(
         return publisher.add(Making(overview, result, drawn, safety().safeties))
 
     for number, checkpoint in readable(targets, problems, judge.bounds, lenient=lenient, looking_at=looking_at, unread=unread):
-        failed = in_time(partial(make, number, checkpoint), checkpoint.path, judge.bounds, problems) or failed
+        said = in_time(partial(make, number, checkpoint), checkpoint.path, judge.bounds, problems, unread, number)
+        failed = said is not False or failed
     for left in unread:
         looked = safeties.unread(left, targets, unread)
         if all([one.verdict is None for one in looked.safeties]):  # there is nothing, or nothing that is judged

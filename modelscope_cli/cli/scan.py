@@ -10,17 +10,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelscope_cli.cli.options import Color, LimitChanges, Unit, limits
-from modelscope_cli.cli.output import OUTPUT, TABLE, Colors, Github, Output, Publisher, complete_documents, outputs
+from modelscope_cli.cli.output import (
+    OUTPUT,
+    TABLE,
+    Colors,
+    Github,
+    Output,
+    Publisher,
+    complete_documents,
+    outputs,
+    within_limits,
+)
 from modelscope_cli.cli.policies import Criteria, PolicyFile
 from modelscope_cli.cli.rules import Config, NoConfig, settings_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelscope_cli.analysis.policy import Policy
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.core.limits import Limits
     from modelscope_cli.errors import ModelscopeError
 
 FAILED = 1
+MOST_TOLD = 20  # verdicts on stderr
 JUDGING = "Judging"  # a panel of the help
 
 HELP = """Say what loading a file would execute, and how grave that is. Nothing is executed, imported or written.
@@ -119,7 +132,7 @@ def run(
     """Scan every file; 1 when a verdict is grave enough, else 3 when something could not be read or written."""
     from modelscope_cli.analysis.safety_report import SCHEMA, to_report
     from modelscope_cli.checks.safety import Judged
-    from modelscope_cli.cli.problems import UNREADABLE, tell
+    from modelscope_cli.cli.problems import UNREADABLE, tell, told_if_spent
     from modelscope_cli.cli.progress import LateStatus
     from modelscope_cli.cli.scan_paths import ScanPaths, read_by, told_folders, unread_in_folders
     from modelscope_cli.errors import ModelscopeError
@@ -133,7 +146,7 @@ def run(
     unread: list[ModelscopeError] = []
     safeties: list[Safety] = []
     in_folders: list[str] = []
-    with LateStatus() as status:
+    with LateStatus() as status, told_if_spent(problems):
         for number, (path, asked) in enumerate(files):
             status.step(f"scanning {os.path.basename(path)}" + (f", {number:,} files done" if number else ""))
             wrong: ModelscopeError | None
@@ -161,17 +174,33 @@ def run(
     for problem in told + others:  # of many files a line: documents have a problem of each
         tell(problem)
     problems += files.problems + others
-    criteria.tell(safeties)
+    failing = Judged(safeties, criteria.fail_on).failing
     failed = False
-    if safeties or unread:
-        failed = publisher.add(
-            partial(to_report, safeties, title=title_of(paths), unread=unread, left_out=files.left_out, paths=paths)
-        )
-    failed = publisher.finish([fitting(problem) for problem in problems]) or failed or bool(problems)
-    if Judged(safeties, criteria.fail_on).failing:
+    with told_if_spent(problems):
+        criteria.tell(safeties)
+        if safeties or unread:
+            make = partial(to_report, safeties, title=title_of(paths), unread=unread, left_out=files.left_out, paths=paths)
+            said = within_limits("the report", partial(publisher.add, make), problems)
+            if said is None:
+                tell_verdicts(failing)
+            failed = said is not False
+        failed = publisher.finish([fitting(problem) for problem in problems]) or failed or bool(problems)
+    if failing:
         raise typer.Exit(FAILED)
+    failed = failed or bool(problems)
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def tell_verdicts(failing: Sequence[Safety]) -> None:
+    """The gravest verdicts, where there was no time or memory for a report."""
+    from modelscope_cli.cli.problems import say
+    from modelscope_cli.render.plain import visible
+
+    for safety in failing[:MOST_TOLD]:
+        say(f"mscope: {visible(safety.path)}: it is {safety.verdict}: {visible(str(safety.why))}")
+    if len(failing) > MOST_TOLD:
+        say(f"mscope: {len(failing) - MOST_TOLD:,} more files are as grave, or nearly")
 
 
 def fitting(problem: ModelscopeError) -> ModelscopeError:
@@ -216,7 +245,8 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
             raise
         found.problem = problem  # the time was up, or the memory: what was found until then counts
     clock.last()
-    safety = Safety(found, policy, clock.ends)
+    with clock.asking() as ends:
+        safety = Safety(found, policy, ends)
     clock.note()
     return safety
 
@@ -231,12 +261,23 @@ def set_problems(paths: list[str], bounds: Limits) -> list[ModelscopeError]:
     """What is wrong with checkpoints of several files as a whole: a shard that is missing, pieces outside their file."""
     from modelscope_cli.cli.clock import Clock
     from modelscope_cli.cli.reading import guarded, read_in_time
-    from modelscope_cli.errors import ModelscopeError
+    from modelscope_cli.errors import LimitError, ModelscopeError
     from modelscope_cli.formats.locate import locate
 
     problems: list[ModelscopeError] = []
-    timed = partial(Clock.reading, bounds)
-    for target in locate([path for path in paths if os.path.isdir(path)], limits=bounds, timed=timed).found:
+    folders = [path for path in paths if os.path.isdir(path)]
+    located = locate(
+        folders,
+        limits=bounds,
+        timed=partial(Clock.reading, bounds),
+        unpacking=lambda done, whole: Clock.running_now[-1].restart(),  # which has a limit of its own
+    )
+    problems += [  # what else is wrong a scan has told
+        problem
+        for problem in located.problems
+        if isinstance(problem, LimitError) and problem.resource in ("seconds", "memory_bytes")
+    ]
+    for target in located.found:
         if target.reader is None and target.shards is None and target.index_path is None:
             continue
         try:

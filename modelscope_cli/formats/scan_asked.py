@@ -111,7 +111,6 @@ class Asking:
 
 def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
     """What a configuration that libraries read by its name has them import."""
-    folder = folder_of(walk, where)
     if leaf == SERVED:
         from modelscope_cli.formats.scan_package import scan_manifest
 
@@ -122,6 +121,7 @@ def scan_asked(walk: Walk, where: str, leaf: str, document: Any) -> None:
 
         scan_adapter(walk, where, document)
         return
+    folder = folder_of(walk, where)
     if leaf in INDEXES:
         asked, foreign, count = _of_diffusers(folder, document)
         keep_asked(walk, where, asked)
@@ -148,9 +148,10 @@ def folder_of(walk: Walk, where: str) -> str:
     """The folder whose files a configuration can name. One with a path that no system takes stands before each of them: it is left out."""
     if len(where) <= LONGEST_PATH:
         return where.rpartition("/")[0]
-    walk.sign(
-        "too-many-names", where, "its path is longer than any that a system takes: what it names beside it was not looked for"
-    )
+    if where not in walk.unsought:
+        walk.unsought.add(where)
+        said = "its path is longer than any that a system takes: what it names beside it was not looked for"
+        walk.sign("too-many-names", where, said)
     return ""
 
 

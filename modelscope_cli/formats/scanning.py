@@ -127,6 +127,7 @@ class Walk:
         self.blobs: dict[str, set[tuple[int, int]]] = {}  # by the place of a `.distcp`: (start, bytes) of its blobs
         self.numbers = 4 * limits.searched_bytes  # bytes of numbers that may still be searched for programs
         self.asked: list[Asked] = []  # the Python files that configurations name
+        self.unsought: set[str] = set()  # configurations beside which nothing is looked for
         self.asking = 500_000  # of their paths that may still be kept
         self.programs: list[str] = []  # prefixes of archives of torch.export
         self.quoted: dict[str, str] = {}  # by kind, texts that torch.export puts between quotes in source

@@ -271,6 +271,7 @@ class Walk:
             ):
                 fresh = self._unlisted(value)
                 if fresh is not None:
+                    self._alive.append(fresh)
                     yield key, fresh, None
 
     def _unlisted(self, value: Any) -> Any:
