@@ -6,6 +6,7 @@ python -m tests.limits_page > docs/limits.md
 from __future__ import annotations
 
 from modelscope_cli.analysis.levels import MOST_MODULES
+from modelscope_cli.analysis.safety import SURELY_JUDGED
 from modelscope_cli.analysis.size_table import MOST_LINES
 from modelscope_cli.core.limits import explained
 
@@ -29,10 +30,10 @@ AFTER = f"""
 command to its end: finding it, reading it, showing and writing what was read; each file of a set has them anew, and so has each of several
 files. Pictures that other programs draw are not timed. `memory_bytes` is what the command takes together; of several files each may add as
 much to what those before it left. Both are nets below the other limits, which keep time and memory small by themselves on a machine of
-today: a slower one may need `--limit seconds=60` for the largest models. The kernel tells the time; each hundredth of a second both are looked at,
-and work is ended a sixteenth before the limit, so that saying so is within it too; a scan a quarter before, so that what it found is
-judged. Where a system has no such timer (Windows), seconds
-are looked at between the files of a set, and when a file has been read, and memory is not.
+today: a slower one may need `--limit seconds=60` for the largest models. The kernel tells the time; each hundredth of a second both
+are looked at, and work is ended a sixteenth before the limit, so that saying so is within it too. A scan is ended a quarter before, so
+that what it found is judged, and the first {SURELY_JUDGED} names and calls of a file are judged however late it is. Where a system has
+no such timer (Windows), seconds are looked at between the files of a set, and when a file has been read, and memory is not.
 
 How much there is to show is bounded by `tensors`, and by how many modules are told apart: where a file names more than {MOST_MODULES:,}
 that are not in equal layers, only its upper levels are, and the table says so. People are shown {MOST_LINES:,} rows at most; `-f json` and
