@@ -168,7 +168,9 @@ def run(
     told = told_folders(files.problems)
     if in_folders:
         told.append(unread_in_folders(in_folders))
-    others = [fitting(problem) for problem in set_problems(paths, bounds)]
+    others: list[ModelscopeError] = []
+    with told_if_spent(problems):
+        others += [fitting(problem) for problem in set_problems(paths, bounds)]
     if not safeties and not unread:
         others.append(files.nothing())
     for problem in told + others:  # of many files a line: documents have a problem of each
@@ -184,11 +186,10 @@ def run(
             if said is None:
                 tell_verdicts(failing)
             failed = said is not False
-        failed = publisher.finish([fitting(problem) for problem in problems]) or failed or bool(problems)
+        failed = publisher.finish([fitting(problem) for problem in problems]) or failed
     if failing:
         raise typer.Exit(FAILED)
-    failed = failed or bool(problems)
-    if failed:
+    if failed or problems:
         raise typer.Exit(UNREADABLE)
 
 
