@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from modelscope_cli.render.json import render as render_json
 from modelscope_cli.render.registry import Look
 from modelscope_cli.render.sarif import render as render_sarif
 from modelscope_cli.report.document import EVERYTHING, READABLE, Document
+
+MOST_REPORTED = 2_000_000
 
 
 def scanned(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS) -> Safety:
@@ -40,8 +43,11 @@ def paths(safety: Safety) -> set[str]:
     return {item.path for item in safety.imports}
 
 
-def check_scan(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS) -> None:
-    """There is a verdict, none milder than what was found deserves, and every report of it can be made."""
+def check_scan(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIMITS, reported: set[int] | None = None) -> None:
+    """There is a verdict, none milder than what was found deserves, and every report of it can be made.
+
+    Of two that differ in numbers only one report is made where `reported` keeps which there were.
+    """
     safety = scanned(data, name, limits)
     levels = {*[found.level for found in safety.found], *[item.judgement.level for item in safety.imports]}
     if safety.verdict is None:
@@ -49,6 +55,13 @@ def check_scan(data: bytes, name: str = "model.pt", limits: Limits = DEFAULT_LIM
     else:
         assert all(grave(level) <= grave(safety.verdict) for level in levels), (safety.verdict, levels)
     assert safety.why
+    if reported is not None:
+        said = (safety.verdict, safety.why, safety.found, safety.imports, safety.calls, safety.scanned.unseen, safety.scanned.problem)
+        likeness = hash(re.sub(r"\d+", "0", repr(said)))
+        if likeness in reported:
+            return
+        if len(reported) < MOST_REPORTED:
+            reported.add(likeness)
     to_report([safety], READABLE, name)
     document = Document("mscope.scan/1", [to_report([safety, safety], EVERYTHING, name)])
     assert render_json(document, Look())

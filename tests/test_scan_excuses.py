@@ -223,6 +223,25 @@ def test_values_that_training_code_keeps_are_unknown_at_worst(thing):
     assert scanned(pickled(kept), "model.pkl").verdict == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("thing", "verdict"),
+    [
+        (call("operator.itemgetter", "a"), "unknown"),
+        (call("operator.itemgetter", 1, ("a", 2)), "unknown"),
+        (call("operator.itemgetter", name("os.system")), "dangerous"),
+        (name("operator.itemgetter"), "dangerous"),
+        (call("builtins.getattr", instance("shop.Net", {}), "forward"), "unknown"),
+        (call("builtins.getattr", instance("shop.Net", {}), "__class__"), "dangerous"),
+        (call("builtins.getattr", instance("shop.Net", {}), "a.b"), "dangerous"),
+        (call("builtins.getattr", instance("os._Environ", {}), "get"), "dangerous"),
+        (Code(value(call("builtins.getattr", instance("shop.Net", {}), "forward")) + value((1,)) + REDUCE), "suspicious"),
+    ],
+    ids=["key", "keys", "key that is a function", "itemgetter itself", "method", "class", "path", "method of os", "method called"],
+)
+def test_keys_and_methods_are_excused_where_they_stand_in_the_file(thing, verdict):
+    assert scanned(pickled({"config": thing}), "model.pkl").verdict == verdict
+
+
 ARRAY_AT = instance("argparse.Namespace", {"__array_interface__": {"data": (4096, False), "typestr": "|O", "shape": (1,), "version": 3}})
 
 

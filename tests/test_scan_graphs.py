@@ -234,6 +234,26 @@ def test_a_function_of_the_model_excuses_no_operator_that_runs_python():
     assert scanned(model, "a.onnx").verdict == "dangerous"
 
 
+@pytest.mark.parametrize(
+    ("place", "embedded", "verdict"),
+    [("part.bin", 0, "unknown"), ("../part.bin", 0, "suspicious"), ("/etc/passwd", 0, "suspicious"), ("/etc/passwd", 1, "unknown"),
+     ("/etc/passwd", None, "unknown")],
+)  # fmt: skip
+def test_a_compiled_part_in_another_file(place, embedded, verdict):
+    """Where it is embedded, as it is unless said otherwise, the same attribute holds its bytes."""
+    said = b"" if embedded is None else part(5, part(1, b"embed_mode") + number(3, embedded) + number(20, 2))
+    model = onnx_model(onnx_node("EPContext", "com.microsoft", attributes=onnx_attribute("ep_cache_context", text=place) + said))
+    safety = scanned(model, "a.onnx")
+    assert safety.verdict == verdict
+    assert ("external-path" in codes(safety)) == (verdict == "suspicious")
+
+
+def test_a_program_of_xla_is_told_as_not_looked_at():
+    safety = scanned(tf_saved_model(tf_node("XlaCallModule")), "saved_model.pb")
+    assert [unseen.why for unseen in safety.scanned.unseen if "XLA" in unseen.why]
+    assert not scanned(tf_saved_model(tf_node("Relu")), "saved_model.pb").scanned.unseen
+
+
 def test_a_policy_speaks_of_operators_too():
     policy = Policy([("tensorflow", "ReadFile", "safe", "our images"), ("com.example.*", "*", "dangerous", "ours no more")], "ours.toml")
 

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -190,6 +191,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+@cache
 def own_version() -> str | None:
     """The version of this package as it is installed; None where it is not."""
     from importlib.metadata import PackageNotFoundError

@@ -25,15 +25,14 @@ OBJECTS = ("formats.plain_values", "formats.torch_objects", "formats.torch_shard
 SETS = ("core.folder", "formats.composites", "formats.parts", "formats.pieces", "formats.shard_sets")
 SLICES = ("formats.samples", "formats.slices")
 TEXTS = (
-    "core.calling_keys", "core.name_patterns", "core.standard_names", "formats.compiled_python", "formats.evaluated_",
+    "core.calling_keys", "core.standard_names", "formats.compiled_python", "formats.evaluated_",
     "formats.generated_source", "formats.jinja_", "formats.scan_asked", "formats.scan_base64", "formats.scan_calling",
     "formats.scan_evaluated", "formats.scan_mlflow", "formats.scan_names", "formats.scan_package", "formats.scan_params",
     "formats.scan_pbtxt", "formats.scan_peft", "formats.scan_source", "formats.scan_templates", "formats.scan_text", "formats.scan_yaml",
     "formats.source_words", "formats.template_notes",
 )  # fmt: skip
-JUDGING = tuple(  # of analysis: a part of a scan
-    f"analysis.{name}" for name in ("safety", "policy", "in_context", "operators", "targets", "weights_only", "shown_call")
-)
+JUDGING = tuple(f"analysis.{name}" for name in ("safety", "policy", "operators", "targets"))  # a part of every scan
+CALLS = tuple(f"analysis.{name}" for name in ("in_context", "weights_only", "shown_call"))  # and of that of pickles
 
 GUIDES: dict[str, tuple[str, ...]] = {
     "safetensors": ("formats.safetensors",),
@@ -53,8 +52,8 @@ GUIDES: dict[str, tuple[str, ...]] = {
     "archive-zip": ARCHIVES,
     "archive-tar": ARCHIVES,
     "naming": ("formats.known", "formats.npy_header", "formats.wire"),
-    "scan": (*MACHINES, *JUDGING, "core.limits", "core.scanned", "formats.hdf5", "formats.keras", "formats.scan", "formats.wire"),
-    "scan-by-name": (*TEXTS, *JUDGING, "formats.keras_", "formats.scan_keras", "formats.scan_tensorflow"),
+    "scan": (*MACHINES, *JUDGING, *CALLS, "core.limits", "core.scanned", "formats.hdf5", "formats.keras", "formats.scan", "formats.wire"),
+    "scan-by-name": (*TEXTS, *JUDGING, "formats.keras_operations", "formats.scan_keras", "formats.scan_tensorflow"),
     "zip-directory": ("containers.zip_directory",),
     "tar-directory": ("containers.tar_",),
 }

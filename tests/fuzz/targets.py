@@ -24,7 +24,8 @@ from tests.property.reading import check_analyses, read_bytes
 # What `mscope scan` goes by, beside the content: the first byte of an input chooses among these.
 NAMES = (
     "a.yaml", "a.py", "a.jinja", "config.json", "saved_model.pbtxt", "__0_0.distcp", "model.mar", "tokenizer_config.json", "a.npy", "model.keras",
-    "saved_model.pb", "model.meta", "keras_metadata.pb",
+    "saved_model.pb", "model.meta", "keras_metadata.pb", "model_index.json", "modules.json", "router_config.json", "adapter_config.json",
+    "manifest.json", "MLmodel", "pickle_module_info.txt", "a.pyc",
 )  # fmt: skip
 
 
@@ -35,8 +36,11 @@ LIMITS = DEFAULT_LIMITS._replace(
     archives=10, scanned_bytes=1 << 20, scanned_parts=200, scanned_pickles=20, scanned_names=50, searched_bytes=1 << 16,
     template_characters=4_096,
 )  # fmt: skip
+PLACES = {Path(name).suffix: place for place, name in reversed([*enumerate(NAMES)]) if Path(name).suffix}
+PLACES |= {name: place for place, name in enumerate(NAMES)}
 MOST_KNOWN = 2_000_000
 KNOWN: set[int] = set()
+REPORTED: set[int] = set()
 
 
 def analyse(checkpoint: Checkpoint) -> None:
@@ -160,6 +164,12 @@ def directory(kind: str) -> FuzzTarget:
     return FuzzTarget(lambda: [SAMPLES["state_dict.pt" if kind == "zip" else "old.tar"]], run)
 
 
+def place_of(name: str) -> int | None:
+    """Where among NAMES a path has its place: by the name of the file, or else by its suffix."""
+    path = Path(name)
+    return PLACES.get(path.name, PLACES.get(path.suffix))
+
+
 def scanning() -> FuzzTarget:
     """A verdict on any bytes; samples and attacks to begin with."""
 
@@ -171,7 +181,7 @@ def scanning() -> FuzzTarget:
     def run(data: bytes) -> None:
         from tests.scanned import check_scan
 
-        check_scan(data, limits=LIMITS)
+        check_scan(data, limits=LIMITS, reported=REPORTED)
 
     return FuzzTarget(seeds, run)
 
@@ -191,16 +201,13 @@ def scanning_by_name() -> FuzzTarget:
         files += [(name, data) for name, data, *_ in GRAPHS.values()]
         files += [("tokenizer_config.json", json.dumps({"chat_template": PLAIN[0]}).encode())]
         files += [("saved_model.pbtxt", as_text('op: "WriteFile" name: "w"'))]
-        places = {Path(name).suffix: place for place, name in reversed([*enumerate(NAMES)])}
-        places |= {name: place for place, name in enumerate(NAMES)}
-        found = [(places.get(path, places.get(Path(path).suffix)), data) for path, data in files]
-        return [bytes((place,)) + data for place, data in found if place is not None]
+        return [bytes((place,)) + data for path, data in files if (place := place_of(path)) is not None]
 
     def run(data: bytes) -> None:
         from tests.scanned import check_scan
 
         if data:
-            check_scan(data[1:], NAMES[data[0] % len(NAMES)], LIMITS)
+            check_scan(data[1:], NAMES[data[0] % len(NAMES)], LIMITS, REPORTED)
 
     return FuzzTarget(seeds, run, choosing=1)
 
