@@ -375,6 +375,16 @@ def test_limits_are_named(resource):
     assert resource in caught.value.hint
 
 
+def test_entries_of_states_count_as_instructions_do():
+    """One state of 99 entries, given to eleven objects."""
+    state = code.EMPTY_DICT + code.MARK + code.text("k") * 198 + code.SETITEMS + put(0) + code.POP
+    program = state + (name("m.f") + code.EMPTY_TUPLE + code.REDUCE + get(0) + code.BUILD + code.POP) * 11 + code.NONE + code.STOP
+    run(program, limits=DEFAULT_LIMITS._replace(opcodes=1_089))
+    with pytest.raises(LimitError, match=r"1,088 entries of states") as caught:
+        run(program, limits=DEFAULT_LIMITS._replace(opcodes=1_088))
+    assert caught.value.resource == "opcodes"
+
+
 def test_limit_on_a_stream():
     program = bytearray(b"X\xff\xff\xff\x7f")
     with pytest.raises(LimitError) as caught:

@@ -24,7 +24,6 @@ from modelscope_cli.errors import LimitError
 MOST_CALLS = 32  # calls of one function that a trace tells of with their arguments
 MOST_STRANGE_CALLS = 1_000  # the same of functions that are themselves results of calls, all together
 MOST_STORED = 10_000  # attributes that unpickling would call, of which is remembered whose they are
-MOST_ENTRIES = 8_000_000  # of states that are searched for them; no honest pickle has as many instructions
 MOST_SHAPES = 20_000  # odd calls of different names
 DEEPEST_CALL = 20  # functions that call functions that call …
 
@@ -174,8 +173,9 @@ class PickleCalls:
         """Note what a state makes attributes of `target` that unpickling, or whoever uses it, calls by their names."""
         for pairs in attributes_in(state):
             self.searched += len(pairs)
-            if self.searched > MOST_ENTRIES:
-                raise LimitError("objects", self.limits.objects, "more entries of states", path=self.where, offset=offset)
+            if self.searched > self.limits.opcodes:  # as no stream gives that gives each of its objects a state of its own
+                most = f"more than {self.limits.opcodes:,} entries of states"
+                raise LimitError("opcodes", self.limits.opcodes, most, path=self.where, offset=offset)
             for key, value in pairs:
                 if type(value) in (Global, Call) and (key in BY_NAME if type(key) is str else type(key) in (Call, Global)):
                     self._store(target, key if type(key) is str else "", value, offset)

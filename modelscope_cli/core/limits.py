@@ -19,7 +19,7 @@ class Limits(NamedTuple):
     directory_bytes: int = 64 << 20  # central directory of a zip archive
     members: int = 400_000  # members of an archive
     pickle_bytes: int = 64 << 20  # one pickle stream, uncompressed
-    opcodes: int = 4_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor)
+    opcodes: int = 4_000_000  # instructions of one pickle stream (torch.save writes 32 a tensor), or entries of its states
     objects: int = 1_200_000  # containers and calls one pickle stream may create; values of a JSON document that a scan goes through: twice as many
     imports: int = 20_000  # different names that one pickle stream imports; of a file that is scanned: five times as many
     memo: int = 1_500_000  # objects one pickle stream may remember
