@@ -28,6 +28,7 @@ from tests.builders.pickle_code import (
     APPEND,
     BUILD,
     EMPTY_DICT,
+    EMPTY_TUPLE,
     FROZENSET,
     MARK,
     NEWOBJ,
@@ -35,6 +36,7 @@ from tests.builders.pickle_code import (
     POP,
     REDUCE,
     SETITEM,
+    STOP,
     TUPLE,
     Code,
     built,
@@ -368,6 +370,18 @@ def test_arrays_and_types_as_dill_writes_them_are_no_functions():
     assert scanned(pickled(evil), "model.pkl").verdict == "dangerous"
     forged = (1, (4,), built(call("numpy.dtype", "O8", False, True), (3, "|", None, None, None, -1, -1, 0)), False, bytes(32))
     assert scanned(pickled(call("dill._dill._create_array", function, arguments, forged, None)), "model.pkl").verdict == "dangerous"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [({"a": 1}, "suspicious"), (["a"], "suspicious"), ("a", "suspicious"), (None, "suspicious"), (call("m.f"), "dangerous")],
+)
+def test_an_array_of_dill_made_of_what_is_no_tuple(arguments, verdict):
+    """Python calls the function with what going through them gives; the result is shown where something else is called on it."""
+    made = call("dill._dill._create_array", name("shop.make"), arguments, None, "shop.Array")
+    safety = scanned(pickled(made)[:-1] + EMPTY_TUPLE + REDUCE + STOP, "model.pkl")
+    assert safety.verdict == verdict
+    assert any("shop.make(" in called.text for called in safety.calls)
     code = Code(call("dill._dill._load_type", "CodeType") + value((0, b"")) + REDUCE)
     assert scanned(pickled(code), "model.pkl").verdict == "dangerous"
 

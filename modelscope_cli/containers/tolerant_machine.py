@@ -125,7 +125,7 @@ class TolerantMachine(PickleMachine):
             found.pushed += 1
             return found
         if name == DILL_ARRAY[1] and len(args) == 4:  # a function, its arguments, a state, and attributes, if there are any
-            made = Call(args[0], args[1])
+            made = Call(args[0], args[1] if type(args[1]) is tuple else self._arguments(args[1]))
             for state in args[2:] if args[3] is not None else args[2:3]:
                 self._note(made, of_state(made, state, self.budget), offset)
                 odd = odd_state(made, state, self.dtypes)
