@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -401,22 +401,22 @@ def test_a_list_of_patterns_that_each_take_their_time():
     slow = [f"re:.*a.*a.*a.*{number}$" for number in range(2_000)]
     parts = {f"a{number}": {"targets": slow, "weights": {"num_bits": 4}} for number in range(100)}
     names = {f"layers.{number}.{'a' * 40}.weight": ("F16", (4, 4)) for number in range(300)}
-    begun = perf_counter()
+    begun = process_time()
     ledger = ledger_of(
         {**names, "b.weight_packed": ("I32", (8, 4))},
         {"quant_method": "compressed-tensors", "config_groups": parts, "ignore": slow},
     )
     assert quantisation_findings(ledger)
-    assert perf_counter() - begun < 8
+    assert process_time() - begun < 8
 
 
 @pytest.mark.parametrize("count", [300, 4_000])
 def test_long_lists_of_names_are_quick(count):
     names = {f"layers.{number}.up.weight": ("F16", (4, 4)) for number in range(20_000)}
     said = {"quant_method": "awq", "modules_to_not_convert": [f"layers.{number}.down" for number in range(count)]}
-    begun = perf_counter()
+    begun = process_time()
     quantisation_findings(ledger_of({**names, "b.qweight": ("I32", (8, 4)), "b.scales": ("F16", (1, 32))}, said))
-    assert perf_counter() - begun < 8
+    assert process_time() - begun < 8
 
 
 def test_the_order_is_that_of_the_file():
