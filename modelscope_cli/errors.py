@@ -10,7 +10,8 @@
     ├─ LimitError               a limit of core/limits.py was met; names resource, limit and actual value
     ├─ DrawingError             a picture that would be empty, too large to read, or that no program here can paint
     ├─ SettingsError            a rule, a key or a value of a configuration that is not understood (wrong usage, not wrong input)
-    └─ MissingExtraError        an optional package is needed; names the pip extra
+    ├─ MissingExtraError        an optional package is needed; names the pip extra
+    └─ InternalError            a mistake of this program, which the input only brought to light
 
 Each carries what a person needs: where (`path`, `offset`), what, and what to do next (`hint`).
 """
@@ -126,3 +127,11 @@ class MissingExtraError(ModelscopeError):
     def __init__(self, extra: str, purpose: str):
         super().__init__(f"{purpose} needs the optional extra [{extra}]", hint=f"pip install 'modelscope-cli[{extra}]'")
         self.extra = extra
+
+
+class InternalError(ModelscopeError):
+    """An exception that nobody foresaw, as `what` and where in our source."""
+
+    def __init__(self, what: str, *, path: str | None = None):
+        hint = "please report it, with the file if you can; MSCOPE_TRACEBACK=1 shows how it came to it"
+        super().__init__(f"mscope made a mistake: {what}", path=path, hint=hint)

@@ -27,7 +27,7 @@ from modelscope_cli.core.checkpoint import CallUse
 from modelscope_cli.core.place import folders_above
 from modelscope_cli.core.scan_codes import DANGEROUS, SAFE, SCAN_CODES, SUSPICIOUS, UNKNOWN
 from modelscope_cli.core.scanned import NOBODY, TORCH, Scanned, Sign, Stream, Unseen, limit_in
-from modelscope_cli.errors import LimitError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
+from modelscope_cli.errors import InternalError, LimitError, ModelscopeError, UnknownFormatError, UnsupportedFeatureError
 from modelscope_cli.report.document import Code, Phrase
 
 PACKAGED = Judgement(UNKNOWN, "stands in the file as Python source, which torch.package runs")
@@ -131,8 +131,10 @@ class Safety:
         """What kept the file, or a part that could hold something, from being looked at."""
         problem = self.scanned.problem
         if problem is not None and not self.is_foreign and not isinstance(problem, LimitError):
-            said = f"could not be read: {problem.message}"
-            yield Found(UNKNOWN, "not-read", "", problem.offset, Phrase((f"it {said}",)), brief=Phrase((said,)))
+            ours = isinstance(problem, InternalError)
+            said = f"could not be {'looked at to its end' if ours else 'read'}: {problem.message}"
+            code = "own-mistake" if ours else "not-read"
+            yield Found(UNKNOWN, code, "", problem.offset, Phrase((f"it {said}",)), brief=Phrase((said,)))
         several: dict[str, list[Found]] = {}  # a limit that binds in many places is told once
         for sign in self.scanned.signs:
             if sign.code == PICKLE_LIMIT:

@@ -33,7 +33,7 @@ OTHERWISE: dict[str, tuple[tuple[frozenset[str], str], ...]] = {
         (frozenset({"foreign-operators", "script-operators"}), "running it may do what nobody has judged"),
         (frozenset({"template-computed"}), "rendering its chat template may do what nobody has judged"),
         (frozenset({"not-read", "zip-broken", "polyglot-broken"}), "it could not be read, or not to its end"),
-        (frozenset({"not-looked-at", "pickle-limit", "beyond-limit"}), "not all of it could be looked at"),
+        (frozenset({"not-looked-at", "pickle-limit", "beyond-limit", "own-mistake"}), "not all of it could be looked at"),
         (frozenset({"zip-gap", "zip-name", "tar-name", "tar-link", "tar-sparse"}), "the archive has what weights do not need"),
     ),
 }

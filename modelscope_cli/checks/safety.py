@@ -57,18 +57,24 @@ class Bench:
         self._judged: dict[int, Safety] = {}
         self._kept: list[Scanned] = []  # so that no other gets their place in memory
 
-    def judge(self, scans: Iterable[Scanned], ends: Callable[[], LimitError | None] = lambda: None) -> list[Safety]:
-        """The verdicts, a file once. Where `ends` gives a limit, little more is judged (see Safety)."""
+    def judge(self, scans: Iterable[Scanned]) -> list[Safety]:
+        """The verdicts, a file once."""
+        return [self.one(scanned) for scanned in different(scans)]
+
+    def one(self, scanned: Scanned, ends: Callable[[], LimitError | None] = lambda: None) -> Safety:
+        """The verdict on a file. Where `ends` gives a limit, little more is judged (see Safety)."""
         from modelscope_cli.analysis.safety import Safety
 
-        found: dict[int, Safety] = {}
-        for scanned in scans:
-            key = id(scanned)
-            if key not in self._judged:
-                self._judged[key] = Safety(scanned, self.policy, ends)
-                self._kept.append(scanned)
-            found[key] = self._judged[key]
-        return list(found.values())
+        key = id(scanned)
+        if key not in self._judged:
+            self._judged[key] = Safety(scanned, self.policy, ends)
+            self._kept.append(scanned)
+        return self._judged[key]
+
+
+def different(scans: Iterable[Scanned]) -> list[Scanned]:
+    """Each of them once."""
+    return [*{id(scanned): scanned for scanned in scans}.values()]
 
 
 def asks(demands: Iterable[Demand]) -> bool:

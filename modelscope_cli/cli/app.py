@@ -144,6 +144,13 @@ def main() -> None:
         code = unworkable(error)
     except SpentError as error:
         code = unworkable(error.problem(None))
+    except Exception as error:
+        from modelscope_cli.cli.mistakes import as_internal, is_mistake
+
+        Clock.stop()
+        if not is_mistake(error):
+            raise
+        code = unworkable(as_internal(error, None))
     Clock.stop()
     leave(code if isinstance(code, int) else 0 if code is None else 1)
 

@@ -68,6 +68,18 @@ class Timed(Looking):
             problem.hint = f"{said}; {problem.hint}" if problem.hint else said
 
 
+def judged_or_unread(judge: Callable[[], Safety], scanned: Scanned) -> Safety:
+    """The verdict on what was scanned, or where judging fails that it is not known."""
+    try:
+        return guarded(judge, scanned.path)
+    except ModelscopeError as problem:
+        from modelscope_cli.analysis.safety import Safety
+
+        unread = Scanned(scanned.path, scanned.nbytes)
+        unread.problem = problem
+        return Safety(unread)
+
+
 class Safeties:
     """The verdicts on what a command reads: files are scanned while they are read, and judged by one policy."""
 
@@ -93,9 +105,14 @@ class Safeties:
         clock = Clock.running_now[-1] if Clock.running_now and Clock.running_now[-1].path == path else None
         if clock is not None:
             with clock.asking() as ends:
-                return self.bench.judge(scans, ends)
+                return self._judge(scans, ends)
         with Clock.showing(self.look.limits, path) as clock, clock.asking() as ends:
-            return self.bench.judge(scans, ends)
+            return self._judge(scans, ends)
+
+    def _judge(self, scans: Sequence[Scanned], ends: Callable[[], LimitError | None]) -> list[Safety]:
+        from modelscope_cli.checks.safety import different
+
+        return [judged_or_unread(partial(self.bench.one, scanned, ends), scanned) for scanned in different(scans)]
 
     def looking_at(self, target: Target) -> Timed | None:
         """What to read a target with: a member of an archive that was named as a whole is scanned with the archive."""

@@ -266,7 +266,8 @@ def suggest_scan(problem: ModelscopeError, path: str) -> None:
 
 
 def guarded(work: Callable[[], T], path: str) -> T:
-    """Call a reader; running out of memory or recursion is an error of the input like any other."""
+    """Call what works on one file. Running out of memory or recursion is an error of the input like any other, and a mistake of ours
+    is one of this file alone."""
     from modelscope_cli.errors import CorruptFileError, ModelscopeError
 
     try:
@@ -277,3 +278,9 @@ def guarded(work: Callable[[], T], path: str) -> T:
         raise CorruptFileError("needs more memory than there is", path=path) from None
     except RecursionError:
         raise CorruptFileError("nested too deeply", path=path) from None
+    except Exception as error:
+        from modelscope_cli.cli.mistakes import as_internal, is_mistake
+
+        if is_mistake(error):
+            raise as_internal(error, path) from None
+        raise

@@ -206,9 +206,9 @@ def tell_verdicts(failing: Sequence[Safety]) -> None:
 
 def fitting(problem: ModelscopeError) -> ModelscopeError:
     """The problem without advice that is for those who want to see the model."""
-    from modelscope_cli.errors import LimitError, MissingExtraError, SourceError
+    from modelscope_cli.errors import InternalError, LimitError, MissingExtraError, SourceError
 
-    if problem.hint is None or isinstance(problem, LimitError | MissingExtraError | SourceError):
+    if problem.hint is None or isinstance(problem, InternalError | LimitError | MissingExtraError | SourceError):
         return problem
     problem.hint = None
     return problem
@@ -218,6 +218,7 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
     """The verdict on one file, in an archive or not."""
     from modelscope_cli.analysis.safety import Safety
     from modelscope_cli.cli.clock import Clock
+    from modelscope_cli.cli.looking import judged_or_unread
     from modelscope_cli.cli.reading import guarded
     from modelscope_cli.core.scanned import Scanned
     from modelscope_cli.errors import ModelscopeError, SourceError
@@ -247,7 +248,7 @@ def judged(path: str, bounds: Limits, policy: Policy | None) -> Safety:
         found.problem = problem  # the time was up, or the memory: what was found until then counts
     clock.last()
     with clock.asking() as ends:
-        safety = Safety(found, policy, ends)
+        safety = judged_or_unread(partial(Safety, found, policy, ends), found)
     clock.note()
     return safety
 

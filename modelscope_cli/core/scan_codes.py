@@ -495,6 +495,12 @@ SCAN_CODES = {
         "It seems to be a model and is damaged. What could be looked at was.",
         _AGAIN,
     ),
+    "own-mistake": ScanCode(
+        UNKNOWN,
+        "A mistake of mscope",
+        "It came upon something that nobody foresaw, and did not look at the file to its end.",
+        "Report it, with the file if you can. Until it is mended, treat the file as one that nobody looked at.",
+    ),
     "not-looked-at": ScanCode(
         UNKNOWN,
         "A part was not looked at",
