@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import warnings
 
 import msgspec
 
@@ -142,7 +143,9 @@ def _string(window: Window, at: int, most: int) -> tuple[bytes, int]:
             if not BEHIND.match(data, end):
                 return b"", 0
             try:
-                return b"".join(codecs.escape_decode(text)[0] for text in found), at + end
+                with warnings.catch_warnings():  # of escapes that Python does not know, which are kept as they are written
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    return b"".join(codecs.escape_decode(text)[0] for text in found), at + end
             except ValueError:
                 return b"", 0
         if len(data) < size:
