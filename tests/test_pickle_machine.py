@@ -6,6 +6,7 @@ import collections
 import pickle
 import pickletools
 import struct
+import warnings
 from typing import Any
 
 import pytest
@@ -347,6 +348,14 @@ def test_broken(which):
     with pytest.raises(CorruptFileError) as caught:
         run(BROKEN[which], load=lambda pid, offset: pid)
     assert caught.value.path == "test"
+
+
+def test_escapes_are_those_of_python_and_others_are_kept_without_a_warning():
+    for written in (rb"a\x20b\n\141", rb"\q\\ \? \'", rb"\400", b"plain"):
+        with warnings.catch_warnings():  # where Python's own gives one
+            warnings.simplefilter("ignore")
+            expected = pickle.loads(b"S'" + written + b"'\n.")
+        assert run(b"S'" + written + b"'\n.") == expected
 
 
 def test_surrogates_survive():

@@ -335,6 +335,7 @@ STREAM = 'attr { key: "output_stream" value { s: "%s" } }'
         (('op: "Relu"', r'''metadata: '{\"class_name\":\n\t\"Lam' "bda\", \"config\": {}}"'''), "dangerous"),
         (('op: "Relu"', r'metadata: "{\"cl\141ss_name\": \"Lambd\x61\", \"config\": {}}"'), "dangerous"),
         (('op: "Relu"', r'metadata: "{\"class_name\": \"Dense\", \"config\": }"'), "unknown"),
+        (('op: "Relu"', r'metadata: "{\"class_name\": \"\q\"}"'), "unknown"),  # an escape that Python does not know
         (('op: "Relu"', 'metadata: "" # or so\n "{}"'), "unknown"),
         (('op: "Relu"', 'metadata: "{"\u00a0"}"'), "unknown"),
         (('op: "Relu"', 'metadata: "some words"'), "safe"),

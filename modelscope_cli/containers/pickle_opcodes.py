@@ -6,11 +6,11 @@ them. Facts: CPython Lib/pickletools.py, protocols 0 to 5.
 
 from __future__ import annotations
 
-import codecs
 import struct
 from collections.abc import Callable
 from typing import Any
 
+from modelscope_cli.containers.escapes import unescaped
 from modelscope_cli.containers.odd_shapes import may_be_odd, of_filling
 from modelscope_cli.containers.pickle_callers import BY_ADD, BY_APPEND, BY_NEW, CALLERS, STATES, CountingMemo, is_counted
 from modelscope_cli.containers.pickle_calls import PickleCalls, Readers
@@ -342,8 +342,7 @@ class PickleOpcodes(PickleCalls):
         line, after = self._line(pos, self.limits.pickle_bytes)
         if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
             raise ValueError("a string without its quotes")
-        raw: bytes = codecs.escape_decode(line[1:-1])[0]
-        self.stack.append(_python2_text(raw))
+        self.stack.append(_python2_text(unescaped(line[1:-1])))
         return after
 
     def _unicode(self, pos: int) -> int:

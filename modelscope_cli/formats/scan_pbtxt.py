@@ -10,12 +10,11 @@ written so is said to be not looked at. The layers of Keras are JSON in strings,
 
 from __future__ import annotations
 
-import codecs
 import re
-import warnings
 
 import msgspec
 
+from modelscope_cli.containers.escapes import unescaped
 from modelscope_cli.core.scanned import UNTOLD
 from modelscope_cli.core.window import Window
 from modelscope_cli.formats.scan_graphs import Collected
@@ -143,9 +142,7 @@ def _string(window: Window, at: int, most: int) -> tuple[bytes, int]:
             if not BEHIND.match(data, end):
                 return b"", 0
             try:
-                with warnings.catch_warnings():  # of escapes that Python does not know, which are kept as they are written
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    return b"".join(codecs.escape_decode(text)[0] for text in found), at + end
+                return b"".join(map(unescaped, found)), at + end
             except ValueError:
                 return b"", 0
         if len(data) < size:

@@ -19,7 +19,7 @@ ALWAYS = (
     "core.checkpoint", "core.dtype", "core.span", "core.tensor", "core.window", "formats.problems", "formats.registry",
 )  # fmt: skip
 ARCHIVES = ("containers.compressed", "containers.temporary", "containers.unpacked", "containers.zstd", "formats.archive", "formats.zstd")
-PICKLES = ("containers.literal_bytes", "containers.method_names", "containers.odd_", "containers.pickle_", "containers.python2_names")
+PICKLES = ("containers.escapes", "containers.literal_bytes", "containers.method_names", "containers.odd_", "containers.pickle_", "containers.python2_names")
 MACHINES = ("containers.joblib_arrays", "containers.judging_machine", "containers.tolerant_machine")
 OBJECTS = ("formats.plain_values", "formats.torch_objects", "formats.torch_sharded", "formats.torch_walk")
 SETS = ("core.folder", "formats.composites", "formats.parts", "formats.pieces", "formats.shard_sets")
