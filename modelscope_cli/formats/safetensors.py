@@ -33,6 +33,7 @@ LENGTH_SIZE = 8
 METADATA = "__metadata__"
 MOST_UNKNOWN = 20  # dtypes that are named
 MOST_DTYPES = 1_000  # that may be unknown: a file has a handful of dtypes
+LONG_TEXT = 1_000  # characters, from which on looking it up takes as long as reading it
 FORMAT_MAXIMUM = 100_000_000  # bytes of header the reference accepts
 
 
@@ -65,7 +66,7 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
     header, data_start = read_header(window, limits)
     metadata = header_metadata(header, window.name)
     entries = decode_header(header, metadata, window.name, problems)
-    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in entries and dropped not in entries}
+    aliases = tied_names(metadata, entries)
     if len(entries) + len(aliases) > limits.tensors:
         raise LimitError("tensors", limits.tensors, len(entries) + len(aliases), path=window.name)
 
@@ -88,8 +89,9 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         if not any(note.code == "damaged" for note in problems.notes):
             check_cover(table, data_start, window.size, problems)
     add_storages(table)
-    listed = set(table.names) if problems.notes else entries  # damaged entries are not in the table
-    aliases = {dropped: kept for dropped, kept in metadata.items() if kept in listed and dropped not in entries}
+    if problems.notes:  # damaged entries are not in the table
+        listed = set(table.names)
+        aliases = {dropped: kept for dropped, kept in aliases.items() if kept in listed}
     return Checkpoint(
         window.name,
         "safetensors",
@@ -101,6 +103,18 @@ def read(window: Window, limits: Limits, *, lenient: bool = False) -> Checkpoint
         aliases=aliases,
         ordered=False,
     )
+
+
+def tied_names(metadata: dict[str, str], entries: dict[str, Entry]) -> dict[str, str]:
+    """{dropped: kept}, as `save_model` writes it. A text that is longer than every name is none, and is not compared with them."""
+    longest = max(map(len, metadata.values()), default=0)
+    if longest > LONG_TEXT:
+        longest = max(map(len, entries), default=0)
+    return {
+        dropped: kept
+        for dropped, kept in metadata.items()
+        if len(kept) <= longest and kept in entries and dropped not in entries
+    }
 
 
 def some_metadata(metadata: dict[str, str], aliases: dict[str, str], most: int, problems: Problems) -> dict[str, str]:
@@ -302,7 +316,7 @@ def check_cover(table: TensorTable, data_start: int, size: int, problems: Proble
 
 def byte_map(header: bytes, data_start: int, data_stop: int, size: int) -> ByteMap:
     """Length and JSON, its padding, the data, and what a lenient read could not place."""
-    padding = len(header) - len(header.rstrip(b" "))
+    padding = 0 if header.endswith(b"}") else len(header) - len(header.rstrip(b" "))
     regions = [
         Region(0, data_start - padding, "header"),
         Region(data_start - padding, data_start, "padding"),
