@@ -245,6 +245,8 @@ class Clock:
 
         self.running = False
         self.running_now.remove(self)
+        if isinstance(error, SpentError):
+            self.let_go(error)  # which takes time too
         now = time.process_time()
         if self.writes:
             Clock.written += now - self.began
@@ -256,9 +258,6 @@ class Clock:
             error = SpentError("seconds", self.limit)
         if self.timed:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        if isinstance(error, SpentError):
-            self.let_go(error)
-        if self.timed:
             signal.signal(signal.SIGPROF, self.before)
             signal.setitimer(signal.ITIMER_PROF, *self.paused)
         if isinstance(error, SpentError):
