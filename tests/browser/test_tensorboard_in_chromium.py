@@ -133,6 +133,15 @@ def expand(page, name: str) -> None:
     page.locator(f'g.node[data-name^="{name}/"]').first.wait_for(state="attached")
 
 
+def choose(page, name: str) -> None:
+    """Select an operation. TensorBoard drops a click that comes while it moves the scene, so click until one is taken."""
+    node, limit = page.locator(f'g.node[data-name="{name}"]'), time.monotonic() + PATIENCE
+    while "selected" not in node.get_attribute("class").split():
+        assert time.monotonic() < limit, f"{name} cannot be selected"
+        node.locator("> g.nodeshape .nodecolortarget").first.dispatch_event("click")
+        page.wait_for_timeout(200)
+
+
 def quiet(shown) -> bool:
     return shown.said == [] and shown.outside == [] and not shown.page.evaluate("window.owned || false")
 
@@ -147,8 +156,7 @@ def test_the_graph_is_drawn_connected_and_opens(open_page, models):
     assert {f"model/layers/{number}--model/layers/{number + 1}" for number in range(5)} <= set(edges)
     expand(shown.page, "model/layers/0")
     expand(shown.page, "model/layers/0/self_attn")
-    q = shown.page.locator('g.node[data-name="model/layers/0/self_attn/q_proj"] > g.nodeshape .nodecolortarget').first
-    q.dispatch_event("click")
+    choose(shown.page, "model/layers/0/self_attn/q_proj")
     for said in ("Linear", "8 x 8", "float32"):
         shown.page.locator("tf-node-info").get_by_text(said).first.wait_for()
     assert quiet(shown)
