@@ -253,6 +253,20 @@ def test_more_arguments_than_are_looked_at_hide_nothing():
     assert (safety.verdict, codes(safety)) == ("suspicious", {"odd-pickle"})
 
 
+def test_keys_that_refer_to_themselves_are_data():
+    """Nodes of a graph in a set: going round used up what is looked at in the whole pickle, in two seconds."""
+    node = Code(instance(SPEC) + put(1) + value({"next": [get(1)], "size": 1}) + BUILD)
+    hidden = Code(instance(SPEC) + put(2) + value({"next": [get(2), name("torch.Size")]}) + BUILD)
+    assert scanned(pickled(entry_of(value({}), node, 1)), "model.pkl").verdict == "safe"
+    assert codes(scanned(pickled([entry_of(value({}), key, 1) for key in (node, hidden)]), "model.pkl")) == {"odd-pickle"}
+
+
+def test_what_all_keys_share_is_looked_at_once():
+    table = Code(value(list(range(2_000))) + put(1) + POP)
+    keys = [Code(instance(SPEC) + value({"table": get(1)}) + BUILD) for _ in range(2_500)]
+    assert scanned(b"\x80\x04" + table + MARK + b"".join(keys) + FROZENSET + b".", "model.pkl").verdict == "safe"
+
+
 def test_a_state_dict_with_an_instruction_that_makes_objects_is_looked_at_again():
     """All its names are those of a state dict, so that a reader that sees no arguments by name would be believed."""
     from tests.builders.torch_code import ordered, tensor

@@ -195,10 +195,11 @@ def _of_rebuilding(args: tuple[Any, ...]) -> Iterator[Shape]:
 
 def of_keys(keys: Any, budget: Budget) -> Iterator[Shape]:
     """What is odd about the keys of a dictionary, or the items of a set: they are compared, and some classes do that by methods."""
+    data: set[int] = set()
     for key in keys:
         for found in objects_in((key,), budget) if type(key) in (Call, tuple, SetOf) else ():
             cls = class_of(found) if type(found) is Call else None
-            if type(found) is Call and cls is not None and not is_of_modules(cls) and not _is_data(found, budget):
+            if type(found) is Call and cls is not None and not is_of_modules(cls) and not _is_data(found, data, budget):
                 yield ODD_IF_HARMLESS, KEY, (cls,)
 
 
@@ -285,24 +286,33 @@ def is_of_modules(cls: Global) -> bool:
     return cls.module.startswith(MODULES) and cls.module not in NO_MODULES
 
 
-def _is_data(node: Call, budget: Budget) -> bool:
-    """Whether the attributes of an object are numbers, text and what functions rebuild, so that its methods have nothing to call."""
-    waiting = [node.args, node.state, node.entries, node.items]
+def _is_data(node: Call, data: set[int], budget: Budget) -> bool:
+    """Whether the attributes of an object are numbers, text and what functions rebuild, so that its methods have nothing to call.
+
+    Nodes are gone into once, since objects refer to one another in circles. `data` are those, by identity, of which this is known;
+    what is found to be data is added.
+    """
+    waiting: list[Any] = [node.args, node.state, node.entries, node.items]
+    seen = {id(node)}
     while waiting and budget.left >= 0:
         budget.left -= 1
         inside = waiting.pop()
         kind = type(inside)
-        if kind is Global or kind is PersistentId or (kind is Call and (inside.made or type(inside.function) is not Global)):
+        if kind is Global or kind is PersistentId:
             return False
+        if kind not in (Call, tuple, list, SetOf, Mapping) or id(inside) in seen or id(inside) in data:
+            continue
         if kind is Call:
-            waiting += inside.args if type(inside.args) is tuple else [inside.args]
-            waiting.append(inside.state)
-        elif kind in (tuple, list):
-            waiting += inside
-        elif kind is SetOf:
-            waiting += inside.items
+            if type(inside.function) is not Global or inside.made:
+                return False
+            waiting += [inside.args, inside.state, inside.entries, inside.items]
         elif kind is Mapping:
             waiting += [part for pair in inside.pairs for part in pair]
+            waiting.append(inside.state)
+        else:
+            waiting += inside.items if kind is SetOf else inside
+        seen.add(id(inside))
+    data |= seen
     return budget.left >= 0
 
 
