@@ -28,6 +28,7 @@ from tests.builders.pickle_code import (
     APPEND,
     BUILD,
     EMPTY_DICT,
+    EMPTY_LIST,
     EMPTY_TUPLE,
     FROZENSET,
     MARK,
@@ -253,12 +254,21 @@ def test_more_arguments_than_are_looked_at_hide_nothing():
     assert (safety.verdict, codes(safety)) == ("suspicious", {"odd-pickle"})
 
 
-def test_keys_that_refer_to_themselves_are_data():
-    """Nodes of a graph in a set: going round used up what is looked at in the whole pickle, in two seconds."""
-    node = Code(instance(SPEC) + put(1) + value({"next": [get(1)], "size": 1}) + BUILD)
-    hidden = Code(instance(SPEC) + put(2) + value({"next": [get(2), name("torch.Size")]}) + BUILD)
-    assert scanned(pickled(entry_of(value({}), node, 1)), "model.pkl").verdict == "safe"
-    assert codes(scanned(pickled([entry_of(value({}), key, 1) for key in (node, hidden)]), "model.pkl")) == {"odd-pickle"}
+def test_a_list_in_itself_is_gone_into_once():
+    """Going round used up what is looked at in the whole pickle, in two seconds; so did nodes of a graph in a set."""
+    around = Code(EMPTY_LIST + put(1) + get(1) + APPEND)
+    assert scanned(pickled(entry_of(value({}), instance(SPEC, {"a": around}), 1)), "model.pkl").verdict == "safe"
+    hidden = Code(EMPTY_LIST + put(2) + get(2) + APPEND + name("torch.Size") + APPEND)
+    assert codes(scanned(pickled(entry_of(value({}), instance(SPEC, {"a": hidden}), 1)), "model.pkl")) == {"odd-pickle"}
+
+
+def test_an_object_that_calls_itself_or_another_one_is_odd_as_a_key_wherever_the_other_stands():
+    itself = Code(instance(SPEC) + put(1) + value({"_hash_impl": get(1)}) + BUILD)
+    assert codes(scanned(pickled(entry_of(value({}), itself, 1)), "model.pkl")) == {"odd-pickle"}
+    other = Code(instance(SPEC, {"a": 1}) + put(2))
+    holder = instance(SPEC, {"_hash_impl": get(2)})
+    for before, keys in ((b"", other + holder), (other + POP, holder + get(2))):
+        assert codes(scanned(b"\x80\x04" + before + MARK + keys + FROZENSET + STOP, "model.pkl")) == {"odd-pickle"}
 
 
 def test_what_all_keys_share_is_looked_at_once():

@@ -289,29 +289,29 @@ def is_of_modules(cls: Global) -> bool:
 def _is_data(node: Call, data: set[int], budget: Budget) -> bool:
     """Whether the attributes of an object are numbers, text and what functions rebuild, so that its methods have nothing to call.
 
-    Nodes are gone into once, since objects refer to one another in circles. `data` are those, by identity, of which this is known;
-    what is found to be data is added.
+    An object among them, itself too, has methods, so it is none of these. Containers are gone into once, since one may hold itself:
+    `data` are those, by identity, of which the answer is known, and gets those of this object if it is yes.
     """
     waiting: list[Any] = [node.args, node.state, node.entries, node.items]
-    seen = {id(node)}
+    seen: set[int] = set()
     while waiting and budget.left >= 0:
         budget.left -= 1
         inside = waiting.pop()
         kind = type(inside)
         if kind is Global or kind is PersistentId:
             return False
+        if kind is Call and (inside is node or inside.made or type(inside.function) is not Global):
+            return False
         if kind not in (Call, tuple, list, SetOf, Mapping) or id(inside) in seen or id(inside) in data:
             continue
+        seen.add(id(inside))
         if kind is Call:
-            if type(inside.function) is not Global or inside.made:
-                return False
             waiting += [inside.args, inside.state, inside.entries, inside.items]
         elif kind is Mapping:
             waiting += [part for pair in inside.pairs for part in pair]
             waiting.append(inside.state)
         else:
             waiting += inside.items if kind is SetOf else inside
-        seen.add(id(inside))
     data |= seen
     return budget.left >= 0
 
