@@ -269,6 +269,8 @@ def test_an_object_that_calls_itself_or_another_one_is_odd_as_a_key_wherever_the
     holder = instance(SPEC, {"_hash_impl": get(2)})
     for before, keys in ((b"", other + holder), (other + POP, holder + get(2))):
         assert codes(scanned(b"\x80\x04" + before + MARK + keys + FROZENSET + STOP, "model.pkl")) == {"odd-pickle"}
+    called = Code(name(SPEC) + value(()) + REDUCE + value({"a": 1}) + BUILD)
+    assert codes(scanned(pickled(entry_of(value({}), instance(SPEC, {"_hash_impl": called}), 1)), "model.pkl")) == {"odd-pickle"}
 
 
 def test_what_all_keys_share_is_looked_at_once():

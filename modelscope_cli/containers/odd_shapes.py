@@ -300,7 +300,7 @@ def _is_data(node: Call, data: set[int], budget: Budget) -> bool:
         kind = type(inside)
         if kind is Global or kind is PersistentId:
             return False
-        if kind is Call and (inside is node or inside.made or type(inside.function) is not Global):
+        if kind is Call and (inside is node or is_object(inside) or type(inside.function) is not Global):
             return False
         if kind not in (Call, tuple, list, SetOf, Mapping) or id(inside) in seen or id(inside) in data:
             continue
