@@ -315,6 +315,24 @@ def test_plain_values_become_metadata():
     assert "w" not in metadata
 
 
+@pytest.mark.parametrize(
+    ("raw", "number"),
+    [
+        (bytes(4), 0.0),
+        (call("_codecs.encode", "\0\0\x80?", "latin1"), 1.0),
+        (call("_codecs.encode", "\0\0\x80\u0100", "latin1"), "<numpy number>"),
+        (call("bytes", b"\0\0\x80?"), "<numpy number>"),
+        ("text", "<numpy number>"),
+        (bytes(8), "<numpy number>"),
+        (7, "<numpy number>"),
+    ],
+    ids=str,
+)
+def test_a_number_of_numpy_is_made_of_as_many_bytes_as_its_type_has(raw, number):
+    scalar = call("numpy.core.multiarray.scalar", call("numpy.dtype", "f4", False, True), raw)
+    assert read({"scalar": scalar, "w": tensor("0", (2,))}).metadata["scalar"] == number
+
+
 def test_lists_of_tensors_that_modules_hold_are_not_taken_for_one_another():
     """What is not listed elsewhere is put into a list of its own, whose place in memory no other may get."""
     shapes = {"a": (2, 3), "b": (4, 5), "c": (7, 1)}

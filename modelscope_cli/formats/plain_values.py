@@ -124,19 +124,18 @@ def _dtype_code(dtype: Any) -> str | None:
     return dtype.args[0] if type(dtype) is Call and dtype.args and type(dtype.args[0]) is str else None
 
 
-def raw_bytes(value: Any) -> bytes | None:
-    """Bytes, also as protocol 2 writes them: _codecs.encode(text, 'latin1')."""
-    if type(value) is Call and value.args and type(value.args[0]) is str:
-        return value.args[0].encode("latin-1", "replace")
-    return value if type(value) is bytes else None
-
-
 def _numpy_number(dtype: Any, raw: Any) -> Any:
     layout = _NUMPY_FORMATS.get(_dtype_code(dtype) or "")
-    text = raw.args[0] if type(raw) is Call and raw.args else raw
-    if layout is None or type(text) not in (str, bytes) or len(text) != struct.calcsize("<" + layout):
-        return "<numpy number>"
-    return struct.unpack("<" + layout, raw_bytes(raw) or b"")[0]
+    data = _bytes_of(raw, struct.calcsize("<" + layout)) if layout is not None else None
+    return "<numpy number>" if layout is None or data is None else struct.unpack("<" + layout, data)[0]
+
+
+def _bytes_of(raw: Any, size: int) -> bytes | None:
+    """So many bytes, also as protocol 2 writes them: _codecs.encode(text, 'latin1')."""
+    text = raw.args[0] if type(raw) is Call and raw.args else None
+    if type(text) is str and len(text) == size and max(text) <= "\xff":
+        return text.encode("latin-1")
+    return raw if type(raw) is bytes and len(raw) == size else None
 
 
 def _numpy_array(state: Any) -> str:
